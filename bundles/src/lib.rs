@@ -1,1 +1,35 @@
-//! placeholder
+// SPDX-License-Identifier: Apache-2.0
+//! Images to OCI bundles: references, registries, blobs, layers, and what an image's config asks of a process.
+//!
+//! Everything blocks; threads, not an executor, overlap the stages. Nothing here prints.
+//!
+//! ```text
+//! // main, before anything else (single-threaded): the hidden child that works inside the user's id map.
+//! if let Some(status) = kelp_bundles::job::run_if_asked() { return status; }        // -> Option<ExitCode>
+//!
+//! let store = Store::open(root)?;                          // root: the whole of Kelp's store, e.g. ~/.local/share/kelp
+//! store.list()?                        -> Vec<Listed>      // { name: Option<Reference>, manifest: Digest, platform … }; never waits
+//! store.find("web" | "sha256:…" | "3f2a", &Platform::host())? -> Image       // Kind::NotFound: pull it
+//! store.resolve(&reference, &Platform::host())?               -> Image       // Kind::WrongPlatform has a hint
+//! store.tag(&image_or_name, &reference)?;
+//! store.remove("web", Force::No)?      -> Removed { untagged, deleted }      // and collects what no ref reaches
+//! store.collect()?                     -> Freed                              // garbage alone
+//!
+//! pull::pull(&store, &reference, &pull::Options::default(), &progress)? -> Image
+//! load::load(&store, load::Source::File(path) | Source::Folder(path) | Source::Stream(&mut read), &progress)? -> Vec<Image>
+//!
+//! image: { names: Vec<Reference>, manifest: Digest, id: Digest /* config digest */, config: ImageConfiguration, layers: Vec<Layer> }
+//!
+//! // Containers hold layers by a file `layers.json` in their own folder: pin first, then unpack, then mount.
+//! store.pin(&container_dir, &image)?;
+//! let map = IdMap::of_caller()?;                           // Host (root) | Ranges | Single(reason): also for config.json's uidMappings
+//! store.unpack(&image, &map, &progress)? -> Unpacked { lower: Vec<PathBuf> /* lowest first */, skipped_devices: u64 }
+//!
+//! process::defaults(&image.config, &LayerStack::open(&unpacked.lower)?, &Overrides { entrypoint, cmd, env, user, workdir })?
+//!     -> Defaults { args, env, cwd, uid, gid, additional_gids, home, stop_signal, volumes, exposed_ports, labels }
+//!
+//! // Things that must happen inside the id map (files of other owners):
+//! job::remove_tree(&path, &map)?; job::copy_tree(&lower, &to, &map)?;         // copy_tree: the merged view of the layers, as one plain folder
+//! ```
+//!
+//! Errors are one struct, [`Error`]: doing, because, hint, kind.
