@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What people and scripts read: lines, tables, JSON, notes.
+//!
+//! stdout carries results, stderr carries notes and errors. A reader that left (`kelp ps | head -1`) is not an error.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the module that prints for the others")]
+
+use crate::error::{Doing, Error, Kind, Result};
+use serde::Serialize;
+use std::fmt::Display;
+use std::io::{ErrorKind, IsTerminal, Write};
+
+/// Writes one line to stdout.
+pub(crate) fn line(text: impl Display) -> Result<()> {
+    raw(format!("{text}\n").as_bytes())
+}
+
+/// Writes bytes to stdout as they are.
+pub(crate) fn raw(bytes: &[u8]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.doing(|| "cannot write to stdout"),
+    }
+}
+
+/// Says something about what is being done, on stderr. Best effort: stderr may be closed.
+pub(crate) fn note(text: impl Display) {
+    let mut err = std::io::stderr().lock();
+    // A note that cannot be written has nobody to tell it to.
+    writeln!(err, "{}{text}", paint("kelp: ", "36")).ok();
+}
+
+/// Prints the error of a command, in the three-line form.
+pub(crate) fn error(error: &Error) {
+    let text = error.to_string();
+    let painted = match text.strip_prefix("error: ") {
+        Some(rest) => format!("{}{rest}", paint("error: ", "1;31")),
+        None => text,
+    };
+    writeln!(std::io::stderr().lock(), "{painted}").ok();
+}
+
+/// Prints a value as indented JSON, as `inspect` does.
+pub(crate) fn json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::new(Kind::Other, "cannot print the result as JSON", error))?;
+    line(text)
+}
+
+/// Prints a value as one line of JSON, as `--format json` does for each row.
+pub(crate) fn json_line(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Error::new(Kind::Other, "cannot print the result as JSON", error))?;
+    line(text)
+}
+
+/// `text` in the SGR colour `code`, where stderr is a terminal and NO_COLOR is unset.
+fn paint(text: &str, code: &str) -> String {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+        || !std::io::stderr().is_terminal();
+    if plain { text.to_owned() } else { format!("\x1b[{code}m{text}\x1b[0m") }
+}
+
+/// Rows under headings, aligned with at least three spaces between columns, as Docker's tables.
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these headings.
+    pub(crate) fn new<const N: usize>(headings: [&str; N]) -> Self {
+        Self { rows: vec![headings.map(str::to_owned).to_vec()] }
+    }
+
+    /// A table with headings known only at run time.
+    pub(crate) fn with_headings(headings: Vec<String>) -> Self {
+        Self { rows: vec![headings] }
+    }
+
+    /// Appends a row, one cell per heading.
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// Prints the headings and all rows.
+    pub(crate) fn print(&self) -> Result<()> {
+        raw(self.render().as_bytes())
+    }
+
+    fn render(&self) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            text.push_str(cells.collect::<Vec<_>>().join("   ").trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_lines_end_without_spaces() {
+        let mut table = Table::new(["NAME", "SIZE"]);
+        table.row(["a-long-name".to_owned(), "1".to_owned()]);
+        table.row(["b".to_owned(), String::new()]);
+        assert_eq!(table.render(), "NAME          SIZE\na-long-name   1\nb\n");
+    }
+}
