@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Kernel calls that Kelp makes: rustix re-exported, the gaps filled, the only crate with `unsafe`.
 #![no_std]
+#![allow(unsafe_code, reason = "this is the crate where it is allowed: every block says what makes it sound")]
 
 pub use rustix;
+
+mod raw;
+pub mod clone;
+pub mod mount;
+pub mod net;
+pub mod process;
+pub mod signal;
