@@ -9,10 +9,13 @@
 //! use kelp_network::{port, names, slirp::Slirp};
 //! # fn example(init: i32, exit: std::os::fd::OwnedFd) -> Result<(), kelp_network::Error> {
 //! let ports = port::parse("127.0.0.1:8080-8081:80-81")?; // Docker's grammar: a Vec, because of ranges
-//! let slirp = Slirp::start(init, exit, "/run/user/1000/kelp/<id>/slirp.sock".as_ref())?;
+//! let mut slirp = Slirp::start(init, exit, "/run/user/1000/kelp/<id>/slirp.sock".as_ref())?;
 //! for port in &ports {
 //!     let published = slirp.publish(port)?;
 //!     println!("{published}"); // 127.0.0.1:8080->80/tcp
+//! }
+//! for warning in slirp.warnings() {
+//!     eprintln!("warning: {warning}");
 //! }
 //! let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
 //! let text = names::resolv_conf(&host, &[kelp_network::slirp::RESOLVER.into()]);

@@ -11,7 +11,7 @@
 mod api;
 
 use crate::program::{self, Program};
-use crate::{Error, Kind, Port, Published, Result};
+use crate::{Error, Kind, Port, Protocol, Published, Result};
 use kelp_sys::rustix;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -108,25 +108,24 @@ impl Slirp {
         self.pid
     }
 
-    /// What works less well than it should, one sentence each, for the engine to show.
+    /// What works less well than one would expect, one sentence each: for the engine to show after the last `publish`.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
     /// Forwards a port of the host to the container, from now until slirp4netns ends.
-    pub fn publish(&self, port: &Port) -> Result<Published> {
-        let IpAddr::V4(address) = port.address() else {
-            let doing = format!("publish port {} on {}", port.container, port.address());
-            return Err(Error::new(Kind::Unsupported, doing, "slirp4netns forwards IPv4 addresses of the host only")
-                .hint("name an IPv4 address, or use --network pasta"));
-        };
+    pub fn publish(&mut self, port: &Port) -> Result<Published> {
+        let address = listenable(port)?;
         // A free port that we found may be taken by somebody else before slirp4netns listens: then find another.
         for attempt in 0.. {
             let published = port.probe()?;
             match api::add_forward(&self.socket, address, &published) {
                 Err(error) if error.kind() == Kind::InUse && attempt < 10 => continue,
                 Err(error) => return Err(error),
-                Ok(()) => return Ok(published),
+                Ok(()) => {
+                    self.warnings.extend(caveat(&published));
+                    return Ok(published);
+                }
             }
         }
         unreachable!("the loop above ends by returning")
@@ -136,6 +135,33 @@ impl Slirp {
     pub fn published(&self) -> Result<Vec<Published>> {
         api::list_forwards(&self.socket)
     }
+}
+
+/// The address to listen on, if slirp4netns can serve it.
+///
+/// libslirp shows the container a client on the host's loopback as [`GATEWAY`], and with `--disable-host-loopback` it
+/// drops what the container sends there: a TCP connection is not affected, an answer in UDP is lost.
+fn listenable(port: &Port) -> Result<Ipv4Addr> {
+    let cannot = |because: &str| {
+        let doing = format!("publish port {}/{} on {}", port.container, port.protocol, port.address());
+        Error::new(Kind::Unsupported, doing, because)
+    };
+    match (port.address(), port.protocol) {
+        (IpAddr::V6(_), _) => {
+            Err(cannot("slirp4netns listens on IPv4 addresses of the host only").hint("name an IPv4 address, or none"))
+        }
+        (IpAddr::V4(address), Protocol::Udp) if address.is_loopback() => {
+            Err(cannot("slirp4netns, kept from the host's loopback, loses UDP answers to it")
+                .hint("name another address of the host, or none"))
+        }
+        (IpAddr::V4(address), _) => Ok(address),
+    }
+}
+
+/// What a person must know to use the port.
+fn caveat(published: &Published) -> Option<String> {
+    let partly = published.protocol == Protocol::Udp && published.address.is_unspecified();
+    partly.then(|| format!("{published} answers at every address of this machine except 127.0.0.1"))
 }
 
 /// Removes what an earlier slirp4netns left at `socket`.
@@ -252,6 +278,15 @@ mod tests {
     #[test]
     fn a_silent_death_shows_the_exit_status() {
         assert_eq!(explained("").because, "exit status: 1");
+    }
+
+    #[test]
+    fn what_libslirp_cannot_serve_is_refused_before_it_is_asked() {
+        let judged = |spec| listenable(&crate::port::parse(spec).unwrap()[0]).map_err(|error| error.kind());
+        assert_eq!(judged("53:53/udp"), Ok(Ipv4Addr::UNSPECIFIED));
+        assert_eq!(judged("127.0.0.1:80:80"), Ok(Ipv4Addr::LOCALHOST));
+        assert_eq!(judged("127.0.0.1:53:53/udp"), Err(Kind::Unsupported));
+        assert_eq!(judged("[::1]:80:80"), Err(Kind::Unsupported));
     }
 
     #[test]
