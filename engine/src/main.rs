@@ -6,6 +6,7 @@
 mod cli;
 mod command;
 mod error;
+mod options;
 mod output;
 mod places;
 
