@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the program finds: ids, capabilities, limits, environment, terminal and the rest of `process`.
+//!
+//! Runs `kelp-runtime run` and `exec` with the probe as the program. Spec: config.md "Process".
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use kelp_tests::{Bundle, Who, World, claims};
+use serde_json::{Value, json};
+
+claims!(as_root, as_user:
+    environment_arrives_in_order_and_nothing_else_does,
+    the_working_folder_is_entered_and_made_if_missing,
+    user_group_additional_groups_and_umask_are_set,
+    capability_sets_are_exactly_those_of_the_spec,
+    capabilities_of_an_ordinary_user_are_only_ambient,
+    limits_are_set,
+    no_new_privileges_is_set_as_told,
+    oom_score_adj_is_set,
+    hostname_and_domainname_are_set,
+    sysctls_of_own_namespaces_are_set,
+    a_program_is_found_in_the_containers_path,
+    exec_runs_in_the_containers_namespaces_with_its_confinement,
+    exec_takes_options_for_every_part_of_the_process,
+    exec_takes_a_process_file,
+    exec_gives_the_programs_status,
+    exec_detached_writes_a_pid_file,
+    exec_with_a_terminal_relays_it,
+    exec_in_a_stopped_container_is_refused,
+    unknown_capabilities_warn_but_do_not_fail,
+);
+claims!(as_stranger: a_single_id_is_root_inside_and_the_caller_outside);
+claims!(as_user: subordinate_ids_are_mapped_and_files_belong_to_them);
+
+fn environment_arrives_in_order_and_nothing_else_does(w: &World) {
+    let bundle = w.bundle("b");
+    let env = json!(["PATH=/bin", "B=2", "A=1", "EMPTY=", "SPACE=a b", "EQUALS=a=b"]);
+    bundle.set("/process/env", env.clone());
+    let seen = bundle.sees();
+    let seen: Vec<&Value> =
+        seen["env"].as_array().unwrap().iter().filter(|e| !e.as_str().unwrap().starts_with("HOME=")).collect();
+    assert_eq!(json!(seen), env);
+}
+
+fn the_working_folder_is_entered_and_made_if_missing(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set("/root/readonly", json!(false)).set("/process/cwd", json!("/var/lib/new"));
+    assert_eq!(bundle.sees()["cwd"], "/var/lib/new");
+}
+
+fn user_group_additional_groups_and_umask_are_set(w: &World) {
+    let bundle = w.bundle("b");
+    map_many(&bundle, w);
+    bundle.set("/process/user", json!({"uid": 1000, "gid": 1001, "additionalGids": [5, 2000], "umask": 0o027}));
+    let seen = bundle.sees();
+    assert_eq!(seen["uid"], json!([1000, 1000, 1000, 1000]));
+    assert_eq!(seen["gid"], json!([1001, 1001, 1001, 1001]));
+    let groups: Vec<u64> = seen["groups"].as_array().unwrap().iter().filter_map(Value::as_u64).collect();
+    assert!(groups.iter().all(|group| [5, 1001, 2000].contains(group)), "{groups:?}");
+    assert!(groups.contains(&5) && groups.contains(&2000), "{groups:?}");
+    assert_eq!(seen["umask"], "0027");
+}
+
+/// Gives an unprivileged user's container the user's subordinate ids.
+fn map_many(bundle: &Bundle<'_>, w: &World) {
+    if w.who() != Who::User {
+        return;
+    }
+    let (uids, gids) = (range("/etc/subuid", w), range("/etc/subgid", w));
+    let map = |own: u32, range: (u64, u64)| json!([{"containerID": 0, "hostID": own, "size": 1}, {"containerID": 1, "hostID": range.0, "size": range.1}]);
+    bundle.set("/linux/uidMappings", map(w.uid(), uids));
+    bundle.set("/linux/gidMappings", map(w.gid(), gids));
+}
+
+/// First id and length of the user's range.
+fn range(file: &str, w: &World) -> (u64, u64) {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let name = passwd.lines().find(|line| line.split(':').nth(2) == Some(&w.uid().to_string())).unwrap();
+    let name = name.split(':').next().unwrap();
+    let ranges = fs::read_to_string(file).unwrap();
+    let row = ranges.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
+    let (start, length) = row.unwrap_or_else(|| panic!("{name} has no range in {file}")).split_once(':').unwrap();
+    (start.parse().unwrap(), length.parse().unwrap())
+}
+
+fn capability_sets_are_exactly_those_of_the_spec(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set(
+        "/process/capabilities",
+        json!({
+            "bounding": ["CAP_CHOWN", "CAP_KILL", "CAP_NET_RAW"], "permitted": ["CAP_CHOWN", "CAP_KILL"],
+            "effective": ["CAP_KILL"], "inheritable": ["CAP_CHOWN"], "ambient": ["CAP_CHOWN"],
+        }),
+    );
+    bundle.set("/process/noNewPrivileges", json!(true)).set("/process/user", json!({"uid": 0, "gid": 0}));
+    let caps = bundle.sees()["caps"].clone();
+    assert_eq!(caps["bounding"], "0000000000002021", "{caps}");
+    // Root regains the bounding and inheritable sets when it executes a program: capabilities(7).
+    assert_eq!(caps["inheritable"], "0000000000000001", "{caps}");
+    assert_eq!(caps["permitted"], "0000000000002021", "{caps}");
+}
+
+fn capabilities_of_an_ordinary_user_are_only_ambient(w: &World) {
+    let bundle = w.bundle("b");
+    map_many(&bundle, w);
+    bundle.capabilities(&["CAP_CHOWN", "CAP_KILL"]).set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let caps = bundle.sees()["caps"].clone();
+    assert_eq!(caps["bounding"], "0000000000000021", "{caps}");
+    assert_eq!(caps["effective"], "0000000000000000", "{caps}");
+    bundle.set("/process/capabilities/inheritable", json!(["CAP_KILL"]));
+    bundle.set("/process/capabilities/ambient", json!(["CAP_KILL"]));
+    let caps = bundle.sees()["caps"].clone();
+    assert_eq!(caps["effective"], "0000000000000020", "{caps}");
+    assert_eq!(caps["ambient"], "0000000000000020", "{caps}");
+}
+
+fn limits_are_set(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set(
+        "/process/rlimits",
+        json!([
+            {"type": "RLIMIT_NOFILE", "soft": 111, "hard": 222}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+            {"type": "RLIMIT_NPROC", "soft": 333, "hard": 444}, {"type": "RLIMIT_STACK", "soft": 1048576, "hard": 2097152},
+        ]),
+    );
+    let limits = bundle.sees()["limits"].clone();
+    assert_eq!(limits["Max open files"], json!(["111", "222"]), "{limits}");
+    assert_eq!(limits["Max core file size"], json!(["0", "0"]), "{limits}");
+    assert_eq!(limits["Max processes"], json!(["333", "444"]), "{limits}");
+    assert_eq!(limits["Max stack size"], json!(["1048576", "2097152"]), "{limits}");
+}
+
+fn no_new_privileges_is_set_as_told(w: &World) {
+    let bundle = w.bundle("b");
+    for (told, seen) in [(true, "1"), (false, "0")] {
+        bundle.set("/process/noNewPrivileges", json!(told));
+        assert_eq!(bundle.sees()["nnp"], seen);
+    }
+}
+
+fn oom_score_adj_is_set(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set("/process/oomScoreAdj", json!(321));
+    assert_eq!(bundle.sees()["oom_score_adj"], "321");
+}
+
+fn hostname_and_domainname_are_set(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set("/hostname", json!("kelp-forest")).set("/domainname", json!("sea.example"));
+    let seen = bundle.sees();
+    assert_eq!(seen["hostname"], "kelp-forest");
+    assert_eq!(seen["domainname"], "sea.example");
+}
+
+fn sysctls_of_own_namespaces_are_set(w: &World) {
+    let bundle = w.bundle("b");
+    add_network_namespace(&bundle);
+    bundle.set("/linux/sysctl", json!({"net.ipv4.ip_forward": "1", "kernel.msgmax": "4096"}));
+    let read = "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax";
+    assert_eq!(bundle.shell(read).prints(), "1\n4096\n");
+    bundle.set("/linux/sysctl", json!({"kernel.panic": "1"}));
+    bundle.run().output().explains(&["kernel.panic"]);
+}
+
+fn add_network_namespace(bundle: &Bundle<'_>) {
+    bundle.edit(|spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        if !namespaces.iter().any(|namespace| namespace["type"] == "network") {
+            namespaces.push(json!({"type": "network"}));
+        }
+    });
+}
+
+fn a_program_is_found_in_the_containers_path(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set("/process/env", json!(["PATH=/no/such:/bin"]));
+    assert_eq!(bundle.args(&["echo", "found"]).prints(), "found\n");
+    bundle.args(&["surely-not-there"]).run().output().explains(&["surely-not-there"]);
+}
+
+fn exec_runs_in_the_containers_namespaces_with_its_confinement(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set("/hostname", json!("inside")).set("/process/noNewPrivileges", json!(true));
+    bundle.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 111, "hard": 222}]));
+    bundle.set("/process/oomScoreAdj", json!(55)).capabilities(&["CAP_KILL"]);
+    bundle.set(
+        "/linux/seccomp",
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["chroot"], "action": "SCMP_ACT_ERRNO"}]}),
+    );
+    bundle.shell("probe see >/tmp/first; exec sleep 1000").set("/root/readonly", json!(false)).launch();
+    let first = bundle.rootfs().join("tmp/first");
+    kelp_tests::until("the first has looked", || fs::read_to_string(&first).is_ok_and(|text| text.ends_with("}\n")));
+    let first: Value = serde_json::from_str(&fs::read_to_string(&first).unwrap()).unwrap();
+    let second = bundle.exec(&[], &["/bin/probe", "see"]).ok().json();
+    for what in ["namespaces", "caps", "nnp", "seccomp", "limits", "uid", "gid", "hostname", "oom_score_adj", "cgroup"]
+    {
+        assert_eq!(second[what], first[what], "{what}");
+    }
+    assert_ne!(second["pid"], 1);
+    assert_eq!(second["fds"].as_object().unwrap().len(), 3, "{}", second["fds"]);
+    assert_eq!(bundle.exec(&[], &["/bin/probe", "try", "chroot", "/"]).ok().text(), "EPERM");
+    bundle.delete();
+}
+
+fn exec_takes_options_for_every_part_of_the_process(w: &World) {
+    let bundle = w.bundle("b");
+    map_many(&bundle, w);
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    let options = ["--cwd", "/tmp", "--env", "NEW=value", "--user", "1000:1000", "--additional-gids", "2000"];
+    let seen = bundle.exec(&options, &["/bin/probe", "see"]).ok().json();
+    assert_eq!(seen["cwd"], "/tmp");
+    assert!(seen["env"].to_string().contains("NEW=value"), "{}", seen["env"]);
+    assert_eq!(seen["uid"], json!([1000, 1000, 1000, 1000]));
+    assert!(seen["groups"].as_array().unwrap().contains(&json!(2000)), "{}", seen["groups"]);
+    bundle.delete();
+}
+
+fn exec_takes_a_process_file(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    let process = json!({
+        "cwd": "/tmp", "args": ["/bin/probe", "see"], "env": ["ONLY=this"], "user": {"uid": 0, "gid": 0},
+        "noNewPrivileges": true, "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 99, "hard": 99}],
+    });
+    let file = w.write("process.json", process.to_string());
+    let seen = bundle.verb("exec", &["--process", &file.to_string_lossy()]).ok().json();
+    assert_eq!(seen["cwd"], "/tmp");
+    assert!(seen["env"].to_string().contains("ONLY=this"), "{}", seen["env"]);
+    assert_eq!(seen["limits"]["Max open files"], json!(["99", "99"]));
+    bundle.delete();
+}
+
+fn exec_gives_the_programs_status(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    bundle.exec(&[], &["/bin/probe", "exit", "9"]).output().code(9);
+    bundle.exec(&[], &["/bin/sh", "-c", "kill -9 $$"]).output().code(137);
+    bundle.exec(&[], &["/no/such/program"]).output().explains(&["/no/such/program"]);
+    assert_eq!(bundle.status(), "running");
+    bundle.delete();
+}
+
+fn exec_detached_writes_a_pid_file(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    let file = w.dir().join("pid");
+    bundle.exec(&["--detach", "--pid-file", &file.to_string_lossy()], &["/bin/sleep", "1000"]).ok();
+    let pid: i32 = fs::read_to_string(&file).unwrap().parse().unwrap();
+    assert!(kelp_tests::is_alive(pid));
+    assert_ne!(pid, bundle.pid());
+    bundle.delete();
+    kelp_tests::until("the second is dead", || !kelp_tests::is_alive(pid));
+}
+
+fn exec_with_a_terminal_relays_it(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    let command = bundle.exec(&["--tty"], &["/bin/sh", "-c", "stty size; read line; echo \"read $line\"; exit 6"]);
+    let (mut terminal, running) = kelp_tests::Terminal::start(command, 29, 69);
+    terminal.shows("29 69");
+    terminal.types(b"typed\n");
+    terminal.shows("read typed");
+    running.output().code(6);
+    bundle.delete();
+}
+
+fn exec_in_a_stopped_container_is_refused(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.launch();
+    bundle.becomes("stopped");
+    bundle.exec(&[], &["/bin/true"]).output().explains(&[bundle.id()]);
+    bundle.delete();
+}
+
+fn unknown_capabilities_warn_but_do_not_fail(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.capabilities(&["CAP_KILL", "CAP_OF_THE_FUTURE"]);
+    let output = bundle.args(&["/bin/probe", "see"]).run().ok();
+    assert!(output.stderr.contains("CAP_OF_THE_FUTURE"), "no warning\n{output}");
+    assert_eq!(output.json()["caps"]["bounding"], "0000000000000020");
+}
+
+fn a_single_id_is_root_inside_and_the_caller_outside(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set("/root/readonly", json!(false));
+    let seen = bundle.sees();
+    assert_eq!(seen["uid"], json!([0, 0, 0, 0]));
+    assert_eq!(seen["uid_map"], json!([[0, w.uid(), 1]]));
+    assert_eq!(seen["gid_map"], json!([[0, w.gid(), 1]]));
+    assert_eq!(seen["setgroups"], "deny");
+    bundle.args(&["/bin/touch", "/tmp/mine"]).prints();
+    assert_eq!(owner(&bundle, "tmp/mine"), (w.uid(), w.gid()));
+}
+
+fn owner(bundle: &Bundle<'_>, path: &str) -> (u32, u32) {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = fs::metadata(bundle.rootfs().join(path)).unwrap();
+    (metadata.uid(), metadata.gid())
+}
+
+fn subordinate_ids_are_mapped_and_files_belong_to_them(w: &World) {
+    let bundle = w.bundle("b");
+    map_many(&bundle, w);
+    bundle.set("/root/readonly", json!(false));
+    bundle.shell("touch /tmp/theirs && chown 1000:2000 /tmp/theirs").prints();
+    let (uids, gids) = (range("/etc/subuid", w), range("/etc/subgid", w));
+    let expected = (uids.0 + 999, gids.0 + 1999);
+    let (uid, gid) = owner(&bundle, "tmp/theirs");
+    assert_eq!((u64::from(uid), u64::from(gid)), expected);
+    bundle.args(&["/bin/rm", "/tmp/theirs"]).prints();
+}
