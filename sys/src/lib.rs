@@ -6,8 +6,15 @@
 pub use rustix;
 
 mod raw;
+
 pub mod clone;
+pub mod daemon;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod pty;
+pub mod seccomp;
+pub mod sigaction;
 pub mod signal;
+pub mod socket;
+pub mod term;

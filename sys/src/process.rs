@@ -106,3 +106,12 @@ pub fn ignore_signal(signal: i32) -> Result<(), Errno> {
     }
     Ok(())
 }
+
+/// Whether the current directory lies below this process's root: getcwd(2) puts `(unreachable)` before the path of one that does
+/// not, since Linux 2.6.36.
+pub fn cwd_is_reachable() -> Result<bool, Errno> {
+    let mut path = [0_u8; 4096];
+    // SAFETY: the kernel writes at most the given number of bytes to the local buffer.
+    unsafe { crate::raw::call(libc::SYS_getcwd, [path.as_mut_ptr() as usize, path.len(), 0, 0, 0]) }?;
+    Ok(path[0] == b'/')
+}

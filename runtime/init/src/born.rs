@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The first steps: ids, session, names.
+//!
+//! Runs in init (and, for namespaces given by path, in the helper before it), while the host's root is still ours.
+//! Spec: config-linux.md "Namespaces", "User namespace mappings". Kernel: user_namespaces(7), setns(2).
+
+use crate::channel::Order;
+use crate::script::{IdMaps, Script};
+use crate::step::{During, Step, Stop};
+use core::ffi::CStr;
+use kelp_sys::clone::{Clone, Cloned, Parent, clone3};
+use kelp_sys::rustix::fd::BorrowedFd;
+use kelp_sys::rustix::fs::{CWD, Mode, OFlags, openat};
+use kelp_sys::rustix::io::{Errno, write};
+use kelp_sys::rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior, setsid};
+use kelp_sys::rustix::thread::{move_into_link_name_space, set_thread_res_gid, set_thread_res_uid};
+
+/// Our ids mean what they shall mean.
+pub(crate) struct Mapped(());
+
+/// Which process we are after [`join_and_clone`].
+pub(crate) enum Helped {
+    Init,
+    Helper { pid: i32 },
+}
+
+/// Runs in the helper: enters the namespaces given by path, then clones init as a child of the runtime.
+pub(crate) fn join_and_clone(script: &Script<'_>) -> Result<Helped, Stop> {
+    script.begin(Step::JoinNamespaces)?;
+    hide().during(Step::JoinNamespaces)?;
+    for (index, namespace) in script.birth.joins.iter().enumerate() {
+        move_into_link_name_space(*namespace, None).during_nth(Step::JoinNamespaces, index)?;
+    }
+    let request =
+        Clone { namespaces: script.birth.namespaces, cgroup: script.birth.cgroup, parent: Parent::CallersParent };
+    script.begin(Step::Clone)?;
+    match clone3(&request).during(Step::Clone)? {
+        Cloned::Child => Ok(Helped::Init),
+        Cloned::Parent { pid, .. } => Ok(Helped::Helper { pid }),
+    }
+}
+
+/// No process of the container may trace us or read our memory, descriptors or program (CVE-2016-9962, CVE-2019-5736).
+/// An exec undoes it.
+pub(crate) fn hide() -> Result<(), Errno> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+}
+
+/// Gets the ids of a new user namespace mapped, and becomes its root.
+pub(crate) fn map_ids(script: &Script<'_>) -> Result<Mapped, Stop> {
+    script.begin(Step::AwaitMaps)?;
+    match script.birth.maps {
+        IdMaps::None => {}
+        IdMaps::Own { uid, gid } => {
+            put(c"/proc/self/setgroups", b"deny").during(Step::WriteIdMaps)?;
+            put(c"/proc/self/uid_map", uid.to_bytes()).during(Step::WriteIdMaps)?;
+            put(c"/proc/self/gid_map", gid.to_bytes()).during(Step::WriteIdMaps)?;
+        }
+        IdMaps::Runtime => {
+            script.channel().await_order(Order::Mapped).during(Step::AwaitMaps)?;
+        }
+    }
+    if script.birth.become_root {
+        script.begin(Step::BecomeRoot)?;
+        become_root().during(Step::BecomeRoot)?;
+    }
+    hide().during(Step::AwaitMaps)?;
+    Ok(Mapped(()))
+}
+
+/// `setresgid(0, 0, 0)`, `setresuid(0, 0, 0)`: files that we make belong to the container's root.
+pub(crate) fn become_root() -> Result<(), Errno> {
+    set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
+}
+
+/// Session, standard streams, keyring, names, loopback, personality.
+pub(crate) fn settle(script: &Script<'_>) -> Result<(), Stop> {
+    let birth = &script.birth;
+    script.begin(Step::Session)?;
+    setsid().map(drop).during(Step::Session)?;
+    script.begin(Step::Stdio)?;
+    kelp_sys::process::default_signals().during(Step::Stdio)?;
+    if let Some(stdio) = birth.stdio {
+        place_stdio(stdio).during(Step::Stdio)?;
+    }
+    if let Some(name) = birth.keyring {
+        script.begin(Step::Keyring)?;
+        join_keyring(name).during(Step::Keyring)?;
+    }
+    if let Some(name) = birth.hostname {
+        script.begin(Step::Hostname)?;
+        kelp_sys::rustix::system::sethostname(name.to_bytes()).during_nth(Step::Hostname, 0)?;
+    }
+    if let Some(name) = birth.domainname {
+        kelp_sys::rustix::system::setdomainname(name.to_bytes()).during_nth(Step::Hostname, 1)?;
+    }
+    if birth.loopback {
+        script.begin(Step::Loopback)?;
+        kelp_sys::net::loopback_up().during(Step::Loopback)?;
+    }
+    if let Some(persona) = birth.personality {
+        kelp_sys::process::set_personality(persona).during_nth(Step::Session, 1)?;
+    }
+    Ok(())
+}
+
+/// A kernel without keys (`ENOSYS`), one that denies them (`EACCES`, `EPERM` by seccomp) or a full quota (`EDQUOT`) leave us
+/// with the keyring we have: the spec does not speak of keyrings.
+pub(crate) fn join_keyring(name: &CStr) -> Result<(), Errno> {
+    match kelp_sys::process::join_session_keyring(name) {
+        Err(Errno::NOSYS | Errno::ACCESS | Errno::PERM | Errno::DQUOT) => Ok(()),
+        other => other,
+    }
+}
+
+/// `dup3` of the three onto 0, 1, 2. None of the three may be one of the other's places: the runtime passes descriptors from 3 on,
+/// or the very ones in place.
+pub(crate) fn place_stdio(stdio: [BorrowedFd<'_>; 3]) -> Result<(), Errno> {
+    let [stdin, stdout, stderr] = stdio;
+    kelp_sys::rustix::stdio::dup2_stdin(stdin)?;
+    kelp_sys::rustix::stdio::dup2_stdout(stdout)?;
+    kelp_sys::rustix::stdio::dup2_stderr(stderr)
+}
+
+/// Writes `text` to an existing file with one write, as files of /proc want it.
+fn put(path: &CStr, text: &[u8]) -> Result<(), Errno> {
+    let file = openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    write(&file, text).map(drop)
+}

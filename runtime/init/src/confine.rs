@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Takes away every right that the program shall not have.
+//!
+//! Runs in init after the pivot and in a process that joins a container: the same steps for both.
+//! Spec: config.md "process.user", "process.capabilities", "process.noNewPrivileges", config-linux.md "Seccomp".
+//! Kernel: capabilities(7), seccomp(2).
+
+use crate::channel::fail_here;
+use crate::cover::private_proc;
+use crate::root::Rooted;
+use crate::script::{Capabilities, Process};
+use crate::step::{During, Step, Stop};
+use core::ffi::CStr;
+use kelp_sys::rustix::fd::AsFd;
+use kelp_sys::rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdir, openat2};
+use kelp_sys::rustix::io::{Errno, write};
+use kelp_sys::rustix::process::{Gid, Uid, chdir, umask};
+use kelp_sys::rustix::thread::{
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set, configure_capability_in_ambient_set, set_capabilities,
+    set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
+
+/// The rights of this process are the program's.
+pub(crate) struct Confined(());
+
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+
+/// Enters `process.cwd`, which is made where it is missing, as runc does; before the user changes, since root may enter where the
+/// user may not, and again after it where even root may not (a FUSE or NFS mount of the user's).
+pub(crate) fn enter_working_directory(fail_at: Option<Step>, process: &Process<'_>) -> Result<(), Stop> {
+    fail_here(fail_at, Step::WorkingDirectory)?;
+    match chdir(process.cwd) {
+        Err(Errno::NOENT) => {
+            make_all(process.cwd).during(Step::WorkingDirectory)?;
+            chdir(process.cwd).during(Step::WorkingDirectory)
+        }
+        Err(Errno::ACCESS) => Ok(()),
+        result => result.during(Step::WorkingDirectory),
+    }
+}
+
+fn make_all(path: &CStr) -> Result<(), Errno> {
+    crate::target::find_or_make(CWD, path, crate::target::Kind::Directory)
+        .map(drop)
+        .or_else(|errno| if errno == Errno::NOENT { mkdir(path, Mode::from_raw_mode(0o755)) } else { Err(errno) })
+}
+
+/// Label, user and groups, capabilities, no_new_privs. In this order: each needs rights that a later one takes.
+pub(crate) fn drop_rights(fail_at: Option<Step>, process: &Process<'_>, _: Rooted) -> Result<Confined, Stop> {
+    drop_rights_in_place(fail_at, process)
+}
+
+/// The same for a process that joined a container and never had another root.
+pub(crate) fn drop_rights_in_place(fail_at: Option<Step>, process: &Process<'_>) -> Result<Confined, Stop> {
+    if let Some((file, label)) = process.label {
+        fail_here(fail_at, Step::Label)?;
+        write_label(file, label).during(Step::Label)?;
+    }
+    fail_here(fail_at, Step::Capabilities)?;
+    bound(process.capabilities.bounding).during_nth(Step::Capabilities, 0)?;
+    fail_here(fail_at, Step::User)?;
+    become_user(process)?;
+    set_all(process).during_nth(Step::Capabilities, 1)?;
+    chdir_as_user(process).during(Step::WorkingDirectory)?;
+    fail_here(fail_at, Step::NoNewPrivileges)?;
+    if process.no_new_privileges {
+        set_no_new_privs(true).during(Step::NoNewPrivileges)?;
+    }
+    Ok(Confined(()))
+}
+
+/// Where root could not enter the working directory, the user may.
+fn chdir_as_user(process: &Process<'_>) -> Result<(), Errno> {
+    chdir(process.cwd)?;
+    // A link to a directory outside, through some descriptor's entry in /proc, ends here (CVE-2024-21626).
+    if kelp_sys::process::cwd_is_reachable()? { Ok(()) } else { Err(Errno::XDEV) }
+}
+
+/// `/proc/thread-self/attr/…` takes effect at the next exec. Written through a procfs of our own (CVE-2019-16884).
+fn write_label(file: &CStr, label: &CStr) -> Result<(), Errno> {
+    let proc = private_proc()?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let file = openat2(&proc, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+    write(file.as_fd(), label.to_bytes()).map(drop)
+}
+
+/// Drops what is not in `keep` from the bounding set, up to the last capability that this kernel knows.
+fn bound(keep: u64) -> Result<(), Errno> {
+    for number in 0..64 {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        if keep & capability.bits() != 0 {
+            continue;
+        }
+        match kelp_sys::rustix::thread::remove_capability_from_bounding_set(capability) {
+            // Beyond the last one.
+            Err(Errno::INVAL) => break,
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+fn become_user(process: &Process<'_>) -> Result<(), Stop> {
+    if let Some(groups) = process.groups {
+        set_thread_groups(groups).during_nth(Step::User, 0)?;
+    }
+    // Keeps the permitted set over the change of user; exec clears the flag.
+    set_keep_capabilities(true).during_nth(Step::User, 1)?;
+    let (uid, gid) = (Uid::from_raw(process.uid), Gid::from_raw(process.gid));
+    set_thread_res_gid(gid, gid, gid).during_nth(Step::User, 2)?;
+    set_thread_res_uid(uid, uid, uid).during_nth(Step::User, 3)?;
+    set_keep_capabilities(false).during_nth(Step::User, 1)?;
+    umask(Mode::from_raw_mode(process.umask));
+    Ok(())
+}
+
+/// The other four sets. Without no_new_privs, seccomp(2) wants CAP_SYS_ADMIN, so it stays in the permitted and effective sets
+/// until exec, which computes both anew from the bounding, inheritable and ambient sets: the program never has it.
+fn set_all(process: &Process<'_>) -> Result<(), Errno> {
+    let Capabilities { effective, inheritable, permitted, ambient, .. } = process.capabilities;
+    let extra = if process.seccomp && !process.no_new_privileges { CAP_SYS_ADMIN } else { 0 };
+    let sets = CapabilitySets {
+        effective: CapabilitySet::from_bits_retain(effective | extra),
+        permitted: CapabilitySet::from_bits_retain(permitted | extra),
+        inheritable: CapabilitySet::from_bits_retain(inheritable),
+    };
+    set_capabilities(None, sets)?;
+    clear_ambient_capability_set()?;
+    let raise = ambient & permitted & inheritable;
+    for number in (0..64).filter(|number| raise & (1 << number) != 0) {
+        configure_capability_in_ambient_set(CapabilitySet::from_bits_retain(1 << number), true)?;
+    }
+    Ok(())
+}
+
+/// No descriptor reaches the program but the standard streams and those it was promised (CVE-2024-21626).
+pub(crate) fn close_descriptors(process: &Process<'_>) -> Result<(), Stop> {
+    kelp_sys::process::close_on_exec_from(process.first_closed_fd).during(Step::Execute)
+}
+
+/// Loads the filter, last of all: after it the profile decides what we may still call, and we call execve.
+pub(crate) fn filter(fail_at: Option<Step>, filter: &[u8], flags: u32, _: &Confined) -> Result<(), Stop> {
+    fail_here(fail_at, Step::Seccomp)?;
+    if filter.is_empty() {
+        return Ok(());
+    }
+    kelp_sys::seccomp::load_bytes(filter, kelp_sys::seccomp::Flags(flags)).map(drop).during(Step::Seccomp)
+}

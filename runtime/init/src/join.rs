@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The life of a process that joins a container: `exec`.
+//!
+//! Runs in a helper and then in the process itself. The container is hostile: we enter it untraceable, with no descriptor that
+//! names anything outside, and take nothing from it on trust.
+//! Spec: runc's `exec`; setns(2) with a pidfd, since Linux 5.8.
+
+use crate::born;
+use crate::channel::{Channel, ORDER_SIZE, Report, fail_here};
+use crate::script::Join;
+use crate::step::{During, Step, Stop};
+use crate::{confine, console, program};
+use core::convert::Infallible;
+use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3, exit};
+use kelp_sys::mount::here;
+use kelp_sys::rustix::process::setsid;
+use kelp_sys::rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+
+/// Runs in the helper: enters the container's namespaces, makes the process as a child of the runtime, tells its pid, ends.
+pub fn join(script: &Join<'_>) -> ! {
+    let channel = Channel(script.channel);
+    let outcome = enter_and_clone(script);
+    let stop = match outcome {
+        Ok(Cloned::Parent { pid, .. }) => match channel.report(Report::Born(pid), None).during(Step::Clone) {
+            Ok(()) => exit(0),
+            Err(stop) => stop,
+        },
+        Ok(Cloned::Child) => {
+            let Err(stop) = live(script);
+            stop
+        }
+        Err(stop) => stop,
+    };
+    channel.last_word(stop)
+}
+
+fn enter_and_clone(script: &Join<'_>) -> Result<Cloned, Stop> {
+    fail_here(script.fail_at, Step::JoinNamespaces)?;
+    born::hide().during(Step::JoinNamespaces)?;
+    if !script.namespaces.is_empty() {
+        let types = ThreadNameSpaceType::from_bits_retain(script.namespaces.bits() as u32);
+        move_into_thread_name_spaces(script.init, types).during(Step::JoinNamespaces)?;
+    }
+    fail_here(script.fail_at, Step::Clone)?;
+    let request = Clone { namespaces: Namespaces::NONE, cgroup: script.cgroup, parent: Parent::CallersParent };
+    clone3(&request).during(Step::Clone)
+}
+
+fn live(script: &Join<'_>) -> Result<Infallible, Stop> {
+    if script.become_root {
+        born::become_root().during(Step::BecomeRoot)?;
+        born::hide().during(Step::BecomeRoot)?;
+    }
+    settle(script)?;
+    confine::enter_working_directory(script.fail_at, &script.process)?;
+    let mut space = [0; ORDER_SIZE];
+    fail_here(script.fail_at, Step::AwaitRuntime)?;
+    let (filter, flags) = Channel(script.channel).await_finish(&mut space).during(Step::AwaitRuntime)?;
+    let confined = confine::drop_rights_in_place(script.fail_at, &script.process)?;
+    let program = program::find(script.fail_at, &script.process)?;
+    confine::close_descriptors(&script.process)?;
+    confine::filter(script.fail_at, filter, flags, &confined)?;
+    program::execute(script.fail_at, &script.process, program)
+}
+
+fn settle(script: &Join<'_>) -> Result<(), Stop> {
+    setsid().map(drop).during(Step::Session)?;
+    kelp_sys::process::default_signals().during(Step::Stdio)?;
+    if let Some(stdio) = script.stdio {
+        born::place_stdio(stdio).during(Step::Stdio)?;
+    }
+    if let Some(name) = script.keyring {
+        born::join_keyring(name).during(Step::Keyring)?;
+    }
+    if let Some(console) = script.console {
+        fail_here(script.fail_at, Step::Console)?;
+        console::place(Channel(script.channel), here(), console, script.process.uid).during(Step::Console)?;
+    }
+    Ok(())
+}

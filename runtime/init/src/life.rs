@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A container's life, from its first instruction to the user's program.
+//!
+//! Runs in the cloned process. Must not allocate, lock or return. Its counterpart in the runtime is `verb/create.rs`:
+//! read them side by side.
+//! Spec: runtime.md "Lifecycle", config.md.
+
+use crate::channel::{ORDER_SIZE, Report};
+use crate::script::Script;
+use crate::step::{During, Step, Stop};
+use crate::{born, confine, console, cover, dev, gate, hook, mount, program, root};
+use core::convert::Infallible;
+
+/// Lives: performs the script and becomes the program. If that cannot be, says why and ends with status 1.
+pub fn live(script: &Script<'_>) -> ! {
+    let Err(stop) = attempt(script);
+    script.channel().last_word(stop)
+}
+
+fn attempt(script: &Script<'_>) -> Result<Infallible, Stop> {
+    // Born: alone in our namespaces, still seeing the host's files.
+    let mapped = born::map_ids(script)?;
+    born::settle(script)?;
+
+    // Furnished. From here on nothing we mount can be seen by the host.
+    let private = root::cut_off(script, mapped)?;
+    let rootfs = root::mount(script, &private)?;
+    mount::perform_all(script, &rootfs)?;
+    dev::populate(script, &rootfs)?;
+    let states = hook::pause_and_run_container_hooks(script)?;
+    console::open(script, &rootfs)?;
+
+    // Moved in. Beyond this point no path can name anything on the host (CVE-2024-21626: no descriptor is kept that can).
+    let rooted = root::pivot(script, private, rootfs)?;
+    cover::write_sysctls(script)?;
+    cover::make_readonly(script)?;
+    cover::mask(script)?;
+    confine::enter_working_directory(script.fail_at, &script.process)?;
+    root::make_readonly(script)?;
+
+    // Confined. The runtime has written limits and state meanwhile; its last word carries the filter.
+    let mut space = [0; ORDER_SIZE];
+    script.begin(Step::AwaitRuntime)?;
+    let (filter, flags) = script.channel().await_finish(&mut space).during(Step::AwaitRuntime)?;
+    let confined = confine::drop_rights(script.fail_at, &script.process, rooted)?;
+    let program = program::find(script.fail_at, &script.process)?;
+
+    // Created: wait for `start`, unless the program shall run at once. Errors go to whoever started us.
+    let listener = gate::await_start(script)?;
+    let answer = listener.as_ref().map_or(script.channel(), gate::Starter::channel);
+    let Err(stop) = gone(script, &states, confined, program, filter, flags);
+    answer.last_word(stop)
+}
+
+/// Gone: the startContainer hooks, then the filter as late as it can be, then the program.
+fn gone(
+    script: &Script<'_>,
+    states: &hook::States,
+    confined: confine::Confined,
+    program: program::Program<'_>,
+    filter: &[u8],
+    flags: u32,
+) -> Result<Infallible, Stop> {
+    hook::run_start_hooks(script, states)?;
+    confine::close_descriptors(&script.process)?;
+    confine::filter(script.fail_at, filter, flags, &confined)?;
+    program::execute(script.fail_at, &script.process, program)
+}
+
+/// Runs in the helper that a container needs which joins namespaces by path: enters them, makes init, tells the runtime its
+/// pid, and ends.
+pub fn help(script: &Script<'_>) -> ! {
+    let made = born::join_and_clone(script);
+    match made {
+        Ok(born::Helped::Init) => live(script),
+        Ok(born::Helped::Helper { pid }) => {
+            let told = script.channel().report(Report::Born(pid), None);
+            kelp_sys::clone::exit(i32::from(told.is_err()))
+        }
+        Err(stop) => script.channel().last_word(stop),
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Performs the mounts of the spec, in order, below the new root.
+//!
+//! Runs in init, after the root is mounted, before the pivot: sources are the host's paths, targets are only ever reached by
+//! descriptors below the root (CVE-2021-30465, CVE-2019-19921).
+//! Spec: config.md "Mounts". Kernel: mount(2), open_tree(2), mount_setattr(2).
+
+use crate::root::Rootfs;
+use crate::script::{Mount, Script, Setting, What};
+use crate::step::{During, Step, Stop};
+use crate::target::{self, Kind};
+use core::ffi::CStr;
+use kelp_sys::mount::{Change, Propagation, Reach, attach_mount, clone_mount, here, mount_here, set_attributes};
+use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use kelp_sys::rustix::fs::OFlags;
+use kelp_sys::rustix::io::Errno;
+use kelp_sys::rustix::process::fchdir;
+
+/// All of them.
+pub(crate) fn perform_all(script: &Script<'_>, rootfs: &Rootfs) -> Result<(), Stop> {
+    for (index, mount) in script.mounts.iter().enumerate() {
+        script.begin(Step::Mount)?;
+        match mount.what {
+            What::FileSystem { .. } => file_system(script, rootfs, index, mount)?,
+            What::Bind { source, reach } => bind(script, rootfs, index, mount, source, reach)?,
+        }
+    }
+    Ok(())
+}
+
+/// A new file system: entered by descriptor, mounted onto the directory we then stand in.
+fn file_system(script: &Script<'_>, rootfs: &Rootfs, index: usize, mount: &Mount<'_>) -> Result<(), Stop> {
+    let What::FileSystem { kind, source, flags, data, otherwise } = mount.what else { return Ok(()) };
+    script.begin(Step::MountTarget)?;
+    let place =
+        target::find_or_make(rootfs.as_fd(), mount.target, Kind::Directory).during_nth(Step::MountTarget, index)?;
+    fchdir(&place).during_nth(Step::MountTarget, index)?;
+    match (mount_here(source, kind, flags, data), otherwise) {
+        (Err(Errno::PERM | Errno::BUSY), Some(other)) => return bind(script, rootfs, index, mount, other, Reach::Tree),
+        (result, _) => result.during_nth(Step::Mount, index)?,
+    }
+    if is_plain(mount) {
+        return Ok(());
+    }
+    // What we stand in is what lies below the new mount: look again to find its root.
+    let top = target::open(rootfs.as_fd(), mount.target, OFlags::PATH).during_nth(Step::MountTarget, index)?;
+    adjust(script, index, mount, top.as_fd())
+}
+
+fn is_plain(mount: &Mount<'_>) -> bool {
+    mount.propagation.is_empty() && mount.attributes.iter().all(|setting| setting.is_empty())
+}
+
+/// A bind mount: a detached copy gets its attributes before anybody can see it, then it is put in place.
+fn bind(
+    script: &Script<'_>,
+    rootfs: &Rootfs,
+    index: usize,
+    mount: &Mount<'_>,
+    source: &CStr,
+    reach: Reach,
+) -> Result<(), Stop> {
+    let copy = clone_mount(here(), source, reach).during_nth(Step::Mount, index)?;
+    adjust(script, index, mount, copy.as_fd())?;
+    script.begin(Step::MountTarget)?;
+    let kind = target::kind_of(copy.as_fd()).during_nth(Step::Mount, index)?;
+    let place = target::find_or_make(rootfs.as_fd(), mount.target, kind).during_nth(Step::MountTarget, index)?;
+    attach_mount(copy.as_fd(), place.as_fd()).during_nth(Step::Mount, index)
+}
+
+/// Attributes and propagation of the mount at `root`: first those of the mount alone, then those of the tree.
+fn adjust(script: &Script<'_>, index: usize, mount: &Mount<'_>, root: BorrowedFd<'_>) -> Result<(), Stop> {
+    script.begin(Step::MountAttributes)?;
+    let [alone, tree] = mount.attributes;
+    change(root, alone, Reach::Mount).during_nth(Step::MountAttributes, index)?;
+    change(root, tree, Reach::Tree).during_nth(Step::MountAttributes, index)?;
+    for &(propagation, reach) in mount.propagation {
+        propagate(root, propagation, reach).during_nth(Step::MountAttributes, index)?;
+    }
+    Ok(())
+}
+
+fn change(root: BorrowedFd<'_>, setting: Setting, reach: Reach) -> Result<(), Errno> {
+    if setting.is_empty() {
+        return Ok(());
+    }
+    let change = Change { set: setting.set, clear: setting.clear, ..Change::default() };
+    set_attributes(root, c"", reach, &change)
+}
+
+fn propagate(root: BorrowedFd<'_>, propagation: Propagation, reach: Reach) -> Result<(), Errno> {
+    let change = Change { propagation: Some(propagation), ..Change::default() };
+    set_attributes(root, c"", reach, &change)
+}
+
+/// A read-only copy of the mount at `path` below `root`, in place of what is there.
+pub(crate) fn cover_read_only(place: &OwnedFd) -> Result<(), Errno> {
+    let copy = clone_mount(place.as_fd(), c"", Reach::Tree)?;
+    let change = Change { set: kelp_sys::mount::Attributes::READ_ONLY, ..Change::default() };
+    set_attributes(copy.as_fd(), c"", Reach::Tree, &change)?;
+    attach_mount(copy.as_fd(), place.as_fd())
+}

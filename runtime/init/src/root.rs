@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Cuts our mounts off from the host's, mounts the root file system and makes it the root.
+//!
+//! Runs in init, after the id maps. Must not allocate.
+//! Spec: config.md "Root", config-linux.md "Rootfs Mount Propagation". Kernel: mount_namespaces(7), pivot_root(2).
+
+use crate::born::Mapped;
+use crate::script::{Overlay, Script};
+use crate::step::{During, Step, Stop};
+use core::ffi::CStr;
+use kelp_sys::clone::Namespaces;
+use kelp_sys::mount::{
+    Attributes, Change, Propagation, Reach, attach_mount, clone_mount, here, mount_here, set_attributes,
+    set_propagation,
+};
+use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use kelp_sys::rustix::fs::{CWD, Mode, OFlags, openat};
+use kelp_sys::rustix::io::Errno;
+use kelp_sys::rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+};
+use kelp_sys::rustix::process::{chdir, fchdir};
+
+/// What we mount stays with us.
+pub(crate) struct Private(());
+/// The container's root is our root.
+pub(crate) struct Rooted(());
+
+/// The root file system, mounted and open, before it is the root.
+pub(crate) struct Rootfs(OwnedFd);
+
+impl AsFd for Rootfs {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// `mount(NULL, "/", NULL, MS_SLAVE or MS_PRIVATE | MS_REC, NULL)`: never anything that would let ours reach the host; a shared
+/// root is made so after the pivot.
+pub(crate) fn cut_off(script: &Script<'_>, _: Mapped) -> Result<Private, Stop> {
+    script.begin(Step::Private)?;
+    if !has_own_mounts(script) {
+        return Ok(Private(()));
+    }
+    let propagation = match script.root.propagation.0 {
+        Propagation::Private | Propagation::Unbindable => Propagation::Private,
+        Propagation::Slave | Propagation::Shared => Propagation::Slave,
+    };
+    set_propagation(c"/", propagation, Reach::Tree).during(Step::Private)?;
+    Ok(Private(()))
+}
+
+fn has_own_mounts(script: &Script<'_>) -> bool {
+    script.birth.namespaces.has(Namespaces::MOUNT)
+}
+
+/// Mounts the overlay, or binds the folder onto itself: pivot_root wants a mount.
+pub(crate) fn mount(script: &Script<'_>, _: &Private) -> Result<Rootfs, Stop> {
+    script.begin(Step::MountRoot)?;
+    let path = script.root.path;
+    match &script.root.overlay {
+        Some(overlay) => {
+            chdir(path).during(Step::MountRoot)?;
+            mount_overlay(overlay).during(Step::MountRoot)?;
+        }
+        None => bind(path).during(Step::MountRoot)?,
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).map(Rootfs).during(Step::MountRoot)
+}
+
+fn bind(path: &CStr) -> Result<(), Errno> {
+    let folder = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let copy = clone_mount(folder.as_fd(), c"", Reach::Tree)?;
+    attach_mount(copy.as_fd(), folder.as_fd())
+}
+
+/// One mount(2) where the options fit its page; else the new API, which takes lower layers one by one.
+fn mount_overlay(overlay: &Overlay<'_>) -> Result<(), Errno> {
+    const PAGE: usize = 4096;
+    if overlay.data.to_bytes_with_nul().len() <= PAGE {
+        return mount_here(c"overlay", c"overlay", overlay.flags, Some(overlay.data));
+    }
+    let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in overlay.options {
+        match value {
+            Some(value) => fsconfig_set_string(context.as_fd(), *key, *value)?,
+            None => fsconfig_set_flag(context.as_fd(), *key)?,
+        }
+    }
+    fsconfig_create(context.as_fd())?;
+    let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    kelp_sys::rustix::mount::move_mount(
+        mount.as_fd(),
+        c"",
+        CWD,
+        c".",
+        kelp_sys::rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )
+}
+
+/// pivot_root(2), or with `--no-pivot` a move and chroot(2).
+pub(crate) fn pivot(script: &Script<'_>, _: Private, rootfs: Rootfs) -> Result<Rooted, Stop> {
+    script.begin(Step::Pivot)?;
+    fchdir(&rootfs).during(Step::Pivot)?;
+    drop(rootfs);
+    if script.root.no_pivot {
+        kelp_sys::mount::move_here_to_root().during(Step::Pivot)?;
+    } else if has_own_mounts(script) {
+        kelp_sys::mount::pivot_here().during(Step::Pivot)?;
+    } else {
+        kelp_sys::rustix::process::chroot(c".").during(Step::Pivot)?;
+    }
+    chdir(c"/").during(Step::Pivot)?;
+    script.begin(Step::RootPropagation)?;
+    let (propagation, reach) = script.root.propagation;
+    if has_own_mounts(script) && matches!(propagation, Propagation::Shared | Propagation::Unbindable) {
+        set_propagation(c"/", propagation, reach).during(Step::RootPropagation)?;
+    }
+    Ok(Rooted(()))
+}
+
+/// `root.readonly`: the root mount alone, after everything that had to be made in it.
+pub(crate) fn make_readonly(script: &Script<'_>) -> Result<(), Stop> {
+    if !script.root.readonly {
+        return Ok(());
+    }
+    script.begin(Step::ReadonlyRoot)?;
+    let change = Change { set: Attributes::READ_ONLY, ..Change::default() };
+    set_attributes(here(), c"/", Reach::Mount, &change).during(Step::ReadonlyRoot)
+}
