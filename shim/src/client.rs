@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The client's side: start a holder, find one, talk to it.
+//!
+//! Runs in `kelp`. A [`Connection`] is one socket; its calls block, and none of them starts a thread.
+
+mod keys;
+mod relay;
+mod terminal;
+
+use crate::error::{Doing, Error, Kind};
+use crate::launch::{Launch, socket_path};
+use crate::protocol::{MESSAGE_MAX, Phase, Reply, Request, Size, Status, VERSION};
+use kelp_sys::rustix::fs::{FlockOperation, flock};
+use kelp_sys::rustix::io::Errno;
+use kelp_sys::rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType, connect as connect_socket, recv, send, sendmsg, socket_with, socketpair,
+};
+pub use keys::DetachKeys;
+pub use relay::{Ended, Relay};
+use std::fs::File;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// How many descriptors can be handed to the holder.
+pub const KEPT_MAX: usize = 8;
+
+/// A conversation with the holder of one container.
+#[derive(Debug)]
+pub struct Connection {
+    socket: OwnedFd,
+    id: String,
+    pid: i32,
+    outgoing: Vec<u8>,
+    incoming: Vec<u8>,
+}
+
+/// Starts a holder, by the path of `kelp-shim`, and waits until the container exists: its network can be made now.
+///
+/// `kept` stays open in the holder until it ends. Dropping the connection before [`Connection::start`] tears the
+/// container down.
+///
+/// # Errors
+/// Whatever keeps the runtime from creating the container, as the runtime says it.
+pub fn launch(shim: &Path, launch: &Launch, kept: &[OwnedFd]) -> Result<Connection, Error> {
+    let doing = || format!("cannot start a holder for container {}", launch.id);
+    let json = serde_json::to_vec(launch).doing(doing)?;
+    if json.len() >= MESSAGE_MAX || kept.len() > KEPT_MAX {
+        return Err(Error::new(doing(), "its configuration does not fit one message").kind(Kind::BadInput));
+    }
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).doing(doing)?;
+    let child = spawn(shim, launch, theirs)?;
+    let mut connection = Connection::new(ours, &launch.id);
+    let created = connection.introduce(&json, kept).and_then(|()| connection.created());
+    let spawned = reap(child);
+    created.map_err(|error| match (error.kind, spawned) {
+        (Kind::Lost, Err(why)) => Error::new(doing(), why).kind(Kind::Lost),
+        _ => error,
+    })?;
+    Ok(connection)
+}
+
+fn spawn(shim: &Path, launch: &Launch, socket: OwnedFd) -> Result<Child, Error> {
+    let child = Command::new(shim).arg(&launch.id).stdin(socket).stdout(Stdio::null()).spawn();
+    child.map_err(|because| {
+        Error::new(format!("cannot start the holder {}", shim.display()), because)
+            .hint("kelp-shim belongs beside kelp or in PATH; KELP_SHIM=PATH names another")
+    })
+}
+
+/// The process that we spawned leaves at once and its child is the holder: without this wait it would be a zombie.
+fn reap(mut child: Child) -> Result<(), String> {
+    match child.wait() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("kelp-shim ended at once ({status})")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Finds the holder of a container.
+///
+/// # Errors
+/// [`Kind::NoSuchContainer`]: nobody holds it (any more): see [`Exit::read`](crate::Exit::read).
+pub fn connect(run: &Path, id: &str) -> Result<Connection, Error> {
+    let path = socket_path(run, id);
+    let doing = || format!("cannot reach the holder of container {id}");
+    let address = SocketAddrUnix::new(&path).doing(doing)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).doing(doing)?;
+    connect_socket(&socket, &address).map_err(|errno| {
+        let error = Error::new(doing(), format!("connect({}): {errno}", path.display()));
+        match errno {
+            Errno::NOENT | Errno::CONNREFUSED | Errno::NOTDIR => error.kind(Kind::NoSuchContainer),
+            Errno::ACCESS | Errno::PERM => error.kind(Kind::Permission),
+            _ => error,
+        }
+    })?;
+    let mut connection = Connection::new(socket, id);
+    connection.send(&Request::Hello { version: VERSION })?;
+    Ok(connection)
+}
+
+/// Whether a holder lives for this container folder: it has a lock on `lock` for as long as it does.
+pub fn is_held(container: &Path) -> Result<bool, Error> {
+    let path = container.join("lock");
+    let doing = || format!("cannot see whether {} is held", path.display());
+    let lock = match File::open(&path) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error).doing(doing),
+    };
+    // Shared, and given back at once: the holder tolerates it (see holder/place.rs).
+    match flock(&lock, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(errno) => Err(errno).doing(doing),
+    }
+}
+
+impl Connection {
+    fn new(socket: OwnedFd, id: &str) -> Connection {
+        Connection { socket, id: id.to_owned(), pid: 0, outgoing: Vec::new(), incoming: vec![0; MESSAGE_MAX] }
+    }
+
+    /// The pid of the container's init, if this connection launched it.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Runs the program.
+    ///
+    /// # Errors
+    /// [`Kind::ProgramNotFound`], [`Kind::ProgramNotExecutable`] and others: [`Kind::exit_status`] tells them apart.
+    /// The container is over then, and its record written.
+    pub fn start(&mut self) -> Result<(), Error> {
+        self.send(&Request::Start)?;
+        match self.receive()? {
+            Reply::Started => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Sends the program a signal.
+    pub fn signal(&mut self, signal: i32) -> Result<(), Error> {
+        self.send(&Request::Signal(signal))?;
+        self.ping().map(drop)
+    }
+
+    /// Tells the container's terminal its size.
+    pub fn resize(&mut self, size: Size) -> Result<(), Error> {
+        self.send(&Request::Resize(size))
+    }
+
+    /// Sends `signal`, after the timeout SIGKILL (`None`: never), waits for the end. No restart follows.
+    pub fn stop(&mut self, signal: i32, timeout: Option<std::time::Duration>) -> Result<Status, Error> {
+        let timeout_ms = timeout.map_or(u32::MAX, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX - 1));
+        self.send(&Request::Stop { signal, timeout_ms })?;
+        self.exit()
+    }
+
+    /// Waits until the container is over.
+    pub fn wait(&mut self) -> Result<Status, Error> {
+        self.send(&Request::Wait)?;
+        self.exit()
+    }
+
+    /// How far the container has come, and its init's pid.
+    pub fn ping(&mut self) -> Result<(Phase, i32), Error> {
+        self.send(&Request::Ping)?;
+        match self.receive()? {
+            Reply::Pong { phase, pid } => Ok((phase, pid)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// After the end: this client has cleaned up, `on_exit` need not run.
+    pub fn settled(&mut self) -> Result<(), Error> {
+        self.send(&Request::Settled)
+    }
+
+    /// Sends one message, waiting for room.
+    pub fn send(&mut self, request: &Request<'_>) -> Result<(), Error> {
+        request.encode(&mut self.outgoing);
+        loop {
+            return match send(&self.socket, &self.outgoing, SendFlags::NOSIGNAL) {
+                Ok(_) => Ok(()),
+                Err(Errno::INTR) => continue,
+                Err(errno @ (Errno::PIPE | Errno::CONNRESET)) => Err(self.lost(errno)),
+                Err(errno) => Err(errno).doing(|| format!("cannot send to the holder of container {}", self.id)),
+            };
+        }
+    }
+
+    /// Receives one message, waiting for it. A [`Reply::Error`] comes as `Err`.
+    pub fn receive(&mut self) -> Result<Reply<'_>, Error> {
+        let length = loop {
+            match recv(&self.socket, &mut self.incoming[..], RecvFlags::TRUNC) {
+                Err(Errno::INTR) => continue,
+                Ok((_, 0)) => return Err(self.lost("it closed the connection")),
+                Err(errno @ Errno::CONNRESET) => return Err(self.lost(errno)),
+                Err(errno) => return Err(errno).doing(|| format!("cannot hear the holder of container {}", self.id)),
+                Ok((_, length)) => break length,
+            }
+        };
+        let reply = self.incoming.get(..length).ok_or(crate::protocol::Malformed).and_then(Reply::decode);
+        match reply.doing(|| format!("cannot understand the holder of container {}", self.id))? {
+            Reply::Error(error) => Err(error),
+            reply => Ok(reply),
+        }
+    }
+
+    fn introduce(&mut self, launch: &[u8], kept: &[OwnedFd]) -> Result<(), Error> {
+        self.send(&Request::Hello { version: VERSION })?;
+        let kept: Vec<BorrowedFd<'_>> = kept.iter().map(AsFd::as_fd).collect();
+        let mut space = [MaybeUninit::uninit(); kelp_sys::rustix::cmsg_space!(ScmRights(KEPT_MAX))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !kept.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(&kept));
+        }
+        Request::Launch(launch).encode(&mut self.outgoing);
+        sendmsg(&self.socket, &[IoSlice::new(&self.outgoing)], &mut control, SendFlags::NOSIGNAL)
+            .map(drop)
+            .map_err(|errno| self.lost(errno))
+    }
+
+    fn created(&mut self) -> Result<(), Error> {
+        match self.receive()? {
+            Reply::Created { pid } => self.pid = pid,
+            other => return Err(unexpected(&other)),
+        }
+        Ok(())
+    }
+
+    /// The status, whatever else is under way before it.
+    fn exit(&mut self) -> Result<Status, Error> {
+        loop {
+            if let Reply::Exit(status) = self.receive()? {
+                return Ok(status);
+            }
+        }
+    }
+
+    fn lost(&self, because: impl std::fmt::Display) -> Error {
+        Error::new(format!("cannot go on with container {}: its holder is gone", self.id), because)
+            .hint(
+                "shim.log in the container's folder may say why; the kernel's log, if it was killed for want of memory",
+            )
+            .kind(Kind::Lost)
+    }
+}
+
+fn unexpected(reply: &Reply<'_>) -> Error {
+    let word = match reply {
+        Reply::Stdout(_) | Reply::Stderr(_) => "output".to_owned(),
+        other => format!("{other:?}"),
+    };
+    Error::new("cannot go on with the holder", format!("it answered something else than was asked: {word}"))
+}

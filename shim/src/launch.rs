@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a holder must know to hold a container: written by the engine, read by `kelp-shim`.
+//!
+//! It travels as JSON in the first message on the socket pair, never through the command line or a file,
+//! so that nothing of it can be stale, read by others in `ps`, or left behind.
+
+use crate::error::{Error, Kind};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// One container to hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Launch {
+    /// The container's id, also the name it has in the OCI runtime.
+    pub id: String,
+    /// `containers/<id>`: here lie `lock`, `log`, `exit.json` and `shim.log`.
+    pub container: PathBuf,
+    /// The OCI bundle (the folder of `config.json`); mostly the same folder.
+    pub bundle: PathBuf,
+    /// Kelp's run directory: the socket is `<run>/<id>/shim.sock`, the runtime's state `<run>/runtime`.
+    pub run: PathBuf,
+    /// Who creates the container.
+    pub runtime: Runtime,
+    /// The container's `process.terminal`: its standard streams are one pty.
+    pub terminal: bool,
+    /// What the program reads on its standard input.
+    pub stdin: Stdin,
+    /// How much of the output is kept.
+    pub log: LogLimits,
+    /// What happens when the program ends.
+    pub restart: Restart,
+    /// A program and its arguments, run at the very end unless the client that started the container
+    /// said [`Request::Settled`](crate::protocol::Request::Settled): the clean-up of `run --rm`.
+    pub on_exit: Vec<String>,
+    /// Whether `exit.json` must survive a power cut (fsync). Not needed where `on_exit` removes it at once.
+    pub durable: bool,
+}
+
+/// Who creates, starts and deletes the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// kelp-runtime, called as a library: nothing is executed.
+    Library {
+        /// Who makes the cgroup.
+        cgroups: Cgroups,
+    },
+    /// Any OCI runtime with runc's command line.
+    Program {
+        /// The program, by path.
+        path: PathBuf,
+        /// Options before the verb, such as `--systemd-cgroup`.
+        args: Vec<String>,
+    },
+}
+
+/// Who makes the container's cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cgroups {
+    /// The runtime, by mkdir below a delegated cgroup.
+    Cgroupfs,
+    /// systemd, asked over D-Bus for a transient scope.
+    Systemd,
+    /// Nobody.
+    Disabled,
+}
+
+/// What the program reads on its standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stdin {
+    /// `/dev/null` (no `-i`). A terminal takes no input then.
+    Null,
+    /// From the attached clients; end of file once the first client that attached with input ends or leaves
+    /// (`run -i`).
+    Once,
+    /// From the attached clients; stays open when they leave (`run -d -i`).
+    Keep,
+}
+
+/// How much of the output is kept: `files` files of `max_size` bytes each, the newest named `log`, then `log.1` ….
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogLimits {
+    /// Size at which a file is put aside and a new one begun. 0 keeps no log at all.
+    pub max_size: u64,
+    /// How many files there are at most, the current one included; at least 1.
+    pub files: u32,
+}
+
+impl Default for LogLimits {
+    /// 16 MiB × 2.
+    fn default() -> LogLimits {
+        LogLimits { max_size: 16 << 20, files: 2 }
+    }
+}
+
+/// What happens when the program ends: Docker's `--restart`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// The container is over.
+    #[default]
+    No,
+    /// Started again while its status is not 0, at most `max` times (0: for ever).
+    OnFailure {
+        /// How often at most; 0 is without end.
+        max: u32,
+    },
+    /// Started again, unless it was stopped by [`Request::Stop`](crate::protocol::Request::Stop).
+    Always,
+    /// As `Always`; the difference shows only after a reboot, which is the engine's business.
+    UnlessStopped,
+}
+
+impl std::str::FromStr for Restart {
+    type Err = Error;
+
+    /// Docker's words: `no`, `on-failure[:n]`, `always`, `unless-stopped`.
+    fn from_str(word: &str) -> Result<Restart, Error> {
+        let bad = || {
+            Error::new(format!("cannot read the restart policy {word:?}"), "it is none of those there are")
+                .hint("one of: no, on-failure, on-failure:3, always, unless-stopped")
+                .kind(Kind::BadInput)
+        };
+        match word.split_once(':') {
+            None => match word {
+                "no" | "" => Ok(Restart::No),
+                "on-failure" => Ok(Restart::OnFailure { max: 0 }),
+                "always" => Ok(Restart::Always),
+                "unless-stopped" => Ok(Restart::UnlessStopped),
+                _ => Err(bad()),
+            },
+            Some(("on-failure", times)) => times.parse().map(|max| Restart::OnFailure { max }).map_err(|_| bad()),
+            Some(_) => Err(bad()),
+        }
+    }
+}
+
+impl Launch {
+    /// A container in `containers/<id>`, its own bundle, without terminal, input, restart or clean-up,
+    /// created by the library below cgroupfs.
+    pub fn new(id: impl Into<String>, container: impl Into<PathBuf>, run: impl Into<PathBuf>) -> Launch {
+        let container = container.into();
+        Launch {
+            id: id.into(),
+            bundle: container.clone(),
+            container,
+            run: run.into(),
+            runtime: Runtime::Library { cgroups: Cgroups::Cgroupfs },
+            terminal: false,
+            stdin: Stdin::Null,
+            log: LogLimits::default(),
+            restart: Restart::No,
+            on_exit: Vec::new(),
+            durable: true,
+        }
+    }
+}
+
+/// Where clients find the holder of a container: `<run>/<id>/shim.sock`.
+pub fn socket_path(run: &Path, id: &str) -> PathBuf {
+    run.join(id).join("shim.sock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_launch_survives_json() {
+        let mut launch = Launch::new("web", "/c/web", "/run/kelp");
+        launch.restart = Restart::OnFailure { max: 3 };
+        launch.runtime = Runtime::Program { path: "/usr/bin/crun".into(), args: vec!["--debug".into()] };
+        let json = serde_json::to_string(&launch).unwrap();
+        assert_eq!(serde_json::from_str::<Launch>(&json).unwrap(), launch);
+    }
+
+    #[test]
+    fn restart_policies_read_as_docker_writes_them() {
+        assert_eq!("no".parse(), Ok(Restart::No));
+        assert_eq!("on-failure".parse(), Ok(Restart::OnFailure { max: 0 }));
+        assert_eq!("on-failure:5".parse(), Ok(Restart::OnFailure { max: 5 }));
+        assert_eq!("always".parse(), Ok(Restart::Always));
+        assert_eq!("unless-stopped".parse(), Ok(Restart::UnlessStopped));
+        for wrong in ["on-failure:", "on-failure:-1", "always:2", "sometimes"] {
+            assert_eq!(wrong.parse::<Restart>().unwrap_err().kind, Kind::BadInput, "{wrong}");
+        }
+    }
+}
