@@ -23,7 +23,7 @@ pub enum Kind {
 /// What we were doing, why it stopped, and what to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// “publish port 80”: the half sentence after “cannot”.
+    /// The headline: `cannot publish port 80/tcp on 0.0.0.0`.
     pub doing: String,
     /// The cause, as near to the kernel's or the program's words as is useful.
     pub because: String,
@@ -34,8 +34,9 @@ pub struct Error {
 }
 
 impl Error {
-    pub(crate) fn new(kind: Kind, doing: impl Into<String>, because: impl fmt::Display) -> Self {
-        Error { doing: doing.into(), because: because.to_string(), hint: None, kind }
+    /// `doing` is the half sentence after “cannot”.
+    pub(crate) fn new(kind: Kind, doing: impl fmt::Display, because: impl fmt::Display) -> Self {
+        Error { doing: format!("cannot {doing}"), because: because.to_string(), hint: None, kind }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -51,7 +52,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}\n  because: {}", self.doing, self.because)?;
+        write!(f, "error: {}\n  because: {}", self.doing, self.because)?;
         match &self.hint {
             Some(hint) => write!(f, "\n  hint: {hint}"),
             None => Ok(()),
@@ -68,6 +69,6 @@ mod tests {
     #[test]
     fn shows_cause_and_hint_on_lines_of_their_own() {
         let error = Error::new(Kind::InUse, "publish port 80", "it is taken").hint("choose another");
-        assert_eq!(error.to_string(), "cannot publish port 80\n  because: it is taken\n  hint: choose another");
+        assert_eq!(error.to_string(), "error: cannot publish port 80\n  because: it is taken\n  hint: choose another");
     }
 }
