@@ -9,6 +9,7 @@ mod error;
 mod options;
 mod output;
 mod places;
+mod spec;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The OCI configuration of a container: (options, program, host) → `config.json`.
+//!
+//! Pure: nothing here looks at the machine or touches it, so that the whole is tested as text (`expected/*.json`).
+//! One subject of the specification, one file. The defaults are Docker's.
+
+mod capabilities;
+mod devices;
+mod idmap;
+mod mounts;
+mod namespaces;
+mod paths;
+mod process;
+mod resources;
+pub(crate) mod seccomp;
+
+pub(crate) use devices::Device;
+pub(crate) use idmap::{Maps, Range};
+
+use crate::error::{Error, Kind, Result};
+use crate::options::Options;
+use crate::options::network::Network;
+use oci_spec::runtime::{LinuxBuilder, LinuxSeccomp, Root, Spec};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// The version of the runtime specification these configurations are written for.
+const OCI_VERSION: &str = "1.2.0";
+
+/// The program as the image and the user's options make it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Program {
+    /// The program and its arguments; never empty.
+    pub(crate) args: Vec<String>,
+    /// `KEY=VALUE`, each key once.
+    pub(crate) env: Vec<String>,
+    /// Where it starts.
+    pub(crate) cwd: PathBuf,
+    /// As whom.
+    pub(crate) uid: u32,
+    /// With which group.
+    pub(crate) gid: u32,
+    /// And which further groups.
+    pub(crate) groups: Vec<u32>,
+}
+
+/// Where the container's root comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RootFilesystem {
+    /// The container's own init mounts an overlay over the empty root folder.
+    Overlay {
+        /// Unpacked layers, lowest first.
+        lower: Vec<PathBuf>,
+        /// What the container writes.
+        upper: PathBuf,
+        /// The kernel's scratch folder beside it.
+        work: PathBuf,
+    },
+    /// The root folder holds a copy of the image.
+    Copy,
+}
+
+/// Something the user or we want to see at a path of the container; its source exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attachment {
+    /// A path of the host, or nothing for memory.
+    pub(crate) source: Option<PathBuf>,
+    /// Where in the container.
+    pub(crate) target: PathBuf,
+    /// Not writable.
+    pub(crate) read_only: bool,
+    /// Propagation, or tmpfs's own options.
+    pub(crate) options: Vec<String>,
+}
+
+/// Everything a configuration follows from.
+#[derive(Debug)]
+pub(crate) struct Input<'a> {
+    /// The container's id.
+    pub(crate) id: &'a str,
+    /// The flags.
+    pub(crate) options: &'a Options,
+    /// The program.
+    pub(crate) program: &'a Program,
+    /// The hostname inside.
+    pub(crate) hostname: &'a str,
+    /// The network, decided.
+    pub(crate) network: Network,
+    /// Who the container's users are on the host; nothing: no user namespace.
+    pub(crate) maps: Option<&'a Maps>,
+    /// The root filesystem.
+    pub(crate) root: &'a RootFilesystem,
+    /// `/etc/hosts` and its like, made for this container.
+    pub(crate) files: &'a [Attachment],
+    /// The user's mounts and volumes.
+    pub(crate) attachments: &'a [Attachment],
+    /// Devices of the host the user wants inside.
+    pub(crate) devices: &'a [Device],
+    /// The system call filter; nothing: unconfined.
+    pub(crate) seccomp: Option<LinuxSeccomp>,
+    /// The image's annotations and ours.
+    pub(crate) annotations: HashMap<String, String>,
+}
+
+impl Input<'_> {
+    fn privileged(&self) -> bool {
+        self.options.isolation.privileged
+    }
+}
+
+/// Writes the configuration.
+pub(crate) fn build(input: &Input<'_>) -> Result<Spec> {
+    let linux = LinuxBuilder::default()
+        .namespaces(namespaces::list(input))
+        .masked_paths(paths::masked(input))
+        .readonly_paths(paths::read_only(input))
+        .sysctl(namespaces::sysctls(input)?)
+        .resources(resources::all(input)?);
+    let mut linux = linux.build().map_err(|error| Error::new(Kind::Other, "cannot write config.json", error))?;
+    linux.set_seccomp(input.seccomp.clone());
+    if let Some(maps) = input.maps {
+        linux.set_uid_mappings(Some(idmap::mappings(&maps.uid)?)).set_gid_mappings(Some(idmap::mappings(&maps.gid)?));
+    }
+    let nodes = devices::nodes(input);
+    linux.set_devices((!nodes.is_empty()).then_some(nodes));
+    linux.set_cgroups_path(resources::cgroups_path(input));
+    let mut root = Root::default();
+    root.set_path(PathBuf::from("rootfs")).set_readonly(Some(input.options.files.read_only));
+    let mut spec = Spec::default();
+    spec.set_version(OCI_VERSION.to_owned())
+        .set_root(Some(root))
+        .set_mounts(Some(mounts::all(input)))
+        .set_process(Some(process::first(input)?))
+        .set_hostname(namespaces::has_own_uts(input).then(|| input.hostname.to_owned()))
+        .set_domainname(input.options.network.domainname.clone())
+        .set_annotations((!input.annotations.is_empty()).then(|| input.annotations.clone()))
+        .set_linux(Some(linux));
+    Ok(spec)
+}
+
+/// A path as an option's text; paths of ours are UTF-8 unless the store's folder is not.
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests;
