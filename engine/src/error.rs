@@ -116,6 +116,36 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl From<kelp_network::Error> for Error {
+    fn from(error: kelp_network::Error) -> Self {
+        let kind = match error.kind {
+            kelp_network::Kind::BadInput => Kind::BadInput,
+            kelp_network::Kind::InUse => Kind::AlreadyExists,
+            kelp_network::Kind::Permission => Kind::Permission,
+            kelp_network::Kind::ProgramNotFound | kelp_network::Kind::Unsupported => Kind::Unsupported,
+            kelp_network::Kind::Other => Kind::Other,
+        };
+        Self::new(kind, error.doing, error.because).maybe_hint(error.hint)
+    }
+}
+
+impl From<kelp_shim::Error> for Error {
+    fn from(error: kelp_shim::Error) -> Self {
+        let kind = match error.kind {
+            kelp_shim::Kind::ProgramNotFound => Kind::ProgramNotFound,
+            kelp_shim::Kind::ProgramNotExecutable => Kind::ProgramNotExecutable,
+            kelp_shim::Kind::AlreadyExists => Kind::AlreadyExists,
+            kelp_shim::Kind::NoSuchContainer => Kind::NotFound,
+            kelp_shim::Kind::NotRunning => Kind::WrongState,
+            kelp_shim::Kind::BadInput => Kind::BadInput,
+            kelp_shim::Kind::Unsupported => Kind::Unsupported,
+            kelp_shim::Kind::Permission => Kind::Permission,
+            _ => Kind::Other,
+        };
+        Self::new(kind, error.doing, error.because).maybe_hint(error.hint)
+    }
+}
+
 /// The standard library writes “No such file or directory (os error 2)”; our causes start in lower case.
 fn lowercase(text: &str) -> String {
     let mut chars = text.chars();

@@ -5,11 +5,13 @@
 
 mod cli;
 mod command;
+mod container;
 mod error;
 mod options;
 mod output;
 mod places;
 mod spec;
+mod time;
 
 use clap::Parser;
 use std::process::ExitCode;

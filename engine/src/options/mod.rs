@@ -14,10 +14,10 @@ pub(crate) mod ulimit;
 
 use clap::{ArgAction, Args, ValueEnum};
 use kelp_network::Port;
+use kelp_shim::Restart;
 use mount::Wish;
 use network::Network;
 use oci_spec::runtime::PosixRlimit;
-use restart::Restart;
 use security::SecurityOption;
 use std::path::PathBuf;
 

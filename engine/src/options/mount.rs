@@ -56,7 +56,9 @@ pub(crate) fn volume(text: &str) -> Result<Wish, String> {
             "z" | "Z" => {}
             "cached" | "delegated" | "consistent" => {}
             "U" => {
-                return Err("U (change the owner of the source) is podman's; chown it, or use a named volume".to_owned());
+                return Err(
+                    "U (change the owner of the source) is podman's; chown it, or use a named volume".to_owned()
+                );
             }
             propagation if PROPAGATIONS.contains(&propagation) => wish.options.push(propagation.to_owned()),
             flag @ ("noexec" | "nosuid" | "nodev" | "exec" | "suid" | "dev") => wish.options.push(flag.to_owned()),

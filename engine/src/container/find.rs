@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From what the user wrote to a container: its name, its id, or a beginning of its id that only it has.
+
+use super::record::Record;
+use super::{id, name};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::places::Places;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+/// A container's record and folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Container {
+    /// `containers/<id>`.
+    pub(crate) folder: PathBuf,
+    /// What Kelp knows of it.
+    pub(crate) record: Record,
+}
+
+impl Container {
+    fn open(places: &Places, id: &str) -> Result<Option<Container>> {
+        let folder = places.containers().join(id);
+        Ok(Record::read(&folder)?.map(|record| Container { folder, record }))
+    }
+}
+
+/// The container the user means.
+pub(crate) fn one(places: &Places, wanted: &str) -> Result<Container> {
+    if let Some(id) = name::look_up(places, wanted)
+        && let Some(container) = Container::open(places, &id)?
+    {
+        return Ok(container);
+    }
+    if wanted.len() == 64
+        && id::may_begin(wanted)
+        && let Some(container) = Container::open(places, wanted)?
+    {
+        return Ok(container);
+    }
+    by_prefix(places, wanted)
+}
+
+fn by_prefix(places: &Places, wanted: &str) -> Result<Container> {
+    let ids = ids(places)?;
+    let mut found = Vec::new();
+    for id in ids.iter().filter(|id| id::may_begin(wanted) && id.starts_with(wanted)) {
+        found.extend(Container::open(places, id)?);
+    }
+    let doing = || format!("cannot find container {wanted}");
+    match (found.pop(), found.len()) {
+        (Some(container), 0) => Ok(container),
+        (Some(_), more) => {
+            Err(Error::new(Kind::BadInput, doing(), format!("{} containers have ids that begin so", more + 1))
+                .hint("write more of the id"))
+        }
+        (None, _) => Err(Error::new(Kind::NotFound, doing(), format!("no such container: {wanted}")).hint(
+            near(places, wanted).map_or_else(|| "kelp ps -a shows all".to_owned(), |it| format!("did you mean {it}?")),
+        )),
+    }
+}
+
+/// A name that differs from `wanted` by a slip of the fingers.
+fn near(places: &Places, wanted: &str) -> Option<String> {
+    let names = fs::read_dir(places.names()).ok()?;
+    let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    super::near(wanted, names)
+}
+
+/// All containers, the newest first.
+pub(crate) fn all(places: &Places) -> Result<Vec<Container>> {
+    let mut containers = Vec::new();
+    for id in ids(places)? {
+        containers.extend(Container::open(places, &id)?);
+    }
+    containers.sort_by(|a, b| b.record.created.cmp(&a.record.created));
+    Ok(containers)
+}
+
+/// The ids of all folders, containers or not.
+pub(crate) fn ids(places: &Places) -> Result<Vec<String>> {
+    let doing = || format!("cannot list {}", places.containers().display());
+    let entries = match fs::read_dir(places.containers()) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).doing(doing),
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let name = entry.doing(doing)?.file_name();
+        ids.extend(name.into_string().ok().filter(|name| name.len() == 64 && id::may_begin(name)));
+    }
+    Ok(ids)
+}

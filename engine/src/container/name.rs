@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Container names: `names/<name>` is a link to the container's folder, made atomically, so that a name is taken once.
+//!
+//! A name whose folder has no record and no maker (a `kelp` that was killed) is free again.
+
+use super::claim::Claim;
+use super::{id, record};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::places::Places;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+const ADJECTIVES: [&str; 48] = [
+    "amber",
+    "azure",
+    "brave",
+    "breezy",
+    "briny",
+    "bright",
+    "calm",
+    "coastal",
+    "coral",
+    "curious",
+    "deep",
+    "drifting",
+    "eager",
+    "floating",
+    "foamy",
+    "gentle",
+    "gleaming",
+    "golden",
+    "graceful",
+    "hardy",
+    "hidden",
+    "jolly",
+    "keen",
+    "limpid",
+    "lively",
+    "lucid",
+    "mellow",
+    "misty",
+    "nimble",
+    "pearly",
+    "placid",
+    "quick",
+    "quiet",
+    "rapid",
+    "rolling",
+    "salty",
+    "sandy",
+    "serene",
+    "silver",
+    "sleek",
+    "spry",
+    "steady",
+    "sunlit",
+    "swift",
+    "tidal",
+    "tranquil",
+    "wavy",
+    "windswept",
+];
+
+const ANIMALS: [&str; 56] = [
+    "abalone",
+    "albatross",
+    "anchovy",
+    "anemone",
+    "barnacle",
+    "beluga",
+    "bream",
+    "clam",
+    "cod",
+    "conch",
+    "cormorant",
+    "crab",
+    "cuttlefish",
+    "dolphin",
+    "dugong",
+    "eel",
+    "flounder",
+    "garibaldi",
+    "grebe",
+    "gull",
+    "halibut",
+    "heron",
+    "herring",
+    "kelpfish",
+    "krill",
+    "limpet",
+    "lobster",
+    "mackerel",
+    "manatee",
+    "marlin",
+    "mussel",
+    "narwhal",
+    "nautilus",
+    "octopus",
+    "orca",
+    "otter",
+    "oyster",
+    "pelican",
+    "petrel",
+    "pipefish",
+    "plover",
+    "porpoise",
+    "prawn",
+    "puffin",
+    "ray",
+    "sanddollar",
+    "scallop",
+    "seahorse",
+    "seal",
+    "shrimp",
+    "skate",
+    "squid",
+    "starfish",
+    "tern",
+    "turtle",
+    "urchin",
+];
+
+/// Checks a name the user chose: Docker's `[a-zA-Z0-9][a-zA-Z0-9_.-]+`.
+pub(crate) fn check(name: &str) -> Result<()> {
+    let mut chars = name.chars();
+    let first = chars.next().is_some_and(|c| c.is_ascii_alphanumeric());
+    let rest = chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+    if first && rest && (2..=128).contains(&name.len()) {
+        return Ok(());
+    }
+    let because = "a name begins with a letter or digit, then has one or more letters, digits, _ . -";
+    Err(Error::new(Kind::BadInput, format!("cannot call a container {name:?}"), because))
+}
+
+/// Takes `name` for container `id`.
+pub(crate) fn take(places: &Places, name: &str, id: &str) -> Result<()> {
+    let doing = || format!("cannot call the container {name}");
+    fs::create_dir_all(places.names()).doing(doing)?;
+    let target = PathBuf::from("../containers").join(id);
+    for _ in 0..2 {
+        match symlink(&target, places.names().join(name)) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => release_if_stale(places, name)?,
+            Err(error) => return Err(error).doing(doing),
+        }
+    }
+    Err(Error::new(Kind::AlreadyExists, doing(), format!("the name {name} is taken")))
+}
+
+/// Takes a name of ours, the first free one.
+pub(crate) fn take_random(places: &Places, id: &str) -> Result<String> {
+    let digits = |range: std::ops::Range<usize>| {
+        id.get(range).and_then(|hex| usize::from_str_radix(hex, 16).ok()).unwrap_or_default()
+    };
+    // The id is random already; another pair of its digits gives another name.
+    for start in 0..24 {
+        let adjective = ADJECTIVES[digits(start..start + 4) % ADJECTIVES.len()];
+        let animal = ANIMALS[digits(start + 4..start + 8) % ANIMALS.len()];
+        let name = format!("{adjective}_{animal}");
+        match take(places, &name, id) {
+            Ok(()) => return Ok(name),
+            Err(error) if error.kind() == Kind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let name = format!("kelp_{}", id::short(id));
+    take(places, &name, id).map(|()| name)
+}
+
+/// The id that has `name`.
+pub(crate) fn look_up(places: &Places, name: &str) -> Option<String> {
+    let target = fs::read_link(places.names().join(name)).ok()?;
+    target.file_name()?.to_str().map(str::to_owned)
+}
+
+/// Gives `name` back, if `id` has it.
+pub(crate) fn release(places: &Places, name: &str, id: &str) -> Result<()> {
+    if look_up(places, name).as_deref() != Some(id) {
+        return Ok(());
+    }
+    match fs::remove_file(places.names().join(name)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).doing(|| format!("cannot free the name {name}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Frees a name whose container was never finished; an error if it is in use.
+fn release_if_stale(places: &Places, name: &str) -> Result<()> {
+    let Some(id) = look_up(places, name) else { return Ok(()) };
+    let folder = places.containers().join(&id);
+    if !record::exists(&folder) && Claim::try_take(&folder)?.is_some_free() {
+        return release(places, name, &id);
+    }
+    Err(Error::new(
+        Kind::AlreadyExists,
+        format!("cannot call the container {name}"),
+        format!("the name {name} is in use by container {}", id::short(&id)),
+    )
+    .hint(format!("choose another --name, or remove that one: kelp rm -f {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(test: &str) -> Places {
+        let root = std::env::temp_dir().join(format!("kelp-name-{test}-{}", std::process::id()));
+        fs::create_dir_all(root.join("containers")).unwrap();
+        Places { store: root.clone(), run: root }
+    }
+
+    #[test]
+    fn a_name_is_taken_once_and_free_after_release() {
+        let places = places("once");
+        let folder = places.containers().join("aa");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("container.json"), "{}").unwrap();
+        take(&places, "web", "aa").unwrap();
+        assert_eq!(take(&places, "web", "bb").unwrap_err().kind(), Kind::AlreadyExists);
+        release(&places, "web", "bb").unwrap();
+        assert_eq!(look_up(&places, "web").as_deref(), Some("aa"));
+        release(&places, "web", "aa").unwrap();
+        take(&places, "web", "bb").unwrap();
+        fs::remove_dir_all(places.store).unwrap();
+    }
+
+    #[test]
+    fn the_name_of_a_killed_maker_is_free_that_of_a_living_one_is_not() {
+        let places = places("stale");
+        let folder = places.containers().join("aa");
+        fs::create_dir_all(&folder).unwrap();
+        let claim = Claim::make(&folder).unwrap();
+        take(&places, "web", "aa").unwrap();
+        assert_eq!(take(&places, "web", "bb").unwrap_err().kind(), Kind::AlreadyExists);
+        drop(claim);
+        take(&places, "web", "bb").unwrap();
+        fs::remove_dir_all(places.store).unwrap();
+    }
+
+    #[test]
+    fn random_names_are_good_names() {
+        let places = places("random");
+        let name = take_random(&places, &id::random().unwrap()).unwrap();
+        check(&name).unwrap();
+        assert!(check("a").is_err() && check("-ab").is_err() && check("a/b").is_err() && check("").is_err());
+        fs::remove_dir_all(places.store).unwrap();
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Points in time as people see them: RFC 3339 in, “3 minutes ago” out, and what `--since` takes.
+
+use kelp_shim::time::Timestamp;
+
+/// Now, as records hold it.
+pub(crate) fn now() -> String {
+    Timestamp::now().to_string()
+}
+
+/// Seconds since 1970 of an RFC 3339 text; offsets are honoured, fractions cut off.
+pub(crate) fn seconds(text: &str) -> Option<i64> {
+    let (date, rest) = text.split_once(['T', 't', ' '])?;
+    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let zone_at = rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len());
+    let (clock, zone) = rest.split_at(zone_at);
+    let mut clock = clock.split('.').next()?.splitn(3, ':').map(|part| part.parse::<i64>().ok());
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next().unwrap_or(Some(0))?);
+    let in_range = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    in_range.then_some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset(zone)?)
+}
+
+/// Seconds east of Greenwich.
+fn offset(zone: &str) -> Option<i64> {
+    let sign = match zone.as_bytes().first() {
+        None | Some(b'Z' | b'z') => return Some(0),
+        Some(b'+') => 1,
+        _ => -1,
+    };
+    let (hours, minutes) = zone[1..].split_once(':')?;
+    Some(sign * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60))
+}
+
+/// Days from 1970-01-01: Howard Hinnant's `days_from_civil`.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+/// How long ago a record's time is: `3 minutes`, in Docker's words.
+pub(crate) fn since(text: &str) -> String {
+    match seconds(text) {
+        Some(then) => span(Timestamp::now().seconds - then),
+        None => "an unknown time".to_owned(),
+    }
+}
+
+fn span(seconds: i64) -> String {
+    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
+    match seconds {
+        ..1 => "Less than a second".to_owned(),
+        1 => "1 second".to_owned(),
+        2..60 => format!("{seconds} seconds"),
+        60..120 => "About a minute".to_owned(),
+        _ if minutes < 60 => format!("{minutes} minutes"),
+        _ if hours == 1 => "About an hour".to_owned(),
+        _ if hours < 48 => format!("{hours} hours"),
+        _ if hours < 24 * 14 => format!("{} days", hours / 24),
+        _ if hours < 24 * 60 => format!("{} weeks", hours / 24 / 7),
+        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", hours / 24 / 365),
+    }
+}
+
+/// The moment of `--since` and `--until`: RFC 3339, a date, seconds since 1970, or how long ago (`10m`, `1h30m`).
+pub(crate) fn moment(text: &str) -> Result<i64, String> {
+    let date_only = || seconds(&format!("{text}T00:00:00Z"));
+    let ago = || duration(text).map(|ago| Timestamp::now().seconds - ago);
+    let unix = || text.split('.').next().and_then(|whole| whole.parse().ok());
+    let found = seconds(text).or_else(unix).or_else(ago).or_else(date_only);
+    found.ok_or_else(|| format!("{text:?} is not a time: use 2026-01-31T12:00:00Z, 10m or seconds since 1970"))
+}
+
+/// Seconds in Go's form of a duration: `1h30m`, `90s`, `2d` too.
+fn duration(text: &str) -> Option<i64> {
+    let mut total = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, tail) = rest.split_at(digits);
+        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, next) = tail.split_at(unit_end);
+        let factor = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => return None,
+        };
+        total += number.parse::<i64>().ok()?.checked_mul(factor)?;
+        rest = next;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc_3339_is_read_with_offsets() {
+        assert_eq!(seconds("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(seconds("2024-02-29T23:59:59.000000007Z"), Some(1_709_251_199));
+        assert_eq!(seconds("2024-03-01T01:59:59+02:00"), Some(1_709_251_199));
+        assert_eq!(seconds("not a time"), None);
+        assert_eq!(seconds("2024-13-01T00:00:00Z"), None);
+        let now = Timestamp::now();
+        assert_eq!(seconds(&now.to_string()), Some(now.seconds));
+    }
+
+    #[test]
+    fn spans_are_dockers_words() {
+        for (seconds, words) in [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (61, "About a minute"),
+            (185, "3 minutes"),
+            (3600, "About an hour"),
+            (7200, "2 hours"),
+            (86_400 * 3, "3 days"),
+            (86_400 * 21, "3 weeks"),
+        ] {
+            assert_eq!(span(seconds), words);
+        }
+    }
+
+    #[test]
+    fn moments_have_four_forms() {
+        assert_eq!(moment("1709251199.5"), Ok(1_709_251_199));
+        assert_eq!(moment("2024-02-29"), Ok(1_709_164_800));
+        assert!((moment("1h30m").unwrap() - (Timestamp::now().seconds - 5400)).abs() <= 1);
+        assert!(moment("yesterday").is_err());
+    }
+}
