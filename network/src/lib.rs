@@ -27,6 +27,7 @@
 //! | [`port`] | `-p [IP:]HOST:CONTAINER[/PROTOCOL]`, and why a port cannot be had |
 //! | [`names`] | the container's `/etc/resolv.conf`, `/etc/hosts` and `/etc/hostname` as text |
 //! | [`slirp`] | slirp4netns: start, await, forward ports while it runs |
+//! | [`pasta`] | pasta: start with its ports, await, stop |
 //!
 //! [`slirp::available`] tells, without touching anything, whether slirp4netns can work here, and why not.
 //! [`Port::probe`] tells before a container is made that a port is taken. [`slirp::ADDRESS`] is the container's address.
@@ -36,8 +37,9 @@
 
 mod error;
 pub mod names;
+pub mod pasta;
 pub mod port;
-pub mod program;
+mod program;
 pub mod slirp;
 
 pub use error::{Error, Kind};

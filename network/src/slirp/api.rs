@@ -99,7 +99,7 @@ fn ask(socket: &Path, request: &Request) -> std::io::Result<Answer> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-fn named(doing: impl Into<String>, error: std::io::Error) -> Error {
+fn named(doing: impl std::fmt::Display, error: std::io::Error) -> Error {
     match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
             Error::new(Kind::Other, doing, format!("slirp4netns does not run any more ({error})"))

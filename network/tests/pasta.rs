@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//! pasta itself, connected to a process in fresh user and network namespaces, by whichever user runs the tests.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test: a panic is its verdict, output its report")]
+
+mod target;
+
+use kelp_network::pasta::{self, Pasta};
+use kelp_network::{Kind, Port, Published};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::time::{Duration, Instant};
+use target::{Target, one, say, send, skip};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+#[test]
+#[ignore = "runs inside the namespaces that the other tests make"]
+fn the_target_answers() {
+    target::answer();
+}
+
+/// A target with pasta connected, or nothing where this machine cannot. Stops pasta in the end.
+struct Connected {
+    target: Target,
+    published: Vec<Published>,
+}
+
+impl Connected {
+    fn new(test: &str, ports: &[Port]) -> Option<Connected> {
+        if let Err(error) = pasta::available() {
+            return skip(test, &error.because);
+        }
+        let target = Target::new(test)?;
+        let (_, published) = Pasta::start(target.pid(), ports, &target.folder.join("pasta.pid")).unwrap();
+        Some(Connected { target, published })
+    }
+
+    fn pasta(&self) -> Pasta {
+        Pasta::at(&self.target.folder.join("pasta.pid"))
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.pasta().stop().unwrap();
+    }
+}
+
+#[test]
+fn published_ports_reach_the_container() {
+    let ports = [one("127.0.0.1::80"), one("127.0.0.1::80/udp")];
+    let Some(it) = Connected::new("pasta_published_ports_reach_the_container", &ports) else { return };
+    assert_eq!(say(it.published[0].host, "over tcp"), "over tcp");
+    assert_eq!(send((LOOPBACK, it.published[1].host), "over udp"), "over udp");
+}
+
+#[test]
+fn a_port_published_twice_is_in_use() {
+    let test = "pasta_a_port_published_twice_is_in_use";
+    let Some(it) = Connected::new(test, &[one("127.0.0.1::80")]) else { return };
+    let again = one(&format!("127.0.0.1:{}:80", it.published[0].host));
+    let error = Pasta::start(it.target.pid(), &[again], &it.target.folder.join("other.pid")).unwrap_err();
+    assert_eq!(error.kind(), Kind::InUse, "{error}");
+}
+
+#[test]
+fn a_stopped_pasta_lets_go_of_its_ports_and_may_be_stopped_again() {
+    let test = "a_stopped_pasta_lets_go_of_its_ports_and_may_be_stopped_again";
+    let Some(it) = Connected::new(test, &[one("127.0.0.1::80")]) else { return };
+    it.pasta().stop().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while TcpStream::connect((LOOPBACK, it.published[0].host)).is_ok() {
+        assert!(Instant::now() < deadline, "pasta still listens");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    it.pasta().stop().unwrap();
+}
+
+#[test]
+fn a_process_that_is_gone_is_an_error_with_a_hint() {
+    let Some(it) = Connected::new("pasta_a_process_that_is_gone", &[]) else { return };
+    let error = Pasta::start(0x7fff_ffff, &[], &it.target.folder.join("other.pid")).unwrap_err();
+    assert!(error.hint.as_ref().is_some_and(|hint| hint.contains("user namespace")), "{error}");
+}
