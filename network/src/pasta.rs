@@ -2,8 +2,10 @@
 //! pasta: connects a container's network namespace to the host's sockets, with the host's own addresses inside.
 //!
 //! Runs in the engine, like [`crate::slirp`], which it differs from in three ways: its ports are given when it starts;
-//! IPv6 and UDP answers to the host's loopback work; and it does not notice that the container has gone. It writes its
-//! process id to a file, and [`Pasta::stop`] ends it.
+//! IPv6 works; and it does not notice that the container has gone. It writes its process id to a file, and
+//! [`Pasta::stop`] ends it.
+//!
+//! UDP: passt of March 2023 (Debian 12) loses the answers to clients on the host itself when the port differs inside.
 //!
 //! pasta confines itself: no privileges but those over the namespace, an empty root directory, a seccomp filter. It
 //! needs a container with a user namespace of its own. See pasta(1).
