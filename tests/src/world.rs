@@ -128,10 +128,13 @@ impl World {
         report_skip(&self.name, reason);
     }
 
-    /// Makes a folder that belongs to this world's user.
+    /// Makes a folder that belongs to this world's user, with those above it that are missing.
     pub fn make_dir(&self, path: &Path) {
+        let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.exists()).collect();
         fs::create_dir_all(path).unwrap_or_else(|e| panic!("mkdir {}: {e}", path.display()));
-        self.give(path);
+        for dir in missing {
+            self.give(dir);
+        }
     }
 
     /// Writes a file that belongs to this world's user, with the folders above it, and returns its path.

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Mounts of every kind and option, /dev, masked and read-only paths, the root itself.
+//!
+//! Runs `kelp-runtime run` with the probe as the program. Spec: config.md "Mounts", config-linux.md "Default Devices",
+//! "Masked Paths", "Readonly Paths", "Rootfs Mount Propagation".
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink};
+
+use kelp_tests::{Who, World, claims};
+use serde_json::{Value, json};
+
+claims!(as_root, as_user, as_stranger:
+    the_mounts_that_spec_writes_are_there,
+    the_default_devices_and_links_are_there,
+    a_folder_and_a_file_can_be_bound,
+);
+claims!(as_root, as_user:
+    a_read_only_root_cannot_be_written,
+    bind_options_take_effect,
+    rbind_takes_the_mounts_below_along,
+    recursive_read_only_reaches_the_mounts_below,
+    tmpfs_takes_its_options,
+    tmpcopyup_is_refused_or_honoured_never_ignored,
+    mounts_are_performed_in_order_and_may_cover_each_other,
+    missing_mount_points_are_made,
+    a_missing_bind_source_is_named,
+    an_unknown_filesystem_is_named,
+    propagation_options_take_effect,
+    root_propagation_is_private_to_the_host,
+    masked_paths_show_nothing,
+    readonly_paths_are_read_only_and_nothing_else,
+    the_console_is_the_terminal,
+    a_first_mount_on_the_root_replaces_the_root_filesystem,
+    no_pivot_works_too,
+    a_relative_bind_source_is_relative_to_the_bundle,
+);
+claims!(as_root: devices_of_the_spec_are_made, the_cgroup_mount_shows_the_containers_own_cgroup);
+
+/// The mount at `path` that a path lookup would find: the last one.
+fn mount_at(seen: &Value, path: &str) -> Value {
+    let found = seen["mounts"].as_array().unwrap().iter().rfind(|mount| mount["at"] == path);
+    found.unwrap_or_else(|| panic!("nothing is mounted at {path}: {:#}", seen["mounts"])).clone()
+}
+
+fn options(mount: &Value) -> Vec<String> {
+    mount["options"].as_str().unwrap().split(',').map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn assert_options(mount: &Value, with: &[&str], without: &[&str]) {
+    let options = options(mount);
+    let has = |option: &&&str| options.iter().any(|o| o == **option);
+    assert!(with.iter().all(|o| has(&o)), "{with:?} are not all in {mount}");
+    assert!(!without.iter().any(|o| has(&o)), "one of {without:?} is in {mount}");
+}
+
+fn the_mounts_that_spec_writes_are_there(w: &World) {
+    let seen = w.bundle("b").sees();
+    for (path, kind, with) in [
+        ("/proc", "proc", &[] as &[&str]),
+        ("/dev", "tmpfs", &["nosuid"]),
+        ("/dev/pts", "devpts", &["nosuid", "noexec"]),
+        ("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev"]),
+        ("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        ("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+    ] {
+        let mount = mount_at(&seen, path);
+        assert_eq!(mount["type"], kind, "{path}");
+        assert_options(&mount, with, &[]);
+    }
+}
+
+fn the_default_devices_and_links_are_there(w: &World) {
+    let bundle = w.bundle("b");
+    let script = "for d in null zero full random urandom tty; do test -c /dev/$d || echo missing $d; done
+        for l in fd stdin stdout stderr ptmx; do test -L /dev/$l || echo missing link $l; done
+        test -z \"$(head -c 0 /dev/null)\" && head -c 4 /dev/zero | wc -c; echo x 2>/dev/null >/dev/full || echo full
+        ls -l /dev/ptmx; exec 9<>/dev/ptmx && echo opened";
+    let printed = bundle.shell(script).prints();
+    assert!(!printed.contains("missing"), "{printed}");
+    assert!(printed.contains('4') && printed.contains("full") && printed.contains("opened"), "{printed}");
+    assert!(printed.contains("pts/ptmx"), "{printed}");
+    let modes = "stat -c %a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty";
+    assert_eq!(bundle.shell(modes).prints(), "666\n".repeat(6));
+}
+
+fn a_folder_and_a_file_can_be_bound(w: &World) {
+    let bundle = w.bundle("b");
+    let file = w.write("shared/file", "content");
+    let folder = file.parent().unwrap().to_owned();
+    bundle.mount(json!({"destination": "/folder", "type": "bind", "source": folder, "options": ["bind", "rw"]}));
+    bundle.mount(json!({"destination": "/etc/file", "source": file, "options": ["rbind", "ro"]}));
+    assert_eq!(bundle.shell("cat /folder/file /etc/file; echo new >/folder/new").prints(), "contentcontent");
+    assert_eq!(fs::read_to_string(folder.join("new")).unwrap(), "new\n");
+    assert_eq!(bundle.args(&["/bin/probe", "try", "write", "/etc/file"]).prints(), "EROFS\n");
+}
+
+fn a_read_only_root_cannot_be_written(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set("/root/readonly", json!(true)).args(&["/bin/probe", "try", "append", "/new"]);
+    assert_eq!(bundle.prints(), "EROFS\n");
+    bundle.set("/root/readonly", json!(false));
+    assert_eq!(bundle.prints(), "ok\n");
+    assert!(bundle.rootfs().join("new").exists());
+}
+
+fn bind_options_take_effect(w: &World) {
+    let bundle = w.bundle("b");
+    let source = w.dir().join("source");
+    w.make_dir(&source);
+    let all = ["bind", "ro", "nosuid", "nodev", "noexec", "noatime", "nosymfollow"];
+    bundle.mount(json!({"destination": "/all", "type": "none", "source": source, "options": all}));
+    bundle.mount(json!({"destination": "/some", "type": "none", "source": source, "options": ["bind", "nodiratime"]}));
+    let seen = bundle.sees();
+    let expected = ["ro", "nosuid", "nodev", "noexec", "noatime", "nosymfollow"];
+    assert_options(&mount_at(&seen, "/all"), &expected, &[]);
+    assert_options(&mount_at(&seen, "/some"), &["rw", "nodiratime"], &["noexec", "noatime"]);
+}
+
+fn rbind_takes_the_mounts_below_along(w: &World) {
+    let bundle = w.bundle("b");
+    // /dev/pts and others lie below /dev on the host: rbind shows them.
+    bundle.mount(json!({"destination": "/all", "source": "/dev", "options": ["rbind"]}));
+    let seen = bundle.sees();
+    let host = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let below = host.lines().filter(|line| line.split(' ').nth(4).is_some_and(|at| at.starts_with("/dev/"))).count();
+    let found = seen["mounts"].as_array().unwrap().iter();
+    assert!(found.filter(|mount| mount["at"].as_str().unwrap().starts_with("/all/")).count() >= below);
+}
+
+fn recursive_read_only_reaches_the_mounts_below(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.mount(json!({"destination": "/all", "source": "/dev", "options": ["rbind", "rro"]}));
+    let seen = bundle.sees();
+    for mount in seen["mounts"].as_array().unwrap() {
+        if mount["at"].as_str().unwrap().starts_with("/all") {
+            assert_options(mount, &["ro"], &["rw"]);
+        }
+    }
+}
+
+fn tmpfs_takes_its_options(w: &World) {
+    let bundle = w.bundle("b");
+    let options = ["nosuid", "noexec", "size=64k", "mode=0700"];
+    bundle.mount(json!({"destination": "/small", "type": "tmpfs", "source": "tmpfs", "options": options}));
+    let seen = bundle.sees();
+    let mount = mount_at(&seen, "/small");
+    assert_eq!(mount["type"], "tmpfs");
+    assert_options(&mount, &["nosuid", "noexec"], &["nodev"]);
+    assert!(mount["super"].as_str().unwrap().contains("size=64k"), "{mount}");
+    let script = "stat -c %a /small; dd if=/dev/zero of=/small/f bs=1k count=100 2>/dev/null || echo full";
+    assert_eq!(bundle.shell(script).prints(), "700\nfull\n");
+}
+
+fn tmpcopyup_is_refused_or_honoured_never_ignored(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.mount(json!({"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}));
+    let output = bundle.args(&["/bin/cat", "/etc/passwd"]).run().output();
+    match output.status() {
+        0 => assert!(output.stdout.contains("alice"), "{output}"),
+        _ => drop(output.explains(&["tmpcopyup"])),
+    }
+}
+
+fn mounts_are_performed_in_order_and_may_cover_each_other(w: &World) {
+    let bundle = w.bundle("b");
+    let (one, two) = (w.write("one/name", "one"), w.write("two/name", "two"));
+    for source in [&one, &two] {
+        bundle.mount(json!({"destination": "/over", "source": source.parent(), "options": ["bind"]}));
+    }
+    assert_eq!(bundle.args(&["/bin/cat", "/over/name"]).prints(), "two");
+    bundle.mount(json!({"destination": "/over/sub", "type": "tmpfs", "source": "tmpfs"}));
+    assert_eq!(mount_at(&bundle.sees(), "/over/sub")["type"], "tmpfs");
+}
+
+fn missing_mount_points_are_made(w: &World) {
+    let bundle = w.bundle("b");
+    let file = w.write("file", "content");
+    bundle.mount(json!({"destination": "/a/b/c", "type": "tmpfs", "source": "tmpfs"}));
+    bundle.mount(json!({"destination": "/d/e/f", "source": file, "options": ["bind"]}));
+    assert_eq!(bundle.shell("test -d /a/b/c && cat /d/e/f").prints(), "content");
+}
+
+fn a_missing_bind_source_is_named(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.mount(json!({"destination": "/x", "source": "/no/such/source", "options": ["bind"]}));
+    bundle.run().output().explains(&["/no/such/source"]);
+}
+
+fn an_unknown_filesystem_is_named(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.mount(json!({"destination": "/x", "type": "nosuchfs", "source": "none"}));
+    bundle.run().output().explains(&["nosuchfs", "/x"]);
+}
+
+fn propagation_options_take_effect(w: &World) {
+    let bundle = w.bundle("b");
+    for (name, option) in
+        [("shared", "shared"), ("slave", "rslave"), ("private", "rprivate"), ("unbindable", "unbindable")]
+    {
+        let mount = json!({"destination": format!("/{name}"), "type": "tmpfs", "source": "tmpfs", "options": [option]});
+        bundle.mount(mount);
+    }
+    let seen = bundle.sees();
+    let propagation = |path: &str| mount_at(&seen, path)["propagation"].to_string();
+    assert!(propagation("/shared").contains("shared:"), "{}", propagation("/shared"));
+    assert!(!propagation("/private").contains("shared:"), "{}", propagation("/private"));
+    assert!(propagation("/unbindable").contains("unbindable"), "{}", propagation("/unbindable"));
+}
+
+fn root_propagation_is_private_to_the_host(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.capabilities(&["CAP_SYS_ADMIN"]).args(&["/bin/sleep", "1000"]).launch();
+    bundle.exec(&["--cap", "CAP_SYS_ADMIN"], &["/bin/probe", "try", "mount", "/tmp"]).output();
+    let host = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!host.contains(w.token()), "a mount came out of the container");
+    bundle.delete();
+}
+
+fn masked_paths_show_nothing(w: &World) {
+    let bundle = w.bundle("b");
+    w.write("b/rootfs/secret/inner", "x");
+    w.write("b/rootfs/hidden", "x");
+    bundle.set("/linux/maskedPaths", json!(["/secret", "/hidden", "/proc/kcore", "/no/such/path"]));
+    let script = "ls /secret | wc -l; cat /hidden | wc -c; cat /proc/kcore | wc -c";
+    assert_eq!(bundle.shell(script).prints(), "0\n0\n0\n");
+}
+
+fn readonly_paths_are_read_only_and_nothing_else(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set("/root/readonly", json!(false)).set("/linux/readonlyPaths", json!(["/bin", "/proc/sys", "/no/such"]));
+    let seen = bundle.sees();
+    assert_options(&mount_at(&seen, "/bin"), &["ro"], &["noexec", "nosuid", "nodev"]);
+    assert_options(&mount_at(&seen, "/proc/sys"), &["ro"], &[]);
+    assert_eq!(bundle.args(&["/bin/probe", "try", "append", "/bin/new"]).prints(), "EROFS\n");
+    assert_eq!(bundle.args(&["/bin/probe", "try", "append", "/tmp/new"]).prints(), "ok\n");
+}
+
+fn the_console_is_the_terminal(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set("/process/terminal", json!(true));
+    bundle.shell("test -c /dev/console && echo to the console >/dev/console; echo done; read line");
+    let (mut terminal, running) = kelp_tests::Terminal::start(bundle.run(), 24, 80);
+    terminal.shows("to the console");
+    terminal.shows("done");
+    terminal.types(b"\n");
+    running.output().ok();
+}
+
+fn a_first_mount_on_the_root_replaces_the_root_filesystem(w: &World) {
+    let bundle = w.bundle("b");
+    let lower = w.dir().join("lower");
+    kelp_tests::minimal_rootfs(w, "lower");
+    for folder in ["upper", "work", "b/empty"] {
+        w.make_dir(&w.dir().join(folder));
+    }
+    let of = |name: &str| w.dir().join(name).display().to_string();
+    let options = json!([
+        format!("lowerdir={}", lower.display()),
+        format!("upperdir={}", of("upper")),
+        format!("workdir={}", of("work")),
+        "userxattr",
+    ]);
+    bundle.set("/root", json!({"path": "empty", "readonly": false}));
+    bundle.edit(|spec| {
+        let mount = json!({"destination": "/", "type": "overlay", "source": "overlay", "options": options});
+        spec["mounts"].as_array_mut().unwrap().insert(0, mount);
+    });
+    assert_eq!(mount_at(&bundle.sees(), "/")["type"], "overlay");
+    bundle.shell("echo new >/new; rm /etc/group").prints();
+    assert_eq!(fs::read_to_string(w.dir().join("upper/new")).unwrap(), "new\n");
+    assert!(!lower.join("new").exists() && lower.join("etc/group").exists());
+    assert!(
+        fs::read_dir(bundle.dir().join("empty")).unwrap().next().is_none(),
+        "something was written below the mount"
+    );
+}
+
+fn no_pivot_works_too(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/probe", "see"]);
+    let seen = bundle.verb("run", &["--no-pivot", "--bundle", &bundle.dir().to_string_lossy()]).ok().json();
+    assert!(seen["root"].to_string().contains("bin") && !seen["root"].to_string().contains("work"), "{}", seen["root"]);
+}
+
+fn a_relative_bind_source_is_relative_to_the_bundle(w: &World) {
+    let bundle = w.bundle("b");
+    w.write("b/beside/file", "from the bundle");
+    bundle.mount(json!({"destination": "/x", "source": "beside", "options": ["bind"]}));
+    assert_eq!(bundle.args(&["/bin/cat", "/x/file"]).prints(), "from the bundle");
+}
+
+fn devices_of_the_spec_are_made(w: &World) {
+    let bundle = w.bundle("b");
+    symlink("/etc", bundle.rootfs().join("dev/trap")).unwrap();
+    bundle.set(
+        "/linux/devices",
+        json!([
+            {"path": "/dev/extra", "type": "c", "major": 1, "minor": 3, "fileMode": 0o640, "uid": 5, "gid": 6},
+            {"path": "/dev/sub/pipe", "type": "p", "fileMode": 0o600},
+        ]),
+    );
+    bundle.set("/linux/resources/devices", json!([{"allow": true, "access": "rwm"}]));
+    let printed = bundle.shell("stat -c '%F %a %u:%g %t,%T' /dev/extra; stat -c '%F %a' /dev/sub/pipe").prints();
+    assert_eq!(printed, "character special file 640 5:6 1,3\nfifo 600\n");
+    let null = fs::metadata("/dev/null").unwrap();
+    assert!(null.file_type().is_char_device() && null.mode() & 0o777 == 0o666, "the host's /dev was changed");
+}
+
+fn the_cgroup_mount_shows_the_containers_own_cgroup(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.edit(|spec| {
+        spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+        mounts.push(json!({
+            "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+            "options": ["nosuid", "noexec", "nodev", "relatime", "ro"],
+        }));
+    });
+    let seen = bundle.sees();
+    let mount = mount_at(&seen, "/sys/fs/cgroup");
+    assert_eq!(mount["type"], "cgroup2");
+    assert_eq!(mount["root"], "/", "{mount}");
+    assert!(seen["cgroup"].as_str().unwrap().lines().any(|line| line == "0::/"), "{}", seen["cgroup"]);
+    assert_eq!(w.who(), Who::Root);
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Namespaces: new, shared with the host, and joined by path.
+//!
+//! Runs `kelp-runtime`. Spec: config-linux.md "Namespaces", "User namespace mappings".
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use kelp_tests::{Bundle, Who, World, claims};
+use serde_json::{Value, json};
+
+claims!(as_root, as_user:
+    namespaces_of_the_spec_are_new_and_others_are_the_hosts,
+    a_second_container_joins_the_first_ones_namespaces_by_path,
+    duplicate_namespaces_are_refused,
+    a_namespace_of_another_kind_is_refused,
+    loopback_is_up_in_a_new_network_namespace,
+    the_program_is_the_first_in_a_new_pid_namespace,
+);
+claims!(as_root:
+    root_maps_many_ranges_without_newuidmap,
+    a_user_namespace_gives_unmapped_files_to_nobody,
+);
+claims!(as_user: a_range_that_is_not_granted_is_explained);
+
+fn own(name: &str) -> String {
+    fs::read_link(format!("/proc/self/ns/{name}")).unwrap().display().to_string()
+}
+
+/// The kernel's names of the files against the specification's names.
+const NAMES: [(&str, &str); 7] = [
+    ("mnt", "mount"),
+    ("uts", "uts"),
+    ("ipc", "ipc"),
+    ("pid", "pid"),
+    ("net", "network"),
+    ("cgroup", "cgroup"),
+    ("user", "user"),
+];
+
+fn kinds(bundle: &Bundle<'_>) -> Vec<String> {
+    let spec = bundle.spec();
+    let namespaces = spec["linux"]["namespaces"].as_array().unwrap();
+    namespaces.iter().map(|namespace| namespace["type"].as_str().unwrap().to_owned()).collect()
+}
+
+fn namespaces_of_the_spec_are_new_and_others_are_the_hosts(w: &World) {
+    let bundle = w.bundle("b");
+    let check = |bundle: &Bundle<'_>| {
+        let seen = bundle.sees();
+        let kinds = kinds(bundle);
+        for (file, kind) in NAMES {
+            let new = kinds.iter().any(|name| name == kind);
+            assert_eq!(seen["namespaces"][file] != own(file), new, "{kind}");
+        }
+    };
+    check(&bundle);
+    let mut all = vec!["mount", "uts", "ipc", "pid", "network", "cgroup"];
+    if w.who() != Who::Root {
+        all.push("user");
+    }
+    bundle.set("/linux/namespaces", all.iter().map(|kind| json!({"type": kind})).collect());
+    check(&bundle);
+}
+
+fn a_second_container_joins_the_first_ones_namespaces_by_path(w: &World) {
+    let (first, second) = (w.bundle("one"), w.bundle("two"));
+    first.args(&["/bin/sleep", "1000"]).launch();
+    let pid = first.pid();
+    let joined =
+        if w.who() == Who::Root { &["ipc", "uts", "network", "pid"][..] } else { &["user", "ipc", "uts", "pid"] };
+    second.edit(|spec| {
+        for namespace in spec["linux"]["namespaces"].as_array_mut().unwrap() {
+            let kind = namespace["type"].as_str().unwrap().to_owned();
+            let file = NAMES.iter().find(|(_, name)| *name == kind).unwrap().0;
+            if joined.contains(&kind.as_str()) {
+                namespace["path"] = json!(format!("/proc/{pid}/ns/{file}"));
+            }
+        }
+        let linux = spec["linux"].as_object_mut().unwrap();
+        if w.who() != Who::Root {
+            linux.remove("uidMappings");
+            linux.remove("gidMappings");
+        }
+        // The name belongs to the namespace that is joined.
+        spec.as_object_mut().unwrap().remove("hostname");
+    });
+    let inner = first.exec(&[], &["/bin/probe", "see"]).ok().json();
+    let seen = second.sees();
+    for (file, kind) in NAMES {
+        if joined.contains(&kind) {
+            assert_eq!(seen["namespaces"][file], inner["namespaces"][file], "{kind}");
+        }
+    }
+    assert_ne!(seen["namespaces"]["mnt"], inner["namespaces"]["mnt"]);
+    assert_eq!(seen["hostname"], inner["hostname"]);
+    assert_eq!(first.status(), "running");
+    first.delete();
+}
+
+fn duplicate_namespaces_are_refused(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.edit(|spec| spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "ipc"})));
+    bundle.run().output().explains(&["ipc"]);
+}
+
+fn a_namespace_of_another_kind_is_refused(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.edit(|spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        let ipc = namespaces.iter_mut().find(|namespace| namespace["type"] == "ipc").unwrap();
+        ipc["path"] = json!("/proc/self/ns/uts");
+    });
+    bundle.run().output().explains(&["/proc/self/ns/uts"]);
+    bundle.edit(|spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        let ipc = namespaces.iter_mut().find(|namespace| namespace["type"] == "ipc").unwrap();
+        ipc["path"] = json!("/no/such/namespace");
+    });
+    bundle.run().output().explains(&["/no/such/namespace"]);
+}
+
+fn loopback_is_up_in_a_new_network_namespace(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.edit(|spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "network");
+        namespaces.push(json!({"type": "network"}));
+    });
+    let printed = bundle.args(&["/bin/ip", "addr", "show", "lo"]).prints();
+    assert!(printed.contains("LOOPBACK,UP") && printed.contains("127.0.0.1/8"), "{printed}");
+    // Two lines of headings, then one per interface.
+    assert_eq!(bundle.args(&["/bin/cat", "/proc/net/dev"]).prints().lines().count(), 3);
+}
+
+fn the_program_is_the_first_in_a_new_pid_namespace(w: &World) {
+    let bundle = w.bundle("b");
+    let seen = bundle.sees();
+    assert_eq!(seen["pid"], 1);
+    assert_eq!(seen["parent"], 0);
+    bundle.edit(|spec| {
+        spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+        // A fresh proc may only be mounted by the owner of the pid namespace: show the host's.
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        let proc = mounts.iter_mut().find(|mount| mount["destination"] == "/proc").unwrap();
+        *proc = json!({"destination": "/proc", "type": "none", "source": "/proc", "options": ["rbind"]});
+    });
+    assert_ne!(bundle.sees()["pid"], 1);
+}
+
+fn root_maps_many_ranges_without_newuidmap(w: &World) {
+    let bundle = w.bundle("b");
+    in_user_namespace(
+        &bundle,
+        json!([
+            {"containerID": 0, "hostID": 700_000, "size": 10},
+            {"containerID": 10, "hostID": 800_000, "size": 20},
+        ]),
+    );
+    let seen = bundle.args(&["/bin/probe", "see"]).run().env("PATH", "/nowhere:/bin:/usr/bin").ok().json();
+    assert_eq!(seen["uid_map"], json!([[0, 700_000, 10], [10, 800_000, 20]]));
+    assert_eq!(seen["uid"], json!([0, 0, 0, 0]));
+}
+
+fn in_user_namespace(bundle: &Bundle<'_>, mappings: Value) {
+    bundle.edit(|spec| {
+        spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        spec["linux"]["uidMappings"] = mappings.clone();
+        spec["linux"]["gidMappings"] = mappings;
+    });
+}
+
+fn a_user_namespace_gives_unmapped_files_to_nobody(w: &World) {
+    let bundle = w.bundle("b");
+    in_user_namespace(&bundle, json!([{"containerID": 0, "hostID": 700_000, "size": 10}]));
+    assert_eq!(bundle.args(&["/bin/stat", "-c", "%u:%g", "/bin/busybox"]).prints(), "65534:65534\n");
+    assert_eq!(bundle.args(&["/bin/probe", "try", "append", "/etc/new"]).prints().trim(), "EROFS");
+    bundle.set("/root/readonly", json!(false));
+    assert_eq!(bundle.prints().trim(), "EACCES");
+}
+
+fn a_range_that_is_not_granted_is_explained(w: &World) {
+    let bundle = w.bundle("b");
+    let mappings = json!([
+        {"containerID": 0, "hostID": w.uid(), "size": 1}, {"containerID": 1, "hostID": 4_000_000_000_u32, "size": 1000},
+    ]);
+    bundle.set("/linux/uidMappings", mappings.clone()).set("/linux/gidMappings", mappings);
+    bundle.run().output().hints("subuid");
+}
