@@ -18,7 +18,7 @@
 //!     eprintln!("warning: {warning}");
 //! }
 //! let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-//! let text = names::resolv_conf(&host, &[kelp_network::slirp::RESOLVER.into()], &names::Wishes::default());
+//! let text = names::resolv_conf(&host, &[kelp_network::slirp::RESOLVER.into()]);
 //! # Ok(()) }
 //! ```
 //!
