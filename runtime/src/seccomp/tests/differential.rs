@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Our filters and libseccomp's, run side by side.
+//!
+//! What is compared with is libseccomp's filter behind runc's stub, which gives `ENOSYS` to calls newer than the profile.
+//! Where the two may differ, and why, is one of [`Difference`]; all else fails the test.
+
+use std::collections::BTreeMap;
+
+use kelp_sys::seccomp::SockFilter;
+use oci_spec::runtime::{Arch, LinuxSeccomp};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, TestRunner};
+
+use super::machine::{self, Call};
+use super::oracle::Oracle;
+use super::profiles;
+use super::shared_profile;
+use crate::seccomp::abi::{Abi, X32_BASE, X86_64_AUDIT};
+use crate::seccomp::number::{self, Name};
+use crate::seccomp::rule::{Condition, Policy, Test, verdict};
+use crate::seccomp::{NATIVE, compile};
+
+/// Why a verdict may be another than libseccomp's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Difference {
+    /// The call is newer than this libseccomp.
+    UnknownToLibseccomp,
+    /// Rules with different actions match; its tree has one order, our list another.
+    Overlap,
+}
+
+/// Counts what was compared.
+#[derive(Default, Debug)]
+struct Tally {
+    profiles: u64,
+    refused: u64,
+    tuples: u64,
+    differences: BTreeMap<Difference, u64>,
+}
+
+/// A profile, both filters for it, and what is needed to judge between them.
+struct Trial<'a> {
+    profile: &'a LinuxSeccomp,
+    policy: Policy,
+    abis: Vec<Abi>,
+    ours: Vec<SockFilter>,
+    theirs: Vec<SockFilter>,
+    tally: &'a mut Tally,
+}
+
+impl<'a> Trial<'a> {
+    /// Both filters; none where libseccomp refuses the profile.
+    fn new(oracle: &mut Oracle, profile: &'a LinuxSeccomp, tally: &'a mut Tally) -> Option<Self> {
+        tally.profiles += 1;
+        let ours = compile(profile, NATIVE);
+        let theirs = match oracle.filter(profile) {
+            Ok(theirs) => theirs,
+            Err(_) => {
+                tally.refused += 1;
+                return None;
+            }
+        };
+        let ours = ours.unwrap_or_else(|refused| panic!("only we refuse {profile:#?}: {refused}")).filter;
+        machine::check(&ours);
+        let mut archs = vec![NATIVE];
+        archs.extend(profile.architectures().iter().flatten());
+        let mut abis: Vec<Abi> = Vec::new();
+        for abi in archs.into_iter().filter_map(Abi::of) {
+            if !abis.contains(&abi) {
+                abis.push(abi);
+            }
+        }
+        Some(Self { profile, policy: Policy::read(profile).unwrap(), abis, ours, theirs, tally })
+    }
+
+    /// The ABI to which a call belongs.
+    fn abi(&self, call: &Call) -> Option<&Abi> {
+        let x32 = call.audit == X86_64_AUDIT && call.number >= X32_BASE;
+        self.abis.iter().find(|abi| abi.audit == call.audit && abi.is_x32() == x32)
+    }
+
+    /// What a container under runc would see.
+    fn expected(&self, call: &Call) -> u32 {
+        let newest = self.abi(call).and_then(|abi| Some((abi, self.newest(abi)?)));
+        match newest {
+            Some((abi, newest)) if self.policy.newer.is_some() && call.number > newest && call.number < abi.private => {
+                verdict::NO_SUCH_CALL
+            }
+            _ => machine::run(&self.theirs, call, true),
+        }
+    }
+
+    /// The highest number of a call that the profile names on `abi`.
+    fn newest(&self, abi: &Abi) -> Option<u32> {
+        let names = self.profile.syscalls().iter().flatten().flat_map(|rule| rule.names());
+        names.filter_map(|name| number_of(abi, name)).filter(|&number| number < abi.private).max()
+    }
+
+    fn compare(&mut self, call: &Call) {
+        self.tally.tuples += 1;
+        let (ours, expected) = (machine::run(&self.ours, call, true), self.expected(call));
+        if ours == expected {
+            return;
+        }
+        match self.excuse(call) {
+            Some(difference) => *self.tally.differences.entry(difference).or_default() += 1,
+            None => panic!("{call:x?}: {ours:#x}, libseccomp {expected:#x}, of {:#?}", self.profile),
+        }
+    }
+
+    fn excuse(&self, call: &Call) -> Option<Difference> {
+        let abi = self.abi(call)?;
+        let name = abi.calls.iter().find(|known| known.number + abi.base == call.number)?.name;
+        if NEWER_THAN_LIBSECCOMP.contains(&name.text()) {
+            return Some(Difference::UnknownToLibseccomp);
+        }
+        let mut verdicts = self.matching(abi, name, call);
+        verdicts.sort_unstable();
+        verdicts.dedup();
+        (verdicts.len() > 1).then_some(Difference::Overlap)
+    }
+
+    /// The verdicts of all rules that match `call`, each taken alone.
+    fn matching(&self, abi: &Abi, name: Name, call: &Call) -> Vec<u32> {
+        let carried = abi.multiplexers().iter().filter(|multiplexer| multiplexer.name == name);
+        let carried = carried.flat_map(|multiplexer| multiplexer.carried);
+        let carried =
+            carried.filter(|&&(_, selector)| call.arguments[0] as u32 == selector).map(|&(name, _)| (name, true));
+        let mut verdicts = Vec::new();
+        for (name, carried) in carried.chain([(name, false)]) {
+            for &rule in self.policy.about(name) {
+                let rule = &self.policy.rules[rule as usize];
+                let asked = rule.conditions.iter().filter(|condition| !(carried && condition.argument == 0));
+                if asked.into_iter().all(|condition| holds(condition, abi.wide, call)) {
+                    verdicts.push(rule.verdict);
+                }
+            }
+        }
+        verdicts
+    }
+}
+
+fn holds(condition: &Condition, wide: bool, call: &Call) -> bool {
+    let argument = call.arguments[usize::from(condition.argument)];
+    match wide {
+        true => condition.test.holds(argument),
+        false => condition.test.narrow().holds(argument & u64::from(u32::MAX)),
+    }
+}
+
+fn number_of(abi: &Abi, name: &str) -> Option<u32> {
+    let name = Name::find(name)?;
+    abi.calls.iter().find(|call| call.name == name).map(|call| call.number + abi.base)
+}
+
+/// Numbers that no table has, and those around the borders of number spaces.
+const ODD_NUMBERS: [u32; 14] = [
+    600,
+    999,
+    3999,
+    4999,
+    5999,
+    0xe_ffff,
+    0xf_0000,
+    0xf_0006,
+    X32_BASE - 1,
+    X32_BASE,
+    X32_BASE + 700,
+    0x8000_0000,
+    u32::MAX - 1,
+    u32::MAX,
+];
+
+/// What Debian 12's libseccomp does not know.
+const NEWER_THAN_LIBSECCOMP: [&str; 16] = [
+    "file_getattr",
+    "file_setattr",
+    "getxattrat",
+    "listmount",
+    "listxattrat",
+    "lsm_get_self_attr",
+    "lsm_list_modules",
+    "lsm_set_self_attr",
+    "mseal",
+    "open_tree_attr",
+    "removexattrat",
+    "riscv_hwprobe",
+    "setxattrat",
+    "statmount",
+    "uretprobe",
+    "map_shadow_stack",
+];
+
+/// Pseudo-random numbers, the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        self.0 >> 17
+    }
+
+    fn pick(&mut self, values: &[u64]) -> u64 {
+        values[self.roll() as usize % values.len()]
+    }
+}
+
+/// The values that a profile's rules mention, their neighbours, and some of their own.
+fn interesting(profile: &LinuxSeccomp) -> Vec<u64> {
+    let mut values = vec![0, 1, 5, 16, 20, 24, u64::from(u32::MAX), 1 << 32, u64::MAX];
+    for arg in profile.syscalls().iter().flatten().filter_map(|rule| rule.args().as_ref()).flatten() {
+        for value in [arg.value(), arg.value_two().unwrap_or(0)] {
+            values.extend([value, value.wrapping_add(1), value.wrapping_sub(1), value ^ 1 << 32, value & 0xffff_ffff]);
+        }
+    }
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+/// All calls of all architectures of a profile, `rolls` sets of arguments for those that rules are about.
+fn compare_all(trial: &mut Trial<'_>, rolls: usize, dice: &mut Dice) {
+    let values = interesting(trial.profile);
+    for abi in trial.abis.clone() {
+        let numbers = abi.calls.iter().map(|call| (call.number + abi.base, trial_rolls(trial, &abi, call.name, rolls)));
+        let odd = ODD_NUMBERS.iter().map(|&number| (number, 1));
+        for (number, rolls) in numbers.chain(odd).collect::<Vec<_>>() {
+            for _ in 0..rolls {
+                let arguments = std::array::from_fn(|_| dice.pick(&values));
+                trial.compare(&Call { number, audit: abi.audit, arguments });
+            }
+        }
+    }
+    let foreign = Arch::ScmpArchS390x as u32;
+    trial.compare(&Call { number: 1, audit: foreign, arguments: [0; 6] });
+}
+
+fn trial_rolls(trial: &Trial<'_>, abi: &Abi, name: Name, rolls: usize) -> usize {
+    let carrier = abi.multiplexers().iter().any(|multiplexer| multiplexer.name == name);
+    let about = trial.policy.about(name).iter();
+    let tested = about.filter(|&&rule| !trial.policy.rules[rule as usize].conditions.is_empty()).count();
+    if tested > 0 || carrier { rolls } else { 1 }
+}
+
+#[test]
+fn generated_profiles_mean_what_they_mean_to_libseccomp() {
+    let Some(mut oracle) = Oracle::start() else { return };
+    let cases = std::env::var("KELP_SECCOMP_PROFILES").map_or(1000, |cases| cases.parse().unwrap());
+    let mut runner = TestRunner::new_with_rng(
+        Config::default(),
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    );
+    let (mut tally, mut dice) = (Tally::default(), Dice(1));
+    for _ in 0..cases {
+        let profile = profiles::profile().new_tree(&mut runner).unwrap().current();
+        if let Some(mut trial) = Trial::new(&mut oracle, &profile, &mut tally) {
+            compare_all(&mut trial, 40, &mut dice);
+        }
+    }
+    eprintln!("{tally:?}");
+    assert!(tally.tuples >= cases * 1000 && tally.refused < cases / 2, "{tally:?}");
+}
+
+#[test]
+fn dockers_profile_means_what_it_means_to_libseccomp() {
+    let Some(mut oracle) = Oracle::start() else { return };
+    let (mut tally, mut dice) = (Tally::default(), Dice(2));
+    for (_, capabilities) in super::capability_sets() {
+        let Some(mut profile) = shared_profile(capabilities, NATIVE) else { return };
+        let mut all = profile.architectures().clone().unwrap();
+        all.extend([Arch::ScmpArchAarch64, Arch::ScmpArchArm, Arch::ScmpArchRiscv64, Arch::ScmpArchPpc64le]);
+        profile.set_architectures(Some(all));
+        let mut trial = Trial::new(&mut oracle, &profile, &mut tally).expect("libseccomp takes it");
+        compare_all(&mut trial, 1000, &mut dice);
+    }
+    eprintln!("{tally:?}");
+}
+
+#[test]
+fn numbers_are_those_of_libseccomp() {
+    let Some(mut oracle) = Oracle::start() else { return };
+    let archs = [
+        Arch::ScmpArchX86_64,
+        Arch::ScmpArchX32,
+        Arch::ScmpArchAarch64,
+        Arch::ScmpArchArm,
+        Arch::ScmpArchRiscv64,
+        Arch::ScmpArchMips64,
+        Arch::ScmpArchMips64n32,
+        Arch::ScmpArchParisc,
+        Arch::ScmpArchParisc64,
+        Arch::ScmpArchX86,
+        Arch::ScmpArchMips,
+        Arch::ScmpArchPpc,
+        Arch::ScmpArchPpc64,
+        Arch::ScmpArchS390,
+        Arch::ScmpArchS390x,
+    ];
+    for arch in archs {
+        let abi = Abi::of(arch).unwrap();
+        for name in (0..number::NAMES as u16).map(|index| Name(index).text()) {
+            let theirs = oracle.resolve(arch, name);
+            let ours = number_of(&abi, name);
+            let multiplexed = abi.multiplexers().iter().flat_map(|all| all.carried).find(|(one, _)| one.text() == name);
+            match multiplexed {
+                Some(&(_, selector)) => {
+                    assert!([-100 - selector as i32, -200 - selector as i32].contains(&theirs), "{name}")
+                }
+                None if theirs >= 0 => assert_eq!(ours, Some(theirs as u32), "{name} on {arch}"),
+                None if NEWER_THAN_LIBSECCOMP.contains(&name) => {}
+                None => {
+                    assert!(ours.is_none() || (arch, name) == (Arch::ScmpArchS390, "memfd_secret"), "{name} on {arch}")
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_test_on_32_bits_sees_the_low_half() {
+    assert!(Test::Equal(u64::MAX).narrow().holds(0xffff_ffff));
+}
