@@ -1,1 +1,5 @@
 //! placeholder
+
+pub mod cgroup;
+pub mod error;
+pub mod seccomp;

@@ -7,6 +7,7 @@ pub use rustix;
 
 mod raw;
 
+pub mod bpf;
 pub mod clone;
 pub mod daemon;
 pub mod mount;

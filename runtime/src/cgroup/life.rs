@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A container's cgroup from make to remove.
+//!
+//! `make` and `apply` run in create; all else runs in later calls, on what the state remembers ([`Record`]).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kelp_sys::rustix::fs::rmdir;
+use kelp_sys::rustix::io::Errno;
+use oci_spec::runtime::LinuxResources;
+use serde::{Deserialize, Serialize};
+
+use super::events::Event;
+use super::facts::{open_directory, read_file};
+use super::limits::Limits;
+use super::make::write_file;
+use super::place::Place;
+use super::{CgroupPlan, Error, Kind, apply, error, kernel, make, tree};
+
+/// How long killed processes may take to go, and running ones to stand still. Both take microseconds unless a process
+/// sleeps uninterruptibly in the kernel (a dead NFS server).
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the state remembers of a cgroup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its directory.
+    pub dir: PathBuf,
+}
+
+/// A container's cgroup, open.
+#[derive(Debug)]
+pub struct Cgroup {
+    record: Record,
+    fd: OwnedFd,
+}
+
+impl Cgroup {
+    /// Makes the cgroup of the plan: directories, controllers, owner. None if the plan has none. Limits are for
+    /// [`Self::apply`], which can wait until the clone is done.
+    pub fn make(plan: &CgroupPlan) -> Result<Option<Self>, Error> {
+        match &plan.place {
+            Place::None { .. } => Ok(None),
+            Place::Directory { base, dir } => {
+                let fd = make::make(plan, base, dir)?;
+                Ok(Some(Self { record: Record { dir: dir.clone() }, fd }))
+            }
+        }
+    }
+
+    /// Opens what `make` made. None if it has gone, which is how every removed cgroup ends.
+    pub fn open(record: &Record) -> Result<Option<Self>, Error> {
+        match open_directory(&record.dir) {
+            Ok(fd) => Ok(Some(Self { record: record.clone(), fd })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(kernel(format!("cannot look at the cgroup {}", record.dir.display()), "open", errno)),
+        }
+    }
+
+    /// What to keep in the state.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.record.dir
+    }
+
+    /// For `clone_args.cgroup`.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Writes the plan's limits and loads its device program. Once, on a new cgroup.
+    pub fn apply(&self, plan: &CgroupPlan) -> Result<(), Error> {
+        apply::write_limits(self.fd(), &plan.limits)?;
+        plan.devices.as_deref().map_or(Ok(()), |rules| apply::guard_devices(self.fd(), rules, true))
+    }
+
+    /// Changes the limits of a living container to those of `resources`; what it does not name stays. Device rules are
+    /// changed only if there are any: an update without them (as docker, podman and kubelet send it) must not take away
+    /// what the container was given.
+    pub fn update(&self, resources: &LinuxResources) -> Result<(), Error> {
+        let limits = Limits::of(resources)?;
+        let rules = resources.devices().as_deref().filter(|rules| !rules.is_empty());
+        apply::write_limits(self.fd(), &limits)?;
+        let rules = rules.map(super::device::rules).transpose()?;
+        rules.map_or(Ok(()), |rules| apply::guard_devices(self.fd(), &rules, false))
+    }
+
+    /// Stops all processes where they are. When this returns, they stand still; if they would not, they run on.
+    pub fn freeze(&self) -> Result<(), Error> {
+        self.set_frozen(true)?;
+        if self.wait(Event::Frozen, true)? {
+            return Ok(());
+        }
+        self.set_frozen(false)?;
+        let because = format!("a process is stuck in the kernel for more than {} seconds", PATIENCE.as_secs());
+        Err(error(Kind::Other, self.doing("freeze"), because).hint("look for state D: ps -o pid,stat,wchan,cmd"))
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) -> Result<(), Error> {
+        self.set_frozen(false)
+    }
+
+    /// Whether everything in it stands still.
+    pub fn is_frozen(&self) -> Result<bool, Error> {
+        Event::Frozen.now(&self.fd).map_err(|errno| self.failed("look at", "read cgroup.events", errno))
+    }
+
+    /// Whether anything lives in it or below.
+    pub fn is_populated(&self) -> Result<bool, Error> {
+        Event::Populated.now(&self.fd).map_err(|errno| self.failed("look at", "read cgroup.events", errno))
+    }
+
+    /// Kills everything in it and below with SIGKILL, at once and without a race against forks; frozen or not. Does not
+    /// wait: a pidfd of init, or [`Self::remove`], does.
+    pub fn kill(&self) -> Result<(), Error> {
+        match write_file(&self.fd, "cgroup.kill", b"1") {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+            Err(errno) => Err(self.failed("kill", "write cgroup.kill", errno)),
+        }
+    }
+
+    /// The ids of all processes in it and below.
+    pub fn processes(&self) -> Result<Vec<i32>, Error> {
+        let mut processes = Vec::new();
+        let walked = tree::for_each(self.fd(), |cgroup| {
+            let list = match read_file(cgroup, "cgroup.procs") {
+                // Gone meanwhile; or threaded, and then a cgroup above lists its processes.
+                Err(Errno::NODEV | Errno::NOENT | Errno::OPNOTSUPP) => return Ok(()),
+                read => read?,
+            };
+            processes.extend(String::from_utf8_lossy(&list).lines().filter_map(|line| line.parse::<i32>().ok()));
+            Ok(())
+        });
+        walked.map_err(|errno| self.failed("list the processes of", "read cgroup.procs", errno))?;
+        Ok(processes)
+    }
+
+    /// Removes it and what the container made below. Waits for processes that are being killed, and kills none itself.
+    pub fn remove(self) -> Result<(), Error> {
+        // Mostly it is empty, and one call is enough.
+        if self.rmdir()? {
+            return Ok(());
+        }
+        if self.wait(Event::Populated, false)? {
+            let stuck = self.processes()?.iter().map(i32::to_string).collect::<Vec<_>>().join(" ");
+            return Err(error(Kind::Other, self.doing("remove"), format!("processes live in it: {stuck}"))
+                .hint("kill the container first; a process in state D goes only when its device or server answers"));
+        }
+        tree::remove_below(self.fd()).map_err(|errno| self.failed("remove what is below", "rmdir", errno))?;
+        match self.rmdir()? {
+            true => Ok(()),
+            false => Err(self.failed("remove", "rmdir", Errno::BUSY)),
+        }
+    }
+
+    /// Whether it is gone now; not, if there is something in it.
+    fn rmdir(&self) -> Result<bool, Error> {
+        match rmdir(self.dir()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::BUSY | Errno::NOTEMPTY) => Ok(false),
+            Err(errno) => Err(self.failed("remove", "rmdir", errno)),
+        }
+    }
+
+    fn set_frozen(&self, frozen: bool) -> Result<(), Error> {
+        let (verb, value) = if frozen { ("freeze", b"1") } else { ("thaw", b"0") };
+        write_file(&self.fd, "cgroup.freeze", value).map_err(|errno| self.failed(verb, "write cgroup.freeze", errno))
+    }
+
+    /// Waits patiently; tells how it is then.
+    fn wait(&self, event: Event, wanted: bool) -> Result<bool, Error> {
+        let waited = event.wait(&self.fd, Some(wanted), PATIENCE);
+        waited.map_err(|errno| self.failed("wait for", "poll cgroup.events", errno))
+    }
+
+    fn doing(&self, verb: &str) -> String {
+        format!("cannot {verb} the cgroup {}", self.dir().display())
+    }
+
+    pub(super) fn failed(&self, verb: &str, call: &str, errno: Errno) -> Error {
+        kernel(self.doing(verb), call, errno)
+    }
+}
+
+#[cfg(test)]
+#[path = "life_tests.rs"]
+mod tests;

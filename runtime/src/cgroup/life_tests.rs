@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//! On the real cgroup2 of the machine, which may have few controllers or none: what needs more is tested in a guest.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use oci_spec::runtime::Spec;
+
+use super::super::{Facts, Manager, plan};
+use super::*;
+
+/// A plan for a cgroup of this test alone, `linux` being JSON for the linux part of the spec. None, with the reason
+/// printed, where this machine lets us make no cgroup.
+fn planned(linux: &str) -> Option<CgroupPlan> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let facts = Facts::read().unwrap();
+    if facts.top.is_none() && facts.delegated.is_empty() {
+        println!("skipped: no cgroup2 is writable here");
+        return None;
+    }
+    let spec: Spec = serde_json::from_str(&format!(r#"{{"ociVersion": "1.2.0", "linux": {linux}}}"#)).unwrap();
+    let id = format!("kelp-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let rootless = facts.top.is_none();
+    match plan(&spec, &id, &facts, Manager::Cgroupfs, rootless) {
+        Ok(plan) => Some(plan),
+        Err(error) => {
+            println!("skipped: {error}");
+            None
+        }
+    }
+}
+
+fn made(plan: &CgroupPlan) -> Cgroup {
+    Cgroup::make(plan).unwrap().unwrap()
+}
+
+/// A shell that enters the cgroup first.
+fn shell(cgroup: &Cgroup, script: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("echo $$ > {}/cgroup.procs && {script}", cgroup.dir().display())]).stdin(Stdio::null());
+    shell
+}
+
+/// A shell in the cgroup, killed when the test ends by whatever way.
+struct Inmate(Child);
+
+impl Inmate {
+    fn put_into(cgroup: &Cgroup, script: &str) -> Self {
+        let inmate = Self(shell(cgroup, script).spawn().unwrap());
+        assert!(Event::Populated.wait(cgroup.fd(), Some(true), PATIENCE).unwrap(), "the shell never entered");
+        inmate
+    }
+
+    fn gone(&mut self) -> std::process::ExitStatus {
+        self.0.wait().unwrap()
+    }
+}
+
+impl Drop for Inmate {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_cgroup_is_made_and_removed_and_found_again_in_between() {
+    let Some(plan) = planned("{}") else { return };
+    let directory = plan.directory().unwrap().to_owned();
+    assert_eq!(plan.missing_directories(), std::slice::from_ref(&directory));
+    let cgroup = made(&plan);
+    assert_eq!(cgroup.dir(), directory);
+    assert!(plan.missing_directories().is_empty());
+    let record = serde_json::from_str(&serde_json::to_string(cgroup.record()).unwrap()).unwrap();
+    Cgroup::open(&record).unwrap().unwrap().remove().unwrap();
+    assert!(!directory.exists());
+    assert!(Cgroup::open(&record).unwrap().is_none());
+    cgroup.kill().unwrap();
+    cgroup.remove().unwrap();
+}
+
+#[test]
+fn an_empty_cgroup_is_taken_and_one_in_use_is_not() {
+    let Some(plan) = planned("{}") else { return };
+    let first = made(&plan);
+    let second = made(&plan);
+    let _inmate = Inmate::put_into(&first, "exec sleep 60");
+    let error = Cgroup::make(&plan).unwrap_err();
+    assert_eq!(error.kind(), Kind::AlreadyExists, "{error}");
+    second.kill().unwrap();
+    second.remove().unwrap();
+}
+
+#[test]
+fn kill_ends_all_descendants_and_remove_waits_for_them() {
+    let Some(plan) = planned("{}") else { return };
+    let cgroup = made(&plan);
+    let below = cgroup.dir().join("a");
+    let script = format!("mkdir -p {0}/b && (echo $BASHPID; sleep 60) & sleep 60 & wait", below.display());
+    let mut inmate = Inmate::put_into(&cgroup, &script);
+    assert!(!cgroup.processes().unwrap().is_empty());
+    cgroup.kill().unwrap();
+    let directory = cgroup.dir().to_owned();
+    cgroup.remove().unwrap();
+    assert!(!inmate.gone().success());
+    assert!(!directory.exists());
+}
+
+#[test]
+fn processes_of_inner_cgroups_are_listed_and_the_deepest_tree_is_removed() {
+    let Some(plan) = planned("{}") else { return };
+    let cgroup = made(&plan);
+    // Deeper than PATH_MAX has room for, by names as long as they may be.
+    let name = "d".repeat(200);
+    let script = format!(
+        "cd {dir} && i=0 && while [ $i -lt 40 ]; do mkdir {name} && cd {name} && i=$((i+1)); done && \
+         echo $$ > cgroup.procs && exec sleep 60",
+        dir = cgroup.dir().display()
+    );
+    let inmate = Inmate::put_into(&cgroup, &script);
+    let pid = i32::try_from(inmate.0.id()).unwrap();
+    assert_eq!(cgroup.processes().unwrap(), [pid]);
+    cgroup.kill().unwrap();
+    cgroup.remove().unwrap();
+}
+
+#[test]
+fn a_frozen_cgroup_stands_still_and_can_be_killed() {
+    let Some(plan) = planned("{}") else { return };
+    let cgroup = made(&plan);
+    let mut inmate = Inmate::put_into(&cgroup, "while :; do :; done");
+    assert!(!cgroup.is_frozen().unwrap());
+    cgroup.freeze().unwrap();
+    assert!(cgroup.is_frozen().unwrap());
+    let ticks = || std::fs::read_to_string(format!("/proc/{}/stat", inmate.0.id())).unwrap();
+    let cpu = |stat: &str| stat.split(' ').skip(13).take(2).map(str::to_owned).collect::<Vec<_>>();
+    let before = cpu(&ticks());
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(cpu(&ticks()), before, "it used the CPU while frozen");
+    cgroup.thaw().unwrap();
+    assert!(!Event::Frozen.wait(cgroup.fd(), Some(false), PATIENCE).unwrap());
+    cgroup.freeze().unwrap();
+    cgroup.kill().unwrap();
+    assert!(!inmate.gone().success());
+    cgroup.remove().unwrap();
+}
+
+#[test]
+fn a_container_that_was_left_alive_is_named_by_remove() {
+    let Some(plan) = planned("{}") else { return };
+    let cgroup = made(&plan);
+    let inmate = Inmate::put_into(&cgroup, "exec sleep 60");
+    let populated = Event::Populated.wait(cgroup.fd(), Some(false), Duration::from_millis(20)).unwrap();
+    assert!(populated, "a wait ends when patience does");
+    drop(inmate);
+    cgroup.remove().unwrap();
+}
+
+#[test]
+fn a_file_that_is_not_there_stops_and_one_that_may_be_absent_does_not() {
+    let Some(plan) = planned(r#"{"resources": {"unified": {"cgroup.nonsense": "1"}}}"#) else { return };
+    let cgroup = made(&plan);
+    let error = apply::write_limits(cgroup.fd(), &plan.limits).unwrap_err();
+    assert!(error.to_string().contains("cgroup.nonsense"), "{error}");
+    cgroup.remove().unwrap();
+    let Some(mut plan) = planned(r#"{"resources": {"unified": {"cgroup.max.depth": "5"}}}"#) else { return };
+    let cgroup = made(&plan);
+    plan.limits.writes.push(super::super::Write {
+        file: "memory.nonsense".into(),
+        value: "1".into(),
+        absent: super::super::Absent::Skip,
+    });
+    apply::write_limits(cgroup.fd(), &plan.limits).unwrap();
+    assert_eq!(std::fs::read_to_string(cgroup.dir().join("cgroup.max.depth")).unwrap(), "5\n");
+    cgroup.remove().unwrap();
+}
+
+#[test]
+fn the_device_program_loads_and_decides_and_an_update_replaces_it() {
+    let deny = r#"{"allow": false, "access": "rwm"}"#;
+    let tun = r#"{"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw"}"#;
+    let Some(plan) = planned(&format!(r#"{{"resources": {{"devices": [{deny}]}}}}"#)) else { return };
+    let cgroup = made(&plan);
+    if let Err(error) = cgroup.apply(&plan) {
+        cgroup.remove().unwrap();
+        assert!(!kelp_sys::rustix::process::geteuid().is_root(), "{error:#}");
+        println!("skipped: {error}");
+        return;
+    }
+    let can_read = |device: &str| shell(&cgroup, &format!("exec 3<{device} 2>&-")).status().unwrap().success();
+    assert!(can_read("/dev/null"));
+    if std::fs::File::open("/dev/fuse").is_err() {
+        println!("skipped: the second half, for want of /dev/fuse");
+    } else {
+        assert!(!can_read("/dev/fuse"));
+        cgroup.update(&serde_json::from_str(r#"{"pids": {}}"#).unwrap()).unwrap();
+        assert!(!can_read("/dev/fuse"), "an update without rules changed them");
+        cgroup.update(&serde_json::from_str(&format!(r#"{{"devices": [{deny}, {tun}]}}"#)).unwrap()).unwrap();
+        assert!(can_read("/dev/fuse"));
+        assert!(can_read("/dev/null"));
+        let mut ids = [0; 8];
+        assert_eq!(kelp_sys::bpf::device_programs(cgroup.fd(), &mut ids).unwrap(), 1);
+    }
+    cgroup.remove().unwrap();
+}
+
+#[test]
+fn statistics_of_whatever_is_there_are_read() {
+    let Some(plan) = planned("{}") else { return };
+    let cgroup = made(&plan);
+    let statistics = cgroup.statistics().unwrap();
+    assert!(statistics.cpu.contains_key("usage_usec"), "{statistics:?}");
+    assert_eq!(cgroup.oom_kills().unwrap(), 0);
+    cgroup.remove().unwrap();
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Makes the container's cgroup in cgroupfs: directories, controllers, and who owns them.
+//!
+//! Runs in create, after the journal has the directories and before the clone.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use kelp_sys::rustix::fs::{self, AtFlags, Mode, OFlags, Uid};
+use kelp_sys::rustix::io::{self, Errno};
+
+use super::events::Event;
+use super::facts::{open_directory, read_file};
+use super::place::no_controller;
+use super::{CgroupPlan, Controllers, Error, Kind, error, kernel};
+
+/// Makes the directories from `base` (which is there) down to `dir`, opens the last one.
+pub(super) fn make(plan: &CgroupPlan, base: &Path, dir: &Path) -> Result<OwnedFd, Error> {
+    let chain = plan.directories();
+    let mut parent = base;
+    for below in &chain {
+        give(parent, plan)?;
+        make_one(below, below == dir)?;
+        parent = below;
+    }
+    let cgroup = open_directory(dir).map_err(|errno| refused(dir, "open", errno))?;
+    if let Some(owner) = plan.owner {
+        delegate(cgroup.as_fd(), dir, owner)?;
+    }
+    Ok(cgroup)
+}
+
+/// Makes one directory. Those on the way may exist; the container's own may too, if nobody lives there.
+fn make_one(dir: &Path, last: bool) -> Result<(), Error> {
+    match fs::mkdir(dir, Mode::from_raw_mode(0o755)) {
+        Err(Errno::EXIST) if last => must_be_free(dir),
+        Err(Errno::EXIST) | Ok(()) => Ok(()),
+        Err(errno) => Err(refused(dir, "mkdir", errno)),
+    }
+}
+
+/// A cgroup that is there already is taken if it is empty, as runc does: kubelet and users make them beforehand.
+fn must_be_free(dir: &Path) -> Result<(), Error> {
+    let cgroup = open_directory(dir).map_err(|errno| refused(dir, "open", errno))?;
+    for (event, trouble) in [(Event::Populated, "has processes"), (Event::Frozen, "is frozen")] {
+        if event.now(&cgroup).map_err(|errno| refused(dir, "read cgroup.events", errno))? {
+            let doing = format!("cannot make the cgroup {}", dir.display());
+            return Err(error(Kind::AlreadyExists, doing, format!("it exists and {trouble}"))
+                .hint("another container may be using it: choose another id or linux.cgroupsPath"));
+        }
+    }
+    Ok(())
+}
+
+/// Lets the children of `dir` have the controllers that the limits need, and those worth having.
+fn give(dir: &Path, plan: &CgroupPlan) -> Result<(), Error> {
+    let doing = |errno| refused(dir, "read its controllers", errno);
+    let at = open_directory(dir).map_err(doing)?;
+    let list = |file| Ok(Controllers::parse(&read_file(&at, file).map_err(doing)?));
+    let wanted = plan.needed | Controllers::WORTH_HAVING;
+    let enabled = list("cgroup.subtree_control")?;
+    if enabled.contains(wanted) {
+        return Ok(());
+    }
+    let wanted = (wanted & list("cgroup.controllers")?) - enabled;
+    // All in one write, which the kernel does or does not; what is merely worth having must not cost what is needed.
+    let refusal = match enable(at.as_fd(), wanted) {
+        Ok(()) => None,
+        Err(_) => enable(at.as_fd(), wanted & plan.needed).err(),
+    };
+    let missing = plan.needed - enabled - if refusal.is_none() { wanted } else { Controllers::NONE };
+    match (missing.is_empty(), refusal) {
+        (true, _) => Ok(()),
+        // EBUSY is how the kernel says: no internal processes.
+        (false, None | Some(Errno::BUSY)) => Err(no_controller(dir, refusal.is_some(), missing, plan.v1)),
+        (false, Some(errno)) => {
+            let doing = format!("cannot limit the container by the cgroup controller {missing}");
+            let call = format!("write(\"{}/cgroup.subtree_control\", \"{}\")", dir.display(), addition(missing));
+            Err(kernel(doing, call, errno).hint(
+                "this cgroup is not delegated to you: systemd-run --user --scope -p Delegate=yes COMMAND, or use \
+                 --systemd-cgroup",
+            ))
+        }
+    }
+}
+
+fn enable(dir: BorrowedFd<'_>, controllers: Controllers) -> Result<(), Errno> {
+    if controllers.is_empty() {
+        return Ok(());
+    }
+    write_file(dir, "cgroup.subtree_control", addition(controllers).as_bytes())
+}
+
+/// `+memory +pids`
+fn addition(controllers: Controllers) -> String {
+    controllers.names().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ")
+}
+
+/// Writes a value into a file of a cgroup, in one write as the kernel wants it.
+pub(super) fn write_file(dir: impl AsFd, file: &str, value: &[u8]) -> Result<(), Errno> {
+    let file = fs::openat(dir, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    loop {
+        match io::write(&file, value) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Gives the directory and the files that the kernel names for it to `owner`, so that the container can make cgroups in
+/// its own, but not change its limits. Kernel: cgroup-v2.rst "Delegation".
+fn delegate(cgroup: BorrowedFd<'_>, dir: &Path, owner: u32) -> Result<(), Error> {
+    let uid = Some(Uid::from_raw(owner));
+    let fail = |file: &str, errno| {
+        kernel(format!("cannot give the cgroup {} to uid {owner}", dir.display()), format!("chown {file}"), errno)
+    };
+    fs::chownat(cgroup, c"", uid, None, AtFlags::EMPTY_PATH).map_err(|errno| fail("the directory", errno))?;
+    let list = std::fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap_or_else(|_| {
+        // The three of cgroups(7), where /sys does not show the kernel's own list.
+        "cgroup.procs\ncgroup.threads\ncgroup.subtree_control\n".to_owned()
+    });
+    for file in list.lines() {
+        match fs::chownat(cgroup, file, uid, None, AtFlags::empty()) {
+            // The list has files of all controllers, also of those that are not here.
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(fail(file, errno)),
+        }
+    }
+    Ok(())
+}
+
+fn refused(dir: &Path, call: &str, errno: Errno) -> Error {
+    let error = kernel(format!("cannot make the cgroup {}", dir.display()), call, errno);
+    match errno {
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => error.hint(
+            "you may not make cgroups there; leave linux.cgroupsPath out, or use --systemd-cgroup, or run it in a \
+             delegated cgroup: systemd-run --user --scope -p Delegate=yes COMMAND",
+        ),
+        _ => error,
+    }
+}
