@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the documents name is there: files that they link to or mention, and tests that they promise.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// All files below `folder` with this ending, those that are built or kept by git aside.
+fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let (path, name) = (entry.path(), entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            if name != "target" && name != ".git" {
+                files(&path, ending, found);
+            }
+        } else if name.to_string_lossy().ends_with(ending) {
+            found.push(path);
+        }
+    }
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    files(&workspace(), ".md", &mut found);
+    assert!(found.len() > 5, "{found:?}");
+    found
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut broken = Vec::new();
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap();
+            let outside = target.contains("://") || target.starts_with("mailto:");
+            if !outside && !file.is_empty() && !document.parent().unwrap().join(file).exists() {
+                broken.push(format!("{}: {target}", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links to nowhere:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn tests_that_the_tables_promise_exist() {
+    let mut sources = Vec::new();
+    files(&workspace(), ".rs", &mut sources);
+    let code: String = sources.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let mut missing = Vec::new();
+    for table in ["docs/threat-model.md", "docs/kernel-features.md"] {
+        let text = fs::read_to_string(workspace().join(table)).unwrap();
+        let rows = text.lines().filter(|line| line.starts_with("| "));
+        let promised = rows.filter_map(|row| row.trim_end_matches(" |").rsplit("| ").next());
+        for name in promised.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+            // A claim has several words; anything else in the last column is prose.
+            if name.matches('_').count() >= 2 && !code.contains(&format!("fn {name}(")) {
+                missing.push(format!("{table}: {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "promised and not there:\n{}", missing.join("\n"));
+}
