@@ -161,7 +161,16 @@ impl Delegated {
 
 impl Drop for Delegated {
     fn drop(&mut self) {
-        remove_cgroups(&self.path);
+        // What the user's engines left running (podman's pause process) goes with its cgroup. A cgroup is busy until
+        // the last of them is reaped.
+        drop(fs::write(self.path.join("cgroup.kill"), "1"));
+        for _ in 0..50 {
+            remove_cgroups(&self.path);
+            if !self.path.exists() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
     }
 }
 

@@ -15,6 +15,9 @@ use crate::tools::{Runtime, Tools};
 /// Runs before the measured ones, so that caches are warm for everybody.
 const WARM_UP: usize = 3;
 
+/// The folder to work in, when root has made it for the user: root can remove what the user's engines leave there.
+pub(crate) const WORK: &str = "KELP_BENCH_WORK";
+
 /// Everything a scenario needs.
 pub(crate) struct Lab {
     pub(crate) work: PathBuf,
@@ -41,7 +44,10 @@ pub(crate) struct Subject<'a> {
 impl Lab {
     pub(crate) fn open(runs: usize, many: usize, user: Option<User>, programs: Option<&Path>) -> Result<Self> {
         // Short: sockets below it have paths of at most 107 bytes.
-        let work = std::env::temp_dir().join(format!("kb-{}", std::process::id()));
+        let work = match std::env::var_os(WORK) {
+            Some(given) => PathBuf::from(given),
+            None => std::env::temp_dir().join(format!("kb-{}", std::process::id())),
+        };
         fs::create_dir_all(&work).doing(|| format!("cannot make {}", work.display()))?;
         let tools = Tools::find(&work, programs)?;
         let mut me = Self { work, tools, runs, many, user, delegated: None };
@@ -141,6 +147,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        self.delegated = None;
         // Best effort: what is left behind is a folder in /tmp, and a panic here would hide the report.
         drop(fs::remove_dir_all(&self.work));
     }

@@ -209,12 +209,13 @@ fn as_user(o: &Options, lab: &Lab, scenario: &Scenario, report: &mut Report) -> 
         return Ok(());
     };
     let me = std::env::current_exe().doing(|| "cannot find myself".into())?;
-    let dir = lab.user_dir("part")?;
+    let dir = lab.user_dir("u")?;
     let mut line = Line::new(&dir, [me.as_os_str(), "user-part".as_ref(), scenario.key.as_ref()]);
     line.argv.extend(["--user".into(), user.name.clone().into()]);
     line.argv.extend(["--runs".into(), o.runs.to_string().into(), "--many".into(), o.many.to_string().into()]);
     line.argv.extend(o.programs.iter().flat_map(|p| ["--programs".into(), p.into()]));
-    let line = lab.user_line(line);
+    let mut line = lab.user_line(line);
+    line.env.push((lab::WORK.into(), dir.into()));
     match output(&line, &lab.errors()) {
         Ok(json) => {
             let part: Report =
