@@ -8,13 +8,13 @@ mod relay;
 mod terminal;
 
 use crate::error::{Doing, Error, Kind};
-use crate::launch::{Launch, socket_path};
+use crate::launch::{Launch, socket_address, socket_path};
 use crate::protocol::{MESSAGE_MAX, Phase, Reply, Request, Size, Status, VERSION};
 use kelp_sys::rustix::fs::{FlockOperation, flock};
 use kelp_sys::rustix::io::Errno;
 use kelp_sys::rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
-    SocketType, connect as connect_socket, recv, send, sendmsg, socket_with, socketpair,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    connect as connect_socket, recv, send, sendmsg, socket_with, socketpair,
 };
 pub use keys::DetachKeys;
 pub use relay::{Ended, Relay};
@@ -88,8 +88,11 @@ fn reap(mut child: Child) -> Result<(), String> {
 pub fn connect(run: &Path, id: &str) -> Result<Connection, Error> {
     let path = socket_path(run, id);
     let doing = || format!("cannot reach the holder of container {id}");
-    let address = SocketAddrUnix::new(&path).doing(doing)?;
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).doing(doing)?;
+    let (address, _folder) = socket_address(&run.join(id)).map_err(|because| match because.kind() {
+        std::io::ErrorKind::NotFound => Error::new(doing(), because).kind(Kind::NoSuchContainer),
+        _ => Error::new(doing(), because),
+    })?;
     connect_socket(&socket, &address).map_err(|errno| {
         let error = Error::new(doing(), format!("connect({}): {errno}", path.display()));
         match errno {
@@ -139,6 +142,11 @@ impl Connection {
         self.send(&Request::Start)?;
         match self.receive()? {
             Reply::Started => Ok(()),
+            Reply::Exit(status) => Err(Error::new(
+                "cannot start the container",
+                format!("its first process has ended already, with status {}", status.code),
+            )
+            .kind(Kind::NotRunning)),
             other => Err(unexpected(&other)),
         }
     }

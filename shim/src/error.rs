@@ -105,7 +105,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// `result.doing(|| …)`: says what we were doing when a call failed.
-pub(crate) trait Doing<T> {
+pub trait Doing<T> {
+    /// The same result; an error becomes ours, with the words that `doing` gives.
     fn doing<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T, Error>;
 }
 

@@ -5,7 +5,10 @@
 //! so that nothing of it can be stale, read by others in `ps`, or left behind.
 
 use crate::error::{Error, Kind};
+use kelp_sys::rustix::net::SocketAddrUnix;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// One container to hold.
@@ -30,6 +33,10 @@ pub struct Launch {
     pub log: LogLimits,
     /// What happens when the program ends.
     pub restart: Restart,
+    /// A program and its arguments, run with the new init's pid as its last argument each time the container has
+    /// been created again by its restart policy, before it starts: what the engine does at first between `Created`
+    /// and `Start`, the network above all.
+    pub on_restart: Vec<String>,
     /// A program and its arguments, run at the very end unless the client that started the container
     /// said [`Request::Settled`](crate::protocol::Request::Settled): the clean-up of `run --rm`.
     pub on_exit: Vec<String>,
@@ -154,15 +161,41 @@ impl Launch {
             stdin: Stdin::Null,
             log: LogLimits::default(),
             restart: Restart::No,
+            on_restart: Vec::new(),
             on_exit: Vec::new(),
             durable: true,
+        }
+    }
+
+    /// Where the runtime keeps its state: `<run>/runtime`, and beside it for other programs, whose format differs.
+    pub fn runtime_root(&self) -> PathBuf {
+        match &self.runtime {
+            Runtime::Library { .. } => self.run.join("runtime"),
+            Runtime::Program { path, .. } => {
+                let name = path.file_name().map_or_else(Default::default, |name| name.to_string_lossy());
+                self.run.join(format!("runtime-{name}"))
+            }
         }
     }
 }
 
 /// Where clients find the holder of a container: `<run>/<id>/shim.sock`.
 pub fn socket_path(run: &Path, id: &str) -> PathBuf {
-    run.join(id).join("shim.sock")
+    run.join(id).join(SOCKET)
+}
+
+/// The socket's name in the container's run folder.
+const SOCKET: &str = "shim.sock";
+
+/// The socket's address. A path longer than the 107 bytes that fit is reached through its folder's descriptor,
+/// which must stay open until bind or connect has been called.
+pub fn socket_address(folder: &Path) -> std::io::Result<(SocketAddrUnix, Option<File>)> {
+    if let Ok(address) = SocketAddrUnix::new(folder.join(SOCKET)) {
+        return Ok((address, None));
+    }
+    let folder = File::open(folder)?;
+    let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()))?;
+    Ok((address, Some(folder)))
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ pub mod log;
 pub mod protocol;
 pub mod time;
 
-pub use error::{Error, Kind};
+pub use error::{Doing, Error, Kind};
 pub use exit::Exit;
-pub use launch::{Cgroups, Launch, LogLimits, Restart, Runtime, Stdin, socket_path};
+pub use launch::{Cgroups, Launch, LogLimits, Restart, Runtime, Stdin, socket_address, socket_path};
 pub use protocol::{Phase, Size, Status, Stream, Streams};

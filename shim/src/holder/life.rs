@@ -1,0 +1,609 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The holder's loop, and the stages of a container's life as it sees them.
+//!
+//! Created → Running → Draining → (Pausing → Running …) → Cleaning → Over. `exit.json` is written when draining is
+//! over, before anyone is told; then the runtime's state goes, then socket and lock, then clients hear of it.
+
+use super::backend::Backend;
+use super::birth::Birth;
+use super::clients::{Client, Flushed, Last, Spool};
+use super::oom::OomWatch;
+use super::place::Place;
+use super::requests::REQUEST_MAX;
+use super::restart::Restarts;
+use super::stdio::{Output, Stdio};
+use super::{SIGCHLD, exit_of};
+use crate::complain;
+use kelp_shim::protocol::Stream;
+use kelp_shim::{Doing, Error, Exit, Launch, Phase, Status, Stdin, log};
+use kelp_sys::process::signal_process;
+use kelp_sys::rustix::event::{PollFd, PollFlags, poll};
+use kelp_sys::rustix::fs::Timespec;
+use kelp_sys::rustix::io::Errno;
+use kelp_sys::rustix::process::{WaitOptions, WaitStatus, wait};
+use kelp_sys::sigaction::Caught;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Command, Stdio as Redirect};
+use std::time::{Duration, Instant};
+
+/// How much output is read at once.
+const READ_MAX: usize = 16 << 10;
+/// After the end of the program: how long a pipe that others hold open may be silent, and how long it may go on.
+const QUIET_MAX: Duration = Duration::from_millis(100);
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// … and how much of it waits in memory for clients that do not read.
+const SPOOL_MAX: usize = 4 << 20;
+/// How long `on_exit` may keep clients from hearing of the end.
+const CLEANING_MAX: Duration = Duration::from_secs(10);
+const SIGKILL: i32 = 9;
+
+/// The container's init.
+#[derive(Debug)]
+pub(super) struct Init {
+    pub(super) pid: i32,
+    pub(super) pidfd: OwnedFd,
+}
+
+/// How far the container has come.
+#[derive(Debug)]
+pub(super) enum Stage {
+    Created,
+    Running,
+    /// The program has ended; what it wrote is still read.
+    Draining {
+        status: Status,
+        quiet: Instant,
+        end: Instant,
+    },
+    /// It will be created again.
+    Pausing {
+        status: Status,
+        until: Instant,
+    },
+    /// `on_exit` runs as process `pid`; who waits is told when it is done.
+    Cleaning {
+        status: Status,
+        pid: i32,
+        until: Instant,
+    },
+    /// All is done but telling.
+    Over {
+        status: Status,
+    },
+}
+
+/// All that the holder has.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    pub(super) launch: Launch,
+    place: Option<Place>,
+    backend: Backend,
+    /// The runtime knows the container.
+    exists: bool,
+    caught: Caught,
+    pub(super) clients: Vec<Client>,
+    next_client: u64,
+    pub(super) spool: Spool,
+    log: log::Writer,
+    log_failed: bool,
+    pub(super) stdio: Stdio,
+    pub(super) stage: Stage,
+    pub(super) init: Option<Init>,
+    oom: Option<OomWatch>,
+    /// Why the program did not run, if it did not.
+    verdict: Option<Error>,
+    pub(super) restarts: Restarts,
+    started: Instant,
+    /// When a stop loses patience.
+    pub(super) kill_at: Option<Instant>,
+    /// The client that started the container has cleaned up, or `on_exit` has.
+    pub(super) settled: bool,
+    /// For one read at a time, of output or of a request.
+    pub(super) buffer: Vec<u8>,
+    _kept: Vec<OwnedFd>,
+}
+
+/// What poll found ready.
+#[derive(Clone, Copy, Debug)]
+enum Ready {
+    Signals,
+    Listener,
+    Output(Stream),
+    /// The program takes input.
+    Input,
+    /// The program has closed its input.
+    InputClosed,
+    Client(u64),
+}
+
+impl Holder {
+    pub(crate) fn new(birth: Birth, place: Place, caught: Caught) -> Result<Holder, Error> {
+        let Birth { launch, socket, kept } = birth;
+        let log = log::Writer::open(&launch.container, launch.log)
+            .doing(|| format!("cannot open the log of container {}", launch.id));
+        let log = match log {
+            Ok(log) => log,
+            Err(error) => {
+                super::birth::refuse(&socket, error.clone());
+                return Err(error);
+            }
+        };
+        let mut starter = Client::new(0, socket, true);
+        starter.greeted = true;
+        Ok(Holder {
+            backend: Backend::new(&launch, &place.folder),
+            exists: false,
+            restarts: Restarts::new(launch.restart),
+            settled: launch.on_exit.is_empty(),
+            launch,
+            place: Some(place),
+            caught,
+            clients: vec![starter],
+            next_client: 1,
+            spool: Spool::default(),
+            log,
+            log_failed: false,
+            stdio: Stdio::default(),
+            stage: Stage::Created,
+            init: None,
+            oom: None,
+            verdict: None,
+            started: Instant::now(),
+            kill_at: None,
+            buffer: vec![0; REQUEST_MAX],
+            _kept: kept,
+        })
+    }
+
+    /// Creates the container and serves it until all is over and everybody has been told.
+    pub(crate) fn live(mut self) {
+        match self.create() {
+            Ok(pid) => self.clients.iter_mut().for_each(|client| client.owed.created = Some(pid)),
+            Err(error) => self.fail(error),
+        }
+        self.flush_clients();
+        kelp_sys::daemon::trim_heap();
+        while !self.is_done() {
+            self.turn();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self.stage, Stage::Over { .. }) && self.clients.is_empty()
+    }
+
+    /// Waits for something, does all that can be done now.
+    fn turn(&mut self) {
+        let mut ready = self.wait();
+        ready.drain(..).for_each(|ready| self.serve(ready));
+        self.look_at_the_clock();
+        self.flush_clients();
+    }
+
+    fn wait(&self) -> Vec<Ready> {
+        let mut fds = vec![PollFd::new(&self.caught, PollFlags::IN)];
+        let mut what = vec![Ready::Signals];
+        if let Some(place) = &self.place {
+            fds.push(PollFd::new(&place.listener, PollFlags::IN));
+            what.push(Ready::Listener);
+        }
+        if self.has_room() {
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                if let Some(fd) = self.stdio.output(stream) {
+                    fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+                    what.push(Ready::Output(stream));
+                }
+            }
+        }
+        if let Some(fd) = self.stdio.input.fd() {
+            if self.stdio.input.has_bytes() {
+                fds.push(PollFd::from_borrowed_fd(fd, PollFlags::OUT));
+                what.push(Ready::Input);
+            } else if !self.launch.terminal {
+                // No event is asked for: only POLLERR comes, once there is no reader.
+                fds.push(PollFd::from_borrowed_fd(fd, PollFlags::empty()));
+                what.push(Ready::InputClosed);
+            }
+        }
+        for client in &self.clients {
+            let out = if client.is_owed(&self.spool) { PollFlags::OUT } else { PollFlags::empty() };
+            fds.push(PollFd::new(&client.socket, PollFlags::IN | out));
+            what.push(Ready::Client(client.id));
+        }
+        let timeout = self.next_deadline().map(|at| timespec(at.saturating_duration_since(Instant::now())));
+        if let Err(errno) = poll(&mut fds, timeout.as_ref())
+            && errno != Errno::INTR
+        {
+            complain(&format_args!("cannot wait: {errno}"));
+            std::thread::sleep(QUIET_MAX); // not to burn the machine, should it go on
+        }
+        let ready = |(fd, what): (&PollFd<'_>, &Ready)| (!fd.revents().is_empty()).then_some(*what);
+        fds.iter().zip(&what).filter_map(ready).collect()
+    }
+
+    fn serve(&mut self, ready: Ready) {
+        match ready {
+            Ready::Signals => {
+                while let Some(signal) = self.caught.take() {
+                    if signal == SIGCHLD {
+                        self.reap();
+                    }
+                }
+            }
+            Ready::Listener => self.accept(),
+            Ready::Output(stream) => {
+                self.pump(stream);
+            }
+            Ready::Input => self.write_input(),
+            Ready::InputClosed => self.stdio.input.close(),
+            Ready::Client(id) => self.hear(id),
+        }
+    }
+
+    // ---- time ----
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let stage = match &self.stage {
+            Stage::Draining { quiet, end, .. } => Some(*quiet.min(end)),
+            Stage::Pausing { until, .. } | Stage::Cleaning { until, .. } => Some(*until),
+            _ => None,
+        };
+        let stalls = self.clients.iter().filter_map(Client::stall_deadline);
+        stalls.chain(stage).chain(self.kill_at).min()
+    }
+
+    fn look_at_the_clock(&mut self) {
+        let now = Instant::now();
+        for client in &mut self.clients {
+            if client.stall_deadline().is_some_and(|at| at <= now) {
+                client.give_up_on();
+            }
+        }
+        if self.kill_at.is_some_and(|at| at <= now) {
+            self.kill_at = None;
+            self.kill(SIGKILL);
+        }
+        match self.stage {
+            Stage::Draining { status, quiet, end } if quiet <= now || end <= now => self.finish(status),
+            Stage::Pausing { until, .. } if until <= now => self.restart(),
+            Stage::Cleaning { status, until, .. } if until <= now => {
+                complain(&"on_exit takes too long: clients are told before it is done");
+                self.announce(status);
+            }
+            _ => {}
+        }
+    }
+
+    // ---- the container ----
+
+    fn create(&mut self) -> Result<i32, Error> {
+        let (theirs, ours) = Stdio::prepare(&self.launch)?;
+        self.stdio = ours;
+        let created = self.backend.create(theirs)?;
+        self.exists = true;
+        self.oom = OomWatch::new(created.pid);
+        self.init = Some(Init { pid: created.pid, pidfd: created.pidfd });
+        self.stage = Stage::Created;
+        if let Some(master) = created.console {
+            self.stdio.take_console(master, &self.launch)?;
+        }
+        Ok(created.pid)
+    }
+
+    pub(super) fn start(&mut self) -> Result<(), Error> {
+        self.backend.start()?;
+        self.started = Instant::now();
+        self.stage = Stage::Running;
+        Ok(())
+    }
+
+    /// The program cannot run: whatever there is of the container goes, and this is the reason on record.
+    pub(super) fn fail(&mut self, error: Error) {
+        let status = exit_of(&error).status();
+        self.verdict = Some(error);
+        match self.init {
+            Some(_) => self.kill(SIGKILL),
+            None => self.finish(status),
+        }
+    }
+
+    /// Sends init a signal. ESRCH: it has ended, and SIGCHLD is on its way to us.
+    pub(super) fn kill(&self, signal: i32) {
+        if let Some(init) = &self.init
+            && let Err(errno) = signal_process(init.pidfd.as_fd(), signal)
+            && errno != Errno::SRCH
+        {
+            complain(&format_args!("cannot send signal {signal} to process {}: {errno}", init.pid));
+        }
+    }
+
+    /// Takes in all children that have ended: init, orphans of the container, `on_exit`.
+    fn reap(&mut self) {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => self.child_ended(pid.as_raw_nonzero().get(), status),
+                Err(Errno::INTR) => {}
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    fn child_ended(&mut self, pid: i32, status: WaitStatus) {
+        if self.init.as_ref().is_some_and(|init| init.pid == pid) {
+            self.init = None;
+            self.kill_at = None;
+            let now = Instant::now();
+            self.stage = Stage::Draining { status: status_of(status), quiet: now + QUIET_MAX, end: now + DRAIN_MAX };
+            self.stdio.let_terminal_end();
+            self.drain();
+        }
+        if let Stage::Cleaning { status: last, pid: cleaner, .. } = self.stage
+            && cleaner == pid
+        {
+            if status.exit_status() != Some(0) {
+                complain(&format_args!("on_exit {:?} ended with {status:?}", self.launch.on_exit));
+            }
+            self.announce(last);
+        }
+    }
+
+    // ---- output and input ----
+
+    fn has_room(&self) -> bool {
+        match self.stage {
+            Stage::Draining { .. } => self.spool.bytes() < SPOOL_MAX,
+            _ => self.spool.bytes() == 0,
+        }
+    }
+
+    /// Reads one piece of output into the log and to the clients.
+    fn pump(&mut self, stream: Stream) -> Output {
+        if !self.has_room() {
+            return Output::Nothing;
+        }
+        let output = self.stdio.read(stream, &mut self.buffer[..READ_MAX]);
+        match output {
+            Output::Bytes(length) => {
+                let bytes = &self.buffer[..length];
+                let logged = self.log.write(stream, bytes);
+                if self.clients.iter().any(|client| client.wants(stream)) {
+                    self.spool.push(stream, bytes);
+                }
+                self.note_log_failure(logged);
+                self.flush_clients();
+            }
+            Output::End => {
+                self.stdio.close_output(stream);
+                if let (Stage::Draining { status, .. }, false) = (&self.stage, self.stdio.has_output()) {
+                    self.finish(*status);
+                }
+            }
+            Output::Nothing => {}
+        }
+        if let (Stage::Draining { quiet, .. }, Output::Bytes(_)) = (&mut self.stage, output) {
+            *quiet = Instant::now() + QUIET_MAX;
+        }
+        output
+    }
+
+    /// Reads what the ended program has left in its pipes, without waiting for more.
+    fn drain(&mut self) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            while matches!(self.stage, Stage::Draining { end, .. } if Instant::now() < end)
+                && self.stdio.output(stream).is_some()
+                && matches!(self.pump(stream), Output::Bytes(_))
+            {}
+        }
+        if let (Stage::Draining { status, .. }, false) = (&self.stage, self.stdio.has_output()) {
+            self.finish(*status);
+        }
+    }
+
+    /// A full disk must not stop the program: its lines are lost, and that is said once until it works again.
+    fn note_log_failure(&mut self, logged: std::io::Result<()>) {
+        match logged {
+            Ok(()) => self.log_failed = false,
+            Err(error) if !self.log_failed => {
+                self.log_failed = true;
+                complain(&format_args!("cannot write the log, output is lost: {error}"));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Writes queued input; who sent it may send more.
+    pub(super) fn write_input(&mut self) {
+        let clients = &mut self.clients;
+        self.stdio.input.write_some(|id, bytes| {
+            if let Some(client) = clients.iter_mut().find(|client| client.id == id) {
+                client.stdin_under_way -= bytes.min(client.stdin_under_way);
+                client.owed.stdin_taken += u32::try_from(bytes).unwrap_or(u32::MAX);
+            }
+        });
+    }
+
+    // ---- the end ----
+
+    /// The container is over, or this round of it: records, releases, and tells or restarts.
+    fn finish(&mut self, status: Status) {
+        let flushed = self.log.flush();
+        self.note_log_failure(flushed);
+        self.stdio = Stdio::default();
+        let mut exit = Exit::now(status, None);
+        exit.oom = self.oom.take().is_some_and(|watch| watch.killed());
+        if let Some(error) = &self.verdict {
+            exit = exit_of(error);
+        }
+        if let Err(error) = exit.write(&self.launch.container, self.launch.durable) {
+            complain(&error);
+        }
+        if std::mem::take(&mut self.exists)
+            && let Err(error) = self.backend.delete()
+        {
+            complain(&error);
+        }
+        let ran_for = self.started.elapsed();
+        let status = exit.status();
+        match if self.verdict.is_none() { self.restarts.next(status, ran_for) } else { None } {
+            Some(pause) => self.stage = Stage::Pausing { status, until: Instant::now() + pause },
+            None => self.leave(status),
+        }
+    }
+
+    fn restart(&mut self) {
+        if let Err(error) = fs::remove_file(self.launch.container.join("exit.json")) {
+            complain(&format_args!("cannot remove exit.json: {error}"));
+        }
+        let restarted = self.create_again().and_then(|pid| self.prepare_restarted(pid)).and_then(|()| self.start());
+        if let Err(error) = restarted {
+            complain(&error);
+            self.fail(error);
+        }
+    }
+
+    fn create_again(&mut self) -> Result<i32, Error> {
+        let pid = self.create()?;
+        if !self.clients.iter().any(|client| client.streams.stdin) {
+            self.input_left();
+        }
+        Ok(pid)
+    }
+
+    /// What the engine did between `Created` and `Start` the first time.
+    fn prepare_restarted(&self, pid: i32) -> Result<(), Error> {
+        let Some((program, args)) = self.launch.on_restart.split_first() else { return Ok(()) };
+        let doing = || format!("cannot prepare container {} with {program}", self.launch.id);
+        let status = Command::new(program).args(args).arg(pid.to_string()).stdin(Redirect::null()).status();
+        match status.doing(doing)? {
+            status if status.success() => Ok(()),
+            status => Err(Error::new(doing(), status)),
+        }
+    }
+
+    /// Nothing more will be: socket and lock go. Without a client that cleans up, `on_exit` does before others hear.
+    pub(super) fn leave(&mut self, status: Status) {
+        if let Some(place) = self.place.take() {
+            place.leave();
+        }
+        match self.clients.iter().any(|client| client.starter) {
+            true => self.announce(status),
+            false => self.clean_up(status),
+        }
+    }
+
+    fn clean_up(&mut self, status: Status) {
+        if self.settled {
+            return self.announce(status);
+        }
+        self.settled = true;
+        let Some((program, args)) = self.launch.on_exit.split_first() else { return self.announce(status) };
+        match Command::new(program).args(args).stdin(Redirect::null()).spawn() {
+            Ok(child) => {
+                let pid = i32::try_from(child.id()).unwrap_or(0);
+                self.stage = Stage::Cleaning { status, pid, until: Instant::now() + CLEANING_MAX };
+            }
+            Err(error) => {
+                complain(&format_args!("cannot run on_exit {program}: {error}"));
+                self.announce(status);
+            }
+        }
+    }
+
+    fn announce(&mut self, status: Status) {
+        self.stage = Stage::Over { status };
+        for client in &mut self.clients {
+            let last = match (&self.verdict, client.waits) {
+                (Some(error), true) if client.starter => Last::Error(error.clone()),
+                (_, true) => Last::Exit(status),
+                (_, false) => Last::Silence,
+            };
+            client.owed.last.get_or_insert(last);
+        }
+    }
+
+    // ---- clients ----
+
+    fn accept(&mut self) {
+        let Some(place) = &self.place else { return };
+        match super::requests::accept(&place.listener, self.next_client, self.clients.len()) {
+            Ok(Some(client)) => {
+                self.next_client += 1;
+                self.clients.push(client);
+            }
+            Ok(None) => {}
+            Err(error) => complain(&error),
+        }
+    }
+
+    /// Sends everybody what they are owed, then forgets who is done and what all have.
+    pub(super) fn flush_clients(&mut self) {
+        let over = matches!(self.stage, Stage::Over { .. });
+        let mut gone = Vec::new();
+        for client in &mut self.clients {
+            match client.flush(&self.spool) {
+                Flushed::All | Flushed::Blocked => {}
+                // The client that started the container has heard of its end: now it cleans up, or leaves.
+                Flushed::Finished if over && client.starter && !self.settled => client.owed.last = None,
+                Flushed::Finished | Flushed::Gone => gone.push(client.id),
+            }
+        }
+        gone.into_iter().for_each(|id| self.forget(id));
+        let needed = self.clients.iter().map(Client::needs_from).min().unwrap_or(u64::MAX);
+        self.spool.forget_before(needed.min(self.spool.end()));
+    }
+
+    /// A client is gone, whatever the reason.
+    pub(super) fn forget(&mut self, id: u64) {
+        let Some(index) = self.clients.iter().position(|client| client.id == id) else { return };
+        let client = self.clients.swap_remove(index);
+        if client.streams.stdin {
+            self.input_left();
+        }
+        if client.starter {
+            self.starter_left();
+        }
+    }
+
+    /// A client that gave input has left. A terminal stays: another may come.
+    pub(super) fn input_left(&mut self) {
+        if self.launch.stdin == Stdin::Once && !self.launch.terminal {
+            self.stdio.input.end();
+            self.write_input();
+        }
+    }
+
+    fn starter_left(&mut self) {
+        match self.stage {
+            Stage::Created if self.verdict.is_none() => {
+                let doing = format!("cannot start container {}", self.launch.id);
+                self.fail(Error::new(doing, "the client that created it has left before it said start"));
+            }
+            Stage::Over { status } => self.clean_up(status),
+            _ => {}
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        match self.stage {
+            Stage::Created => Phase::Created,
+            Stage::Running | Stage::Draining { .. } => Phase::Running,
+            Stage::Pausing { .. } => Phase::Restarting,
+            Stage::Cleaning { .. } | Stage::Over { .. } => Phase::Exited,
+        }
+    }
+}
+
+fn status_of(status: WaitStatus) -> Status {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Status { code, signal: None, oom: false },
+        (None, signal) => Status { code: 128 + signal.unwrap_or(0), signal, oom: false },
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    // One millisecond more: to wake a little late and find the deadline passed, not a little early and twice.
+    let duration = duration + Duration::from_millis(1);
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    Timespec { tv_sec: seconds, tv_nsec: i64::from(duration.subsec_nanos()) }
+}
