@@ -274,3 +274,17 @@ fn append_tree(archive: &mut tar::Builder<Vec<u8>>, root: &Path, below: &Path) {
         }
     }
 }
+
+impl World {
+    /// Loads an image into the store under this name.
+    pub fn load(&self, image: &Image, reference: &str) {
+        let archive = image.docker_archive(self, "tmp/image.tar", reference);
+        self.kelp(["load", "-i", &archive.to_string_lossy()]).ok();
+        fs::remove_file(archive).expect("the archive was just written");
+    }
+
+    /// Loads the busybox image as `busybox`.
+    pub fn load_busybox(&self) {
+        self.load(&busybox_image(self).compression(Compression::Plain), "busybox:latest");
+    }
+}

@@ -177,7 +177,7 @@ fn without_delegation_a_limit_is_refused_with_a_hint(w: &World) {
 
 fn a_cgroup_path_of_the_spec_is_used(w: &World) {
     let bundle = w.bundle("b");
-    let path = format!("/{}/inner/leaf", w.token());
+    let path = format!("/{}/leaf", w.token());
     bundle.args(&["/bin/sleep", "1000"]).set("/linux/cgroupsPath", json!(path)).launch();
     let dir = cgroup_of(bundle.pid());
     assert!(dir.to_string_lossy().ends_with(&path), "{}", dir.display());

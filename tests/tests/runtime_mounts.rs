@@ -110,13 +110,16 @@ fn bind_options_take_effect(w: &World) {
     let bundle = w.bundle("b");
     let source = w.dir().join("source");
     w.make_dir(&source);
-    let all = ["bind", "ro", "nosuid", "nodev", "noexec", "noatime", "nosymfollow"];
+    let mut all = vec!["bind", "ro", "nosuid", "nodev", "noexec", "nosymfollow"];
+    if w.who() == Who::Root {
+        // Elsewhere the flags for access times of a mount from outside are locked: mount_namespaces(7).
+        all.push("noatime");
+    }
     bundle.mount(json!({"destination": "/all", "type": "none", "source": source, "options": all}));
-    bundle.mount(json!({"destination": "/some", "type": "none", "source": source, "options": ["bind", "nodiratime"]}));
+    bundle.mount(json!({"destination": "/some", "type": "none", "source": source, "options": ["bind", "nosuid"]}));
     let seen = bundle.sees();
-    let expected = ["ro", "nosuid", "nodev", "noexec", "noatime", "nosymfollow"];
-    assert_options(&mount_at(&seen, "/all"), &expected, &[]);
-    assert_options(&mount_at(&seen, "/some"), &["rw", "nodiratime"], &["noexec", "noatime"]);
+    assert_options(&mount_at(&seen, "/all"), &all[1..], &[]);
+    assert_options(&mount_at(&seen, "/some"), &["rw", "nosuid"], &["noexec", "noatime"]);
 }
 
 fn rbind_takes_the_mounts_below_along(w: &World) {
