@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Networks of a container: none, the host's, slirp4netns with published ports.
+//!
+//! Runs `kelp run --network …` as root and as an unprivileged user, `slirp4netns` where it is installed.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use kelp_tests::{World, claims, free_port};
+
+claims!(as_root, as_user:
+    network_none_has_only_loopback,
+    network_host_is_the_hosts,
+    a_published_tcp_port_is_served_by_the_container,
+    a_published_udp_port_is_served_by_the_container,
+    the_container_reaches_the_host_through_slirp4netns,
+    a_port_in_use_is_explained_and_leaves_nothing,
+    the_network_ends_with_the_container,
+);
+claims!(as_user: without_slirp4netns_the_default_is_none_and_says_so);
+
+/// Why slirp4netns cannot be used by this world's user.
+fn obstacle(w: &World) -> Option<String> {
+    if !Path::new("/usr/bin/slirp4netns").exists() {
+        return Some("slirp4netns is not installed".into());
+    }
+    let usable = w.command("sh").args(["-c", "exec 3<>/dev/net/tun"]).output().status() == 0;
+    let open = OpenOptions::new().read(true).write(true).open("/dev/net/tun").is_ok();
+    (!usable || !open).then(|| "/dev/net/tun cannot be opened".into())
+}
+
+fn network_none_has_only_loopback(w: &World) {
+    w.load_busybox();
+    let output = w.kelp(["run", "--rm", "--network", "none", "busybox", "ls", "/sys/class/net"]).ok();
+    assert_eq!(output.stdout.split_whitespace().collect::<Vec<_>>(), ["lo"]);
+    let output = w.kelp(["run", "--rm", "--network", "none", "busybox", "ip", "addr", "show", "lo"]).ok();
+    assert!(output.stdout.contains("UP"), "{output}");
+}
+
+fn network_host_is_the_hosts(w: &World) {
+    w.load_busybox();
+    let seen = w.kelp(["run", "--rm", "--network", "host", "busybox", "/bin/probe", "see"]).ok().json();
+    let own = fs::read_link("/proc/self/ns/net").unwrap().display().to_string();
+    assert_eq!(seen["namespaces"]["net"], own);
+}
+
+fn a_published_tcp_port_is_served_by_the_container(w: &World) {
+    if let Some(reason) = obstacle(w) {
+        return w.skip(&reason);
+    }
+    w.load_busybox();
+    let port = free_port();
+    let publish = format!("{port}:8080");
+    let script = "echo from inside >/tmp/index.html; exec httpd -f -p 8080 -h /tmp";
+    w.kelp(["run", "-d", "--name", "web", "-p", &publish, "--network", "slirp4netns", "busybox", "sh", "-c", script])
+        .ok();
+    kelp_tests::until("the page is served", || get(port).contains("from inside"));
+    w.kelp(["rm", "-f", "web"]).ok();
+    assert!(TcpListener::bind(("127.0.0.1", port)).is_ok(), "the port is still taken");
+}
+
+fn get(port: u16) -> String {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let mut page = String::new();
+    // A forwarder that accepts before the container listens closes at once: the caller asks again.
+    if stream.write_all(b"GET / HTTP/1.0\r\n\r\n").is_ok() && stream.read_to_string(&mut page).is_err() {
+        page.clear();
+    }
+    page
+}
+
+fn a_published_udp_port_is_served_by_the_container(w: &World) {
+    if let Some(reason) = obstacle(w) {
+        return w.skip(&reason);
+    }
+    w.load_busybox();
+    let port = free_port();
+    let publish = format!("{port}:5353/udp");
+    let script = "while :; do echo answer | nc -u -l -p 5353 -w 1; done";
+    w.kelp(["run", "-d", "--name", "udp", "-p", &publish, "--network", "slirp4netns", "busybox", "sh", "-c", script])
+        .ok();
+    let answered = || {
+        let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let mut answer = [0; 64];
+        let asked = socket.send_to(b"question\n", ("127.0.0.1", port)).is_ok();
+        asked && socket.recv(&mut answer).is_ok_and(|count| answer[..count].starts_with(b"answer"))
+    };
+    kelp_tests::until("the container answers", answered);
+    w.kelp(["rm", "-f", "udp"]).ok();
+}
+
+fn the_container_reaches_the_host_through_slirp4netns(w: &World) {
+    if let Some(reason) = obstacle(w) {
+        return w.skip(&reason);
+    }
+    w.load_busybox();
+    let output = w.kelp(["run", "--rm", "--network", "slirp4netns", "busybox", "ip", "route"]).ok();
+    assert!(output.stdout.contains("default via 10.0.2.2"), "{output}");
+    let output = w.kelp(["run", "--rm", "--network", "slirp4netns", "busybox", "cat", "/etc/resolv.conf"]).ok();
+    assert!(output.stdout.contains("nameserver"), "{output}");
+}
+
+fn a_port_in_use_is_explained_and_leaves_nothing(w: &World) {
+    if let Some(reason) = obstacle(w) {
+        return w.skip(&reason);
+    }
+    w.load_busybox();
+    let taken = TcpListener::bind(("0.0.0.0", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let publish = format!("{port}:80");
+    let run = w.kelp(["run", "--rm", "-p", &publish, "--network", "slirp4netns", "busybox", "true"]).output();
+    run.code(125).explains(&[&port.to_string()]).hints("");
+    assert_eq!(w.kelp(["ps", "-a", "-q"]).ok().text(), "");
+}
+
+fn the_network_ends_with_the_container(w: &World) {
+    if let Some(reason) = obstacle(w) {
+        return w.skip(&reason);
+    }
+    w.load_busybox();
+    w.kelp(["run", "--rm", "--network", "slirp4netns", "busybox", "true"]).ok();
+    kelp_tests::until("nothing is left", || w.leaks().is_empty());
+    w.kelp(["run", "-d", "--name", "c", "--network", "slirp4netns", "busybox", "sleep", "1000"]).ok();
+    w.kelp(["kill", "c"]).ok();
+    w.kelp(["wait", "c"]).ok();
+    let processes = || w.leaks().iter().filter(|leak| leak.starts_with("process")).count();
+    kelp_tests::until("its processes are gone", || processes() == 0);
+    w.kelp(["rm", "c"]).ok();
+}
+
+fn without_slirp4netns_the_default_is_none_and_says_so(w: &World) {
+    w.load_busybox();
+    let output = w.kelp(["run", "--rm", "busybox", "ls", "/sys/class/net"]).env("PATH", "/bin-without").ok();
+    assert_eq!(output.stdout.split_whitespace().collect::<Vec<_>>(), ["lo"]);
+    assert!(output.stderr.contains("slirp4netns"), "nothing was said\n{output}");
+    assert_eq!(output.stderr.lines().count(), 1, "said in one line\n{output}");
+}
