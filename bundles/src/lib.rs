@@ -33,3 +33,33 @@
 //! ```
 //!
 //! Errors are one struct, [`Error`]: doing, because, hint, kind.
+
+mod at;
+mod compression;
+pub mod config;
+pub mod digest;
+mod error;
+pub mod idmap;
+pub mod job;
+mod limits;
+mod lock;
+pub mod platform;
+mod progress;
+pub mod reference;
+mod stack;
+pub mod store;
+mod tar;
+mod tree;
+mod unpack;
+
+pub use config::ImageConfig;
+pub use digest::Digest;
+pub use error::{Error, Kind, Result};
+pub use idmap::IdMap;
+pub use limits::Limits;
+pub use platform::Platform;
+pub use progress::{Event, Progress, Quiet};
+pub use reference::Reference;
+pub use stack::LayerStack;
+pub use store::{Image, Store};
+pub use unpack::Unpacked;

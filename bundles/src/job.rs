@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Work on files of several owners, done inside the caller's id map.
+//!
+//! Root works where he is. Everybody else starts his own program again with a hidden first argument; it makes a user
+//! namespace, waits to be mapped, reads one job as a line of JSON from its standard input (a socket), tells events as
+//! lines of JSON there, and ends. It dies with its parent: half-done work is in folders whose lock dies too.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::{Mutex, OnceLock};
+
+use kelp_sys::clone::Namespaces;
+use kelp_sys::process::{set_parent_death_signal, unshare};
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::idmap::IdMap;
+use crate::progress::{Event, Progress, Quiet};
+use crate::tree;
+use crate::unpack::{self, Unpack, Unpacked};
+
+/// The hidden first argument.
+const ARGUMENT: &str = "kelp-bundles-job";
+const SIGKILL: i32 = 9;
+
+/// What is to be done.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Job {
+    /// Unpack layers.
+    Unpack(Unpack),
+    /// Delete trees.
+    RemoveTrees(Vec<PathBuf>),
+    /// Copy what a stack of layers (lowest first) shows into an empty folder.
+    CopyTree(Vec<PathBuf>, PathBuf),
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    /// Nothing to tell.
+    Done,
+    /// Of [`Job::Unpack`].
+    Unpacked(Unpacked),
+}
+
+/// A line from the child.
+#[derive(Debug, Serialize, Deserialize)]
+enum Message {
+    /// In its namespace, waiting for the map and the job.
+    Ready,
+    UnpackBegins(Digest, u64),
+    UnpackedBytes(Digest, u64),
+    UnpackDone(Digest),
+    Note(String),
+    End(std::result::Result<Outcome, Error>),
+}
+
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Whoever's `main` does not begin with [`run_if_asked`] names a program whose does.
+pub fn use_program(path: &Path) {
+    if PROGRAM.set(path.to_owned()).is_err() {
+        // Named before: the first stays.
+    }
+}
+
+/// Does a job if this process was started for one. To be called first in `main`, while there is one thread.
+pub fn run_if_asked() -> Option<ExitCode> {
+    if std::env::args_os().nth(1)? != ARGUMENT {
+        return None;
+    }
+    match child() {
+        Ok(()) => Some(ExitCode::SUCCESS),
+        // The parent is gone, or was told.
+        Err(_) => Some(ExitCode::FAILURE),
+    }
+}
+
+/// Deletes a tree, whoever owns what is in it.
+pub fn remove_tree(path: &Path, map: &IdMap) -> Result<()> {
+    remove_trees(&[path.to_owned()], map)
+}
+
+/// Deletes trees, whoever owns what is in them.
+pub fn remove_trees(paths: &[PathBuf], map: &IdMap) -> Result<()> {
+    run(Job::RemoveTrees(paths.to_vec()), map, &Quiet).map(drop)
+}
+
+/// Copies what a stack of unpacked layers (lowest first) shows into the empty folder `to`.
+pub fn copy_tree(lower: &[PathBuf], to: &Path, map: &IdMap) -> Result<()> {
+    run(Job::CopyTree(lower.to_vec(), to.to_owned()), map, &Quiet).map(drop)
+}
+
+/// Does a job inside `map`.
+pub(crate) fn run(job: Job, map: &IdMap, progress: &dyn Progress) -> Result<Outcome> {
+    match map {
+        IdMap::Host => perform(job, progress),
+        _ => in_namespace(&job, map, progress),
+    }
+}
+
+fn perform(job: Job, progress: &dyn Progress) -> Result<Outcome> {
+    match job {
+        Job::Unpack(unpack) => unpack::run(&unpack, progress).map(Outcome::Unpacked),
+        Job::RemoveTrees(paths) => paths.iter().try_for_each(|p| tree::remove(p)).map(|()| Outcome::Done),
+        Job::CopyTree(lower, to) => tree::copy_stack(&lower, &to).map(|()| Outcome::Done),
+    }
+}
+
+/// A child that is killed when nobody waits for it any more.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // Both are no-ops on a child that was waited for.
+        if self.0.kill().is_ok() && self.0.wait().is_ok() {}
+    }
+}
+
+fn in_namespace(job: &Job, map: &IdMap, progress: &dyn Progress) -> Result<Outcome> {
+    let doing = || "starting a helper in a user namespace";
+    let (ours, theirs) = UnixStream::pair().doing(doing)?;
+    let own = Path::new("/proc/self/exe");
+    let program = PROGRAM.get().map_or(own, PathBuf::as_path);
+    let child = Command::new(program).arg(ARGUMENT).stdin(Stdio::from(OwnedFd::from(theirs))).spawn().doing(doing)?;
+    let mut child = Guarded(child);
+    let mut lines = BufReader::new(ours.try_clone().doing(doing)?);
+    match receive(&mut lines)? {
+        Message::Ready => {}
+        Message::End(Err(error)) => return Err(error),
+        _ => return Err(Error::new(Kind::Other, doing(), "it spoke out of turn")),
+    }
+    map.apply(child.0.id())?;
+    send(&mut &ours, job)?;
+    let outcome = loop {
+        match receive(&mut lines)? {
+            Message::End(outcome) => break outcome,
+            message => relay(message, progress),
+        }
+    };
+    child.0.wait().doing(|| "waiting for a helper")?;
+    outcome
+}
+
+fn relay(message: Message, progress: &dyn Progress) {
+    match message {
+        Message::UnpackBegins(layer, size) => progress.event(Event::UnpackBegins(&layer, size)),
+        Message::UnpackedBytes(layer, more) => progress.event(Event::Unpacked(&layer, more)),
+        Message::UnpackDone(layer) => progress.event(Event::UnpackDone(&layer)),
+        Message::Note(text) => progress.event(Event::Note(&text)),
+        Message::Ready | Message::End(_) => {}
+    }
+}
+
+fn send(to: &mut impl Write, what: &impl Serialize) -> Result<()> {
+    let mut line = serde_json::to_vec(what).doing(|| "speaking to a helper")?;
+    line.push(b'\n');
+    to.write_all(&line).doing(|| "speaking to a helper")
+}
+
+fn receive<T: for<'de> Deserialize<'de>>(from: &mut impl BufRead) -> Result<T> {
+    let mut line = String::new();
+    from.read_line(&mut line).doing(|| "listening to a helper")?;
+    match line.is_empty() {
+        true => Err(Error::new(Kind::Other, "listening to a helper", "it ended before its work")
+            .hint("was it killed, perhaps for want of memory?")),
+        false => serde_json::from_str(&line).doing(|| "listening to a helper"),
+    }
+}
+
+/// The child's life.
+fn child() -> Result<()> {
+    let control = std::io::stdin().as_fd().try_clone_to_owned().doing(|| "opening the socket")?;
+    let control = UnixStream::from(control);
+    if let Err(error) = enter_namespace() {
+        return send(&mut &control, &Message::End(Err(error)));
+    }
+    send(&mut &control, &Message::Ready)?;
+    let job: Job = receive(&mut BufReader::new(&control))?;
+    let teller = Teller { to: Mutex::new(&control) };
+    let outcome = perform(job, &teller);
+    teller.tell(&Message::End(outcome));
+    Ok(())
+}
+
+fn enter_namespace() -> Result<()> {
+    unshare(Namespaces::USER).map_err(|errno| {
+        Error::new(Kind::Unsupported, "making a user namespace", format!("unshare(CLONE_NEWUSER): {errno}")).hint(
+            "are user namespaces switched off? see /proc/sys/user/max_user_namespaces, \
+             kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns",
+        )
+    })?;
+    // After unshare: a change of credentials clears it.
+    set_parent_death_signal(SIGKILL).doing(|| "asking to die with the parent")
+}
+
+/// Sends events as lines.
+struct Teller<'s> {
+    to: Mutex<&'s UnixStream>,
+}
+
+impl Teller<'_> {
+    /// A parent that does not listen is gone, and its death signal on its way.
+    fn tell(&self, message: &Message) {
+        let mut to = self.to.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if send(&mut *to, message).is_err() {}
+    }
+}
+
+impl Progress for Teller<'_> {
+    fn event(&self, event: Event<'_>) {
+        let message = match event {
+            Event::UnpackBegins(layer, size) => Message::UnpackBegins(layer.clone(), size),
+            Event::Unpacked(layer, more) => Message::UnpackedBytes(layer.clone(), more),
+            Event::UnpackDone(layer) => Message::UnpackDone(layer.clone()),
+            Event::Note(text) => Message::Note(text.to_owned()),
+            Event::FetchBegins(..) | Event::Fetched(..) | Event::FetchDone(..) | Event::FetchSkipped(..) => return,
+        };
+        self.tell(&message);
+    }
+}

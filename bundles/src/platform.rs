@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which machine an image is for, and which of a list fits this one.
+//!
+//! Spec: image-index.md "Platform Variants". Names are Go's: `linux/amd64`, `linux/arm64/v8`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use oci_spec::image::Descriptor;
+
+use crate::error::{Error, Kind, Result};
+
+/// An operating system, an architecture, and perhaps a variant of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Platform {
+    /// `linux`.
+    pub os: String,
+    /// `amd64`, `arm64`, …
+    pub architecture: String,
+    /// `v7`, `v8`, …
+    pub variant: Option<String>,
+}
+
+impl Platform {
+    /// The machine we run on.
+    pub fn host() -> Self {
+        let (architecture, variant) = go_name(std::env::consts::ARCH);
+        Self { os: "linux".into(), architecture: architecture.into(), variant: variant.map(Into::into) }
+    }
+
+    /// Whether an image for `offered` runs where `self` is wanted.
+    pub fn accepts(&self, offered: &Self) -> bool {
+        self.rank(offered).is_some()
+    }
+
+    /// How well `offered` fits: more is better, `None` is not at all.
+    fn rank(&self, offered: &Self) -> Option<u32> {
+        if self.os != offered.os || self.architecture != offered.architecture {
+            return None;
+        }
+        let (wanted, offered) = (self.level(), offered.level());
+        match (wanted, offered) {
+            (Some(wanted), Some(offered)) if offered > wanted => None,
+            (_, offered) => Some(offered.unwrap_or(0) + 1),
+        }
+    }
+
+    /// The variant's number. A missing one is what the architecture starts with.
+    fn level(&self) -> Option<u32> {
+        let default = match self.architecture.as_str() {
+            "arm64" => Some("v8"),
+            "arm" => Some("v7"),
+            "amd64" => Some("v1"),
+            _ => None,
+        };
+        let variant = self.variant.as_deref().filter(|v| !v.is_empty()).or(default)?;
+        variant.strip_prefix('v').unwrap_or(variant).split('.').next()?.parse().ok()
+    }
+
+    /// The best of a list's entries. An entry that does not say its platform is not chosen.
+    pub(crate) fn choose<'d>(&self, offers: &'d [Descriptor]) -> Option<&'d Descriptor> {
+        let ranked = offers.iter().filter_map(|d| Some((self.rank(&Self::of(d)?)?, d)));
+        // The first of equals wins, as in Docker.
+        ranked.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, d)| d)
+    }
+
+    /// What a list's entry says it is for.
+    pub(crate) fn of(descriptor: &Descriptor) -> Option<Self> {
+        let platform = descriptor.platform().as_ref()?;
+        Some(Self {
+            os: platform.os().to_string(),
+            architecture: platform.architecture().to_string(),
+            variant: platform.variant().clone(),
+        })
+    }
+
+    /// The error for an image that is for other machines only.
+    pub(crate) fn mismatch(&self, name: &str, offered: &[Self]) -> Error {
+        let mut offers: Vec<String> = offered.iter().map(ToString::to_string).collect();
+        offers.dedup();
+        Error::new(
+            Kind::WrongPlatform,
+            format!("choosing a platform of {name}"),
+            format!("it is for {}, wanted is {self}", offers.join(", ")),
+        )
+        .hint(format!("take an image built for {self}, or name another platform with --platform"))
+    }
+}
+
+/// Go's name for the architecture Rust calls `arch`.
+fn go_name(arch: &str) -> (&str, Option<&str>) {
+    match arch {
+        "x86_64" => ("amd64", None),
+        "x86" => ("386", None),
+        "aarch64" => ("arm64", None),
+        "arm" => ("arm", Some("v7")),
+        "powerpc64" if cfg!(target_endian = "little") => ("ppc64le", None),
+        "loongarch64" => ("loong64", None),
+        other => (other, None),
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        match self.variant.as_deref() {
+            Some(variant) if !variant.is_empty() => write!(f, "/{variant}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Platform {
+    type Err = Error;
+
+    /// `os/arch[/variant]`, or `arch` alone.
+    fn from_str(text: &str) -> Result<Self> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let (os, arch, variant) = match parts[..] {
+            [arch] => ("linux", arch, None),
+            [os, arch] => (os, arch, None),
+            [os, arch, variant] => (os, arch, Some(variant)),
+            _ => ("", "", None),
+        };
+        if os.is_empty() || arch.is_empty() {
+            let error = Error::new(Kind::BadInput, format!("reading the platform {text:?}"), "it is not os/arch[/variant]");
+            return Err(error.hint("for example linux/arm64"));
+        }
+        let (arch, implied) = go_name(arch);
+        Ok(Self { os: os.into(), architecture: arch.into(), variant: variant.or(implied).map(Into::into) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn platform(text: &str) -> Platform {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_lower_variant_runs_on_a_higher_machine_only() {
+        assert!(platform("linux/arm/v7").accepts(&platform("linux/arm/v6")));
+        assert!(!platform("linux/arm/v6").accepts(&platform("linux/arm/v7")));
+        assert!(platform("linux/arm64").accepts(&platform("linux/arm64/v8")));
+        assert!(platform("linux/amd64").accepts(&platform("amd64")));
+        assert!(!platform("linux/amd64").accepts(&platform("linux/amd64/v3")));
+        assert!(!platform("linux/amd64").accepts(&platform("windows/amd64")));
+        assert_eq!(platform("aarch64").to_string(), "linux/arm64");
+        assert!("a/b/c/d".parse::<Platform>().is_err());
+    }
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The image store: an OCI image layout, beside layers that are already unpacked.
+//!
+//! ```text
+//! ROOT/images/          an OCI image layout: oci-layout, index.json, blobs/sha256/HEX
+//!      images/ingest/   what is being added: one locked folder per load or pull; unlocked ones are leftovers
+//!      images/partial/  downloads that may be resumed
+//!      layers/HEX/      an unpacked layer by its chain id: fs/, done
+//!      layers/.ingest/  layers being unpacked
+//!      layers/.trash/   layers being deleted
+//!      containers/ID/layers.json    what a container needs kept
+//! ```
+//!
+//! Readers take no lock: index.json changes by rename, a blob never changes. Writers of index.json hold `index.lock`.
+//! Whoever relies on a blob that no name reaches yet says so in his folder below `ingest` (a *claim*), briefly sharing
+//! `gc.lock`, which the collector holds alone. So what neither a name, a claim nor a container reaches may go at any instant.
+//!
+//! A blob is written with mode 0600, and becomes 0444 once a syncfs has made it durable; one that is not is hashed again
+//! before it is relied upon. That takes the place of an fsync per file.
+
+mod claim;
+mod collect;
+mod image;
+mod index;
+mod pin;
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use kelp_sys::rustix;
+
+use crate::digest::Digest;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::limits::Limits;
+
+pub use claim::{BlobWriter, Claims};
+pub use collect::{Freed, Partials};
+pub use image::{Image, Layer};
+pub use index::{Force, Listed, Removed};
+
+/// The store below one folder.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+    limits: Limits,
+}
+
+impl Store {
+    /// The store below `root`, made where it is missing.
+    ///
+    /// # Errors
+    /// The folder cannot be made or written.
+    pub fn open(root: &Path) -> Result<Self> {
+        let store = Self { root: root.to_owned(), limits: Limits::DEFAULT };
+        if store.images().join("oci-layout").exists() && store.layers().join(".trash").exists() {
+            return Ok(store);
+        }
+        for dir in ["images/blobs/sha256", "images/ingest", "images/partial", "layers/.ingest", "layers/.trash"] {
+            make_folder(&root.join(dir))?;
+        }
+        store.write_layout_marker()?;
+        Ok(store)
+    }
+
+    /// The same with other bounds on what images may take.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// The folder of everything.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The OCI image layout.
+    pub fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
+    /// The unpacked layers.
+    pub fn layers(&self) -> PathBuf {
+        self.root.join("layers")
+    }
+
+    /// The bounds on what images may take.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Where the blob of this digest is, if it is here.
+    pub fn blob(&self, digest: &Digest) -> PathBuf {
+        self.images().join("blobs/sha256").join(digest.hex())
+    }
+
+    /// The folder of an unpacked layer.
+    pub fn layer(&self, chain_id: &Digest) -> PathBuf {
+        self.layers().join(chain_id.hex())
+    }
+
+    /// A manifest, index or config: small, and hashed on every reading.
+    pub fn document(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let doing = || format!("reading {} from the image store", digest.as_str());
+        let file = File::open(self.blob(digest)).doing(doing)?;
+        let mut bytes = Vec::new();
+        file.take(self.limits.document + 1).read_to_end(&mut bytes).doing(doing)?;
+        if bytes.len() as u64 > self.limits.document {
+            return Err(Error::new(Kind::TooBig, doing(), "it is larger than any manifest or config may be"));
+        }
+        match Digest::of(&bytes) == *digest {
+            true => Ok(bytes),
+            false => Err(Error::new(Kind::BadInput, doing(), "its content does not have this digest")
+                .hint("the disk or somebody changed it: remove the image with kelp rmi and get it again")),
+        }
+    }
+
+    fn write_layout_marker(&self) -> Result<()> {
+        let marker = self.images().join("oci-layout");
+        if !marker.exists() {
+            replace_file(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a folder and those above it. Others may pass through root's, as containers with other ids must; nobody may look
+/// into a user's.
+pub(crate) fn make_folder(dir: &Path) -> Result<()> {
+    let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
+    DirBuilder::new().recursive(true).mode(mode).create(dir).doing(|| format!("making {}", dir.display()))
+}
+
+/// Puts `content` at `path`, durably and at once: whoever reads sees the old or the new.
+pub(crate) fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
+    let doing = || format!("writing {}", path.display());
+    let temporary = path.with_extension(format!("new-{}", random_name()));
+    let write = || {
+        let mut file = File::create_new(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().inspect_err(|_| forget_file(&temporary)).doing(doing)
+}
+
+/// Removes a file that is of no use any more. One that stays is garbage for the collector, no harm.
+pub(crate) fn forget_file(path: &Path) {
+    if fs::remove_file(path).is_err() {
+        // Already gone, or for the collector.
+    }
+}
+
+/// Sixteen hex digits nobody else has.
+pub(crate) fn random_name() -> String {
+    let mut bytes = [0u8; 8];
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        Ok(8) => format!("{:016x}", u64::from_ne_bytes(bytes)),
+        // Without randomness the clock and the pid are as good: names must differ, not be secret.
+        _ => {
+            let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_nanos());
+            format!("{:08x}{:08x}", std::process::id(), now as u32)
+        }
+    }
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Layers onto disk: `layers/CHAIN/fs`, as overlayfs wants its lower folders.
+//!
+//! Runs where owners can be given: as root, or in a child inside the caller's id map ([`crate::job`]).
+//! A layer is unpacked in `layers/.ingest/CHAIN`, whose lock one process holds; all layers of an image are made durable by
+//! one syncfs, then renamed to where others look. Others wait for the lock, then find it done.
+//!
+//! Spec: image-spec layer.md. Kernel: overlayfs.rst "whiteouts and opaque directories", "user xattr".
+
+mod extract;
+mod pipeline;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File};
+use std::io::{self, BufRead};
+use std::path::{Path, PathBuf};
+
+use kelp_sys::rustix;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::idmap::IdMap;
+use crate::job::{self, Job, Outcome};
+use crate::limits::Limits;
+use crate::lock::{Lock, Mode};
+use crate::progress::{Event, Progress};
+use crate::stack::LayerStack;
+use crate::store::{Image, Store, make_folder};
+use crate::tree;
+
+/// What happens to owners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Owners {
+    /// Files get them.
+    Exact,
+    /// There is one id only: all files are the caller's, and `user.kelp.owner` says whose they should be.
+    Recorded,
+}
+
+/// A job: unpack these layers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Unpack {
+    /// The folder `layers` of the store.
+    folder: PathBuf,
+    /// Lowest first.
+    layers: Vec<Source>,
+    owners: Owners,
+}
+
+/// A layer to unpack.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Source {
+    blob: PathBuf,
+    digest: Digest,
+    size: u64,
+    diff_id: Digest,
+    chain_id: Digest,
+}
+
+/// Where an image's layers are, for overlayfs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unpacked {
+    /// Folders, lowest first.
+    pub lower: Vec<PathBuf>,
+    /// Device nodes the kernel did not let us make.
+    pub skipped_devices: u64,
+    /// Extended attributes the kernel did not let us set.
+    pub skipped_attributes: u64,
+}
+
+/// What `done` in a layer's folder says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Done {
+    /// Entries of the tar.
+    pub(crate) entries: u64,
+    /// Bytes of the tar.
+    pub(crate) bytes: u64,
+    /// Device nodes the kernel did not let us make.
+    pub(crate) skipped_devices: u64,
+    /// Extended attributes the kernel did not let us set.
+    pub(crate) skipped_attributes: u64,
+}
+
+impl Store {
+    /// The image's layers, unpacked; what is missing is unpacked now.
+    ///
+    /// # Errors
+    /// A layer is malformed or lies about its digest; the disk is full; the id map cannot be had. Nothing is published then.
+    pub fn unpack(&self, image: &Image, map: &IdMap, progress: &dyn Progress) -> Result<Unpacked> {
+        if let Some(unpacked) = self.unpacked(image)? {
+            return Ok(unpacked);
+        }
+        let owners = if matches!(map, IdMap::Single { .. }) { Owners::Recorded } else { Owners::Exact };
+        let source = |layer: &crate::store::Layer| Source {
+            blob: self.blob(&layer.blob),
+            digest: layer.blob.clone(),
+            size: layer.size,
+            diff_id: layer.diff_id.clone(),
+            chain_id: layer.chain_id.clone(),
+        };
+        let job = Unpack { folder: self.layers(), layers: image.layers.iter().map(source).collect(), owners };
+        match job::run(Job::Unpack(job), map, progress) {
+            Ok(Outcome::Unpacked(unpacked)) => Ok(unpacked),
+            Ok(Outcome::Done) => Err(Error::new(Kind::Other, "unpacking layers", "the helper did something else")),
+            Err(error) => Err(error.while_doing(format!("unpacking the image {}", image.label()))),
+        }
+    }
+
+    /// The image's layers if all of them are unpacked. Takes no lock.
+    pub fn unpacked(&self, image: &Image) -> Result<Option<Unpacked>> {
+        let mut unpacked = Unpacked::default();
+        for layer in &image.layers {
+            let folder = self.layer(&layer.chain_id);
+            match Done::read(&folder)? {
+                Some(done) => unpacked.add(folder.join("fs"), done),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(unpacked))
+    }
+}
+
+impl Unpacked {
+    fn add(&mut self, folder: PathBuf, done: Done) {
+        self.lower.push(folder);
+        self.skipped_devices += done.skipped_devices;
+        self.skipped_attributes += done.skipped_attributes;
+    }
+}
+
+impl Done {
+    fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join("done");
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map(Some).doing(|| format!("reading {}", path.display())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e).doing(|| format!("reading {}", path.display())),
+        }
+    }
+}
+
+/// A layer that is unpacked but not published. Dropped, it is deleted, and then unlocked.
+struct Staged {
+    from: PathBuf,
+    to: PathBuf,
+    lock_path: PathBuf,
+    _lock: Lock,
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // What cannot be deleted now is deleted by the collector, or by the next one who unpacks this layer.
+        if self.from.exists() && tree::remove(&self.from).is_err() {}
+        crate::store::forget_file(&self.lock_path);
+    }
+}
+
+/// Does the job. Nothing appears below `layers` until every layer is there.
+pub(crate) fn run(job: &Unpack, progress: &dyn Progress) -> Result<Unpacked> {
+    let mut unpacked = Unpacked::default();
+    let mut staged = Vec::new();
+    for source in &job.layers {
+        let published = job.folder.join(source.chain_id.hex());
+        if let Some(done) = Done::read(&published)? {
+            unpacked.add(published.join("fs"), done);
+            continue;
+        }
+        match stage(job, source, &published)? {
+            // Somebody else was faster.
+            None => unpacked.add(published.join("fs"), Done::read(&published)?.unwrap_or_default()),
+            Some(stage) => {
+                let done = unpack_layer(source, &stage.from, &unpacked.lower, job.owners, progress)?;
+                unpacked.add(stage.from.join("fs"), done);
+                staged.push(stage);
+            }
+        }
+    }
+    publish(job, &staged)?;
+    unpacked.lower = job.layers.iter().map(|s| job.folder.join(s.chain_id.hex()).join("fs")).collect();
+    Ok(unpacked)
+}
+
+/// Takes the lock of a layer and makes its folder; `None` where it was published meanwhile. Locks are taken from the
+/// lowest layer up, and a chain id names all layers below it: nobody can wait in a circle.
+fn stage(job: &Unpack, source: &Source, published: &Path) -> Result<Option<Staged>> {
+    let from = job.folder.join(".ingest").join(source.chain_id.hex());
+    let lock_path = from.with_extension("lock");
+    let lock = Lock::wait(&lock_path, Mode::Alone)?;
+    if Done::read(published)?.is_some() {
+        crate::store::forget_file(&lock_path);
+        return Ok(None);
+    }
+    // What somebody left who was killed.
+    tree::remove(&from)?;
+    make_folder(&from.join("fs"))?;
+    Ok(Some(Staged { from, to: published.to_owned(), lock_path, _lock: lock }))
+}
+
+fn publish(job: &Unpack, staged: &[Staged]) -> Result<()> {
+    if staged.is_empty() {
+        return Ok(());
+    }
+    let folder = File::open(&job.folder).doing(|| format!("opening {}", job.folder.display()))?;
+    rustix::fs::syncfs(&folder).doing(|| "writing layers to disk")?;
+    for stage in staged {
+        fs::rename(&stage.from, &stage.to).doing(|| format!("publishing {}", stage.to.display()))?;
+    }
+    Ok(())
+}
+
+/// One layer: read, inflate, hash and write, each at its own pace.
+fn unpack_layer(source: &Source, to: &Path, below: &[PathBuf], owners: Owners, progress: &dyn Progress) -> Result<Done> {
+    let doing = || format!("unpacking the layer {}", source.digest.short());
+    progress.event(Event::UnpackBegins(&source.digest, source.size));
+    let blob = File::open(&source.blob).doing(doing)?;
+    let below = LayerStack::open(below)?;
+    let limits = Limits::DEFAULT;
+    let counted = Counted { inner: blob, layer: &source.digest, progress, unsaid: 0 };
+    let (done, diff_id) = pipeline::run(counted, limits.unpacked(source.size), |tar| {
+        let mut tar = crate::tar::Reader::new(tar, limits.header);
+        let mut extract = extract::Extract::new(&to.join("fs"), &below, owners)?;
+        let counts = extract.all(&mut tar, limits.entries).map_err(|e| e.while_doing(doing()))?;
+        let bytes = drain(tar.into_inner()).doing(doing)?;
+        Ok(Done { bytes, ..counts })
+    })?;
+    if diff_id != source.diff_id {
+        let because = format!("its content is {diff_id}, the image says {}", source.diff_id);
+        let error = Error::new(Kind::BadInput, doing(), because);
+        return Err(error.hint("the image is broken, or whoever sent it lies: nothing of it was kept"));
+    }
+    let text = serde_json::to_vec(&done).doing(doing)?;
+    fs::write(to.join("done"), text).doing(doing)?;
+    progress.event(Event::UnpackDone(&source.digest));
+    Ok(done)
+}
+
+/// Reads what follows the archive's end: it counts in the digest.
+fn drain(mut rest: pipeline::Chunks) -> io::Result<u64> {
+    loop {
+        let n = rest.fill_buf()?.len();
+        if n == 0 {
+            return Ok(rest.total());
+        }
+        rest.consume(n);
+    }
+}
+
+/// Tells how much of the blob was read, a megabyte at a time.
+struct Counted<'p> {
+    inner: File,
+    layer: &'p Digest,
+    progress: &'p dyn Progress,
+    unsaid: u64,
+}
+
+impl io::Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.unsaid += n as u64;
+        if self.unsaid >= 1 << 20 || (n == 0 && self.unsaid > 0) {
+            self.progress.event(Event::Unpacked(self.layer, self.unsaid));
+            self.unsaid = 0;
+        }
+        Ok(n)
+    }
+}
