@@ -53,6 +53,12 @@ impl Namespaces {
         self.0 == 0
     }
 
+    /// The set of these `CLONE_NEW*` bits; others are dropped.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits & 0x7e02_0080)
+    }
+
     /// The `CLONE_NEW*` bits.
     #[must_use]
     pub const fn bits(self) -> u64 {

@@ -15,6 +15,9 @@ use kelp_sys::rustix::io::{Errno, write};
 use kelp_sys::rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior, setsid};
 use kelp_sys::rustix::thread::{move_into_link_name_space, set_thread_res_gid, set_thread_res_uid};
 
+/// The index under which [`Step::ProcessLimits`] reports `oom_score_adj`; the others are rlimits.
+const OOM_SCORE_ADJ: usize = 1000;
+
 /// Our ids mean what they shall mean.
 pub(crate) struct Mapped(());
 
@@ -59,6 +62,10 @@ pub(crate) fn map_ids(script: &Script<'_>) -> Result<Mapped, Stop> {
         IdMaps::Runtime => {
             script.channel().await_order(Order::Mapped).during(Step::AwaitMaps)?;
         }
+    }
+    // Before we hide: the file would be root's then.
+    if let Some(score) = script.birth.oom_score_adj {
+        put(c"/proc/self/oom_score_adj", score.to_bytes()).during_nth(Step::ProcessLimits, OOM_SCORE_ADJ)?;
     }
     if script.birth.become_root {
         script.begin(Step::BecomeRoot)?;

@@ -49,7 +49,7 @@ fn verify_ptmx(master: &OwnedFd) -> Result<(), Errno> {
     let stat = fstat(master)?;
     let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
     let is_ptmx = is_device && (major(stat.st_rdev), minor(stat.st_rdev)) == (5, 2);
-    let on_devpts = i64::from(fstatfs(master)?.f_type) == DEVPTS_SUPER_MAGIC;
+    let on_devpts = fstatfs(master)?.f_type == DEVPTS_SUPER_MAGIC;
     if is_ptmx && on_devpts { Ok(()) } else { Err(Errno::NOTTY) }
 }
 

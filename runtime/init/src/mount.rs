@@ -36,19 +36,20 @@ fn file_system(script: &Script<'_>, rootfs: &Rootfs, index: usize, mount: &Mount
         target::find_or_make(rootfs.as_fd(), mount.target, Kind::Directory).during_nth(Step::MountTarget, index)?;
     fchdir(&place).during_nth(Step::MountTarget, index)?;
     match (mount_here(source, kind, flags, data), otherwise) {
-        (Err(Errno::PERM | Errno::BUSY), Some(other)) => return bind(script, rootfs, index, mount, other, Reach::Tree),
+        (Err(Errno::PERM | Errno::BUSY), Some((other, setting))) => {
+            let stand_in = Mount { attributes: [Setting::default(), setting], ..*mount };
+            return bind(script, rootfs, index, &stand_in, other, Reach::Tree);
+        }
         (result, _) => result.during_nth(Step::Mount, index)?,
     }
-    if is_plain(mount) {
+    let [_, tree] = mount.attributes;
+    if tree.is_empty() && mount.propagation.is_empty() {
         return Ok(());
     }
     // What we stand in is what lies below the new mount: look again to find its root.
     let top = target::open(rootfs.as_fd(), mount.target, OFlags::PATH).during_nth(Step::MountTarget, index)?;
-    adjust(script, index, mount, top.as_fd())
-}
-
-fn is_plain(mount: &Mount<'_>) -> bool {
-    mount.propagation.is_empty() && mount.attributes.iter().all(|setting| setting.is_empty())
+    let rest = Mount { attributes: [Setting::default(), tree], ..*mount };
+    adjust(script, index, &rest, top.as_fd())
 }
 
 /// A bind mount: a detached copy gets its attributes before anybody can see it, then it is put in place.

@@ -59,6 +59,8 @@ pub struct Birth<'a> {
     pub maps: IdMaps<'a>,
     /// Whether to become uid and gid 0 of the user namespace, new or joined.
     pub become_root: bool,
+    /// The text for `/proc/self/oom_score_adj`.
+    pub oom_score_adj: Option<&'a CStr>,
     /// What becomes descriptors 0, 1, 2; `None` leaves the caller's.
     pub stdio: Option<[BorrowedFd<'a>; 3]>,
     /// The name of a new session keyring.
@@ -116,13 +118,13 @@ pub struct Overlay<'a> {
 }
 
 /// One mount.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Mount<'a> {
     /// Where, below the root.
     pub target: &'a CStr,
     /// What.
     pub what: What<'a>,
-    /// Attributes to set on the mount and, with [`Reach::Tree`], on all below it.
+    /// Attributes to set on a bind mount (a file system has them in its flags) and, second, on any mount and all below it.
     pub attributes: [Setting; 2],
     /// Propagations to set, in order.
     pub propagation: &'a [(Propagation, Reach)],
@@ -144,7 +146,7 @@ impl Setting {
 }
 
 /// What is mounted.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum What<'a> {
     /// A new file system, mount(2).
     FileSystem {
@@ -156,9 +158,9 @@ pub enum What<'a> {
         flags: u64,
         /// The type's own options.
         data: Option<&'a CStr>,
-        /// What to bind instead where the kernel refuses with `EPERM` or `EBUSY` (sysfs without a network namespace of our
-        /// own, cgroup2 without a cgroup namespace).
-        otherwise: Option<&'a CStr>,
+        /// What to bind instead, with which attributes, where the kernel refuses with `EPERM` or `EBUSY` (sysfs without a
+        /// network namespace of our own, cgroup2 without a cgroup namespace).
+        otherwise: Option<(&'a CStr, Setting)>,
     },
     /// A bind mount of something on the host.
     Bind {

@@ -34,8 +34,8 @@ pub(super) const X32_BASE: u32 = 0x4000_0000;
 /// The audit value of x86_64, and of x32.
 pub(super) const X86_64_AUDIT: u32 = Arch::ScmpArchX86_64 as u32;
 
-/// Where ARM's private calls begin: `__ARM_NR_BASE`.
-const ARM_PRIVATE: u32 = 0x000f_0000;
+/// The first of ARM's private calls: `__ARM_NR_breakpoint`.
+const ARM_PRIVATE: u32 = 0x000f_0001;
 
 /// A call that carries others, which its first argument selects.
 #[derive(Clone, Copy)]
@@ -61,8 +61,8 @@ pub(super) struct Abi {
     pub(super) calls: &'static [Call],
     /// Whether `socketcall` and `ipc` carry other calls.
     pub(super) multiplexed: bool,
-    /// Numbers from here on are not counted on when asking which calls are newer than a profile.
-    pub(super) private: u32,
+    /// Where the ABI's private calls begin, which are no newer than others, if it has any.
+    pub(super) private: Option<u32>,
     /// Whether number 0 is what the kernel makes of numbers it does not know.
     pub(super) zero_is_unknown: bool,
 }
@@ -113,7 +113,7 @@ impl Abi {
             little_endian: token & AUDIT_LITTLE_ENDIAN != 0,
             calls: column,
             multiplexed,
-            private: if arch == Arch::ScmpArchArm { ARM_PRIVATE } else { u32::MAX },
+            private: (arch == Arch::ScmpArchArm).then_some(ARM_PRIVATE),
             zero_is_unknown: matches!(arch, Arch::ScmpArchS390 | Arch::ScmpArchS390x),
         })
     }
@@ -121,6 +121,11 @@ impl Abi {
     /// Whether this is x32, whose numbers lie above those of x86_64.
     pub(super) fn is_x32(&self) -> bool {
         self.base == X32_BASE
+    }
+
+    /// The highest number that a new call may get.
+    pub(super) fn last_public(&self) -> u32 {
+        self.private.map_or(u32::MAX, |private| private - 1)
     }
 
     /// The calls that carry others here.

@@ -91,7 +91,7 @@ impl Spans {
 fn number_space(policy: &Policy, abi: &Abi, spans: &mut Spans) -> Result<(), Refused> {
     let newest = policy.newer.and_then(|newer| Some((newest(policy, abi)?, newer)));
     let unruled = |number| match newest {
-        Some((newest, newer)) if number > newest && number < abi.private => newer,
+        Some((newest, newer)) if number > newest && number <= abi.last_public() => newer,
         Some((_, newer)) if number == 0 && abi.zero_is_unknown => newer,
         _ => policy.default,
     };
@@ -107,15 +107,12 @@ fn number_space(policy: &Policy, abi: &Abi, spans: &mut Spans) -> Result<(), Ref
         next = call.number + 1;
     }
     spans.push(abi.base + next, Outcome::Always(unruled(next)));
-    if next < abi.private && abi.private < u32::MAX {
-        spans.push(abi.private, Outcome::Always(policy.default));
-    }
     Ok(())
 }
 
 /// The highest number that the profile names on `abi`.
 fn newest(policy: &Policy, abi: &Abi) -> Option<u32> {
-    let named = |call: &&Call| call.number < abi.private && policy.named[call.name.index()];
+    let named = |call: &&Call| call.number <= abi.last_public() && policy.named[call.name.index()];
     abi.calls.iter().rev().find(named).map(|call| call.number)
 }
 

@@ -56,6 +56,18 @@ pub struct Program {
     pub ignored: Vec<String>,
 }
 
+impl Program {
+    /// The instructions as the kernel reads them: eight bytes each, in the machine's order.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let instruction = |filter: &SockFilter| {
+            let ([a, b], [c, d, e, f]) = (filter.code.to_ne_bytes(), filter.k.to_ne_bytes());
+            [a, b, filter.jt, filter.jf, c, d, e, f]
+        };
+        self.filter.iter().flat_map(instruction).collect()
+    }
+}
+
 /// Why a profile is not taken, and what to try: the caller says what it was doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Refused {

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Turns init's step, index and errno into an error that a person can act on.
+
+use crate::error::{Error, Kind};
+use crate::plan::{Plan, ProcessPlan, WhatPlan};
+use kelp_init::{Step, Stop};
+use kelp_sys::rustix::io::Errno;
+use std::ffi::CString;
+
+/// The error of a create that stopped there.
+pub(crate) fn explain(stop: Stop, plan: &Plan) -> Error {
+    let nth = stop.index as usize;
+    let path = |paths: &[CString]| paths.get(nth).map_or_else(String::new, |path| format!("/{}", path.to_string_lossy()));
+    let error = match stop.step {
+        Step::Mount | Step::MountTarget | Step::MountAttributes => return mount(stop, plan),
+        Step::MountRoot => return root(stop, plan),
+        Step::ReadonlyPath => failed(stop, path(&plan.readonly_paths)),
+        Step::MaskPath => failed(stop, path(&plan.masked_paths)),
+        Step::Sysctl => {
+            failed(stop, plan.sysctls.get(nth).map_or_else(String::new, |(path, _)| path.to_string_lossy().into_owned()))
+        }
+        Step::Device => {
+            failed(stop, plan.devices.get(nth).map_or_else(String::new, |device| format!("/{}", device.path.to_string_lossy())))
+        }
+        Step::JoinNamespaces => {
+            failed(stop, plan.joins.get(nth).map_or_else(String::new, |join| join.path.to_string_lossy().into_owned()))
+        }
+        Step::ContainerHooks => hook(stop, plan.container_hooks.get(nth).map(|hook| &hook.path)),
+        Step::StartHooks => hook(stop, plan.start_hooks.get(nth).map(|hook| &hook.path)),
+        Step::WriteIdMaps => failed(stop, String::new())
+            .hint("user namespaces may be switched off: see /proc/sys/user/max_user_namespaces and `sysctl kernel.unprivileged_userns_clone`"),
+        _ => return process(stop, &plan.process),
+    };
+    of_errno(error, stop.errno)
+}
+
+/// The error of a process that joined a container and stopped there.
+pub(crate) fn process(stop: Stop, plan: &ProcessPlan) -> Error {
+    let program = plan.argv.first().map_or_else(String::new, |program| program.to_string_lossy().into_owned());
+    match stop.step {
+        Step::FindProgram => not_found(stop.errno, &program),
+        Step::Execute => not_executed(stop.errno, &program),
+        Step::WorkingDirectory => of_errno(failed(stop, plan.cwd.to_string_lossy().into_owned()), stop.errno),
+        Step::User => of_errno(user(stop, plan), stop.errno),
+        Step::Label => of_errno(failed(stop, String::new()), stop.errno)
+            .hint("the kernel's security module must be there and know the label: see /sys/kernel/security/lsm"),
+        Step::Console => of_errno(failed(stop, String::new()), stop.errno)
+            .hint("a terminal needs a devpts at /dev/pts: is it among the mounts of config.json?"),
+        _ => of_errno(failed(stop, String::new()), stop.errno),
+    }
+}
+
+fn failed(stop: Stop, object: String) -> Error {
+    let space = if object.is_empty() { "" } else { " " };
+    Error::new(format!("cannot {}{space}{object}", stop.step.doing())).because(cause(stop.errno))
+}
+
+fn cause(errno: Errno) -> String {
+    match errno {
+        Errno::CANCELED => "a test wanted it to fail here".into(),
+        other => std::io::Error::from(other).to_string(),
+    }
+}
+
+fn of_errno(error: Error, errno: Errno) -> Error {
+    match errno {
+        Errno::PERM | Errno::ACCESS => error.of_kind(Kind::Permission),
+        _ => error,
+    }
+}
+
+/// Docker, podman and containerd look for these very words to tell 127 from 126.
+fn not_found(errno: Errno, program: &str) -> Error {
+    let doing = format!("cannot run {program:?}");
+    match errno {
+        Errno::NOENT if program.contains('/') => Error::new(doing)
+            .because(format!("exec: {program:?}: stat {program}: no such file or directory"))
+            .of_kind(Kind::ProgramNotFound),
+        Errno::NOENT => Error::new(doing)
+            .because(format!("exec: {program:?}: executable file not found in $PATH"))
+            .of_kind(Kind::ProgramNotFound),
+        Errno::ISDIR => Error::new(doing)
+            .because(format!("exec: {program:?}: is a directory: permission denied"))
+            .of_kind(Kind::ProgramNotExecutable),
+        Errno::ACCESS => Error::new(doing)
+            .because(format!("exec: {program:?}: permission denied"))
+            .hint("the file is there, but the container's user may not execute it: chmod +x, or see the user and the mount's noexec")
+            .of_kind(Kind::ProgramNotExecutable),
+        other => Error::new(doing).because(format!("exec: {program:?}: {}", cause(other))).of_kind(Kind::ProgramNotExecutable),
+    }
+}
+
+fn not_executed(errno: Errno, program: &str) -> Error {
+    let doing = format!("cannot run {program:?}");
+    let error = Error::new(doing).of_kind(Kind::ProgramNotExecutable);
+    match errno {
+        Errno::NOENT => error
+            .because(format!("exec {program}: no such file or directory"))
+            .hint("the program is there, its interpreter is not: the first line of a script, or the dynamic loader of a binary")
+            .of_kind(Kind::ProgramNotFound),
+        Errno::NOEXEC => error
+            .because(format!("exec {program}: exec format error"))
+            .hint("it is a program for another architecture, or a script without #! in its first line"),
+        Errno::ACCESS => error
+            .because(format!("exec {program}: permission denied"))
+            .hint("the container's user may not execute it, or its interpreter, or the file system is mounted noexec"),
+        other => error.because(format!("exec {program}: {}", cause(other))),
+    }
+}
+
+fn user(stop: Stop, plan: &ProcessPlan) -> Error {
+    let what = match stop.index {
+        0 => "the additional groups".to_owned(),
+        2 => format!("group {}", plan.gid),
+        _ => format!("user {}", plan.uid),
+    };
+    let error = Error::new(format!("cannot become {what}")).because(cause(stop.errno));
+    if stop.errno != Errno::INVAL {
+        return error;
+    }
+    error.hint("the id is not mapped into the container's user namespace: map a range (/etc/subuid, /etc/subgid, newuidmap)")
+}
+
+fn hook(stop: Stop, path: Option<&CString>) -> Error {
+    let path = path.map_or_else(String::new, |path| path.to_string_lossy().into_owned());
+    let cause = match stop.errno {
+        Errno::CHILD => "it ended with another status than 0, or could not be executed".to_owned(),
+        Errno::TIME => "it took longer than its timeout".to_owned(),
+        other => cause(other),
+    };
+    Error::new(format!("cannot {} {path}", stop.step.doing())).because(cause)
+}
+
+fn root(stop: Stop, plan: &Plan) -> Error {
+    let path = plan.root.path.to_string_lossy();
+    let error = of_errno(failed(stop, path.into_owned()), stop.errno);
+    match (stop.errno, &plan.root.overlay) {
+        (Errno::NOENT | Errno::NOTDIR, None) => error
+            .hint("root.path of config.json must name an existing folder, relative to the bundle")
+            .of_kind(Kind::BadInput),
+        (_, Some(overlay)) => error.hint(format!("overlayfs was asked for {}", overlay.data.to_string_lossy())),
+        _ => error,
+    }
+}
+
+fn mount(stop: Stop, plan: &Plan) -> Error {
+    let Some(mount) = plan.mounts.get(stop.index as usize) else { return failed(stop, String::new()) };
+    let target = format!("/{}", mount.target.to_string_lossy());
+    let (kind, call) = match &mount.what {
+        WhatPlan::FileSystem { kind, source, flags, data, .. } => {
+            let kind = kind.to_string_lossy().into_owned();
+            let data = data.as_ref().map_or_else(String::new, |data| format!(", {:?}", data.to_string_lossy()));
+            let call = format!("mount({:?}, {target:?}, {kind:?}, {flags:#x}{data})", source.to_string_lossy());
+            (kind, call)
+        }
+        WhatPlan::Bind { source, .. } => (source.to_string_lossy().into_owned(), "bind mount".to_owned()),
+    };
+    let doing = match stop.step {
+        Step::MountTarget => format!("cannot find or make the place {target} to mount {kind}"),
+        Step::MountAttributes => format!("cannot set the options of the mount of {kind} at {target}"),
+        _ => format!("cannot mount {kind} at {target}"),
+    };
+    let error = of_errno(Error::new(doing).because(format!("{call}: {}", cause(stop.errno))), stop.errno);
+    match mount_hint(stop, mount.what.is_bind(), &kind) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn mount_hint(stop: Stop, bind: bool, kind: &str) -> Option<&'static str> {
+    match (stop.step, stop.errno) {
+        (Step::Mount, Errno::NOENT) if bind => Some("the source does not exist on the host"),
+        (Step::Mount, Errno::INVAL) if bind => {
+            Some("a user namespace may not take a mount without those below it: use rbind instead of bind")
+        }
+        (Step::Mount, Errno::PERM) if kind == "proc" => Some(
+            "parts of the host's /proc are masked, so that no new one may be mounted here: run outside of that container, or with its /proc unmasked",
+        ),
+        (Step::MountAttributes, Errno::PERM) => Some(
+            "the source's own read-only, nosuid, nodev, noexec or atime mode is locked: a user namespace cannot take it away",
+        ),
+        (Step::MountTarget, Errno::ROFS) => Some("the place does not exist and the file system is read-only: make it in the image"),
+        (Step::MountTarget, Errno::LOOP | Errno::XDEV) => Some("a link on the way leads in circles or through /proc"),
+        _ => None,
+    }
+}
+
+impl WhatPlan {
+    fn is_bind(&self) -> bool {
+        matches!(self, Self::Bind { .. })
+    }
+}

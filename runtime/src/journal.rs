@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What was made for a container, written down before it is made.
+//!
+//! A failed create, and `delete`, read the journal backwards and unmake each thing; every undo that fails is reported, and the
+//! others are still done. A runtime that was killed leaves a journal with which the next `delete` can clean up.
+
+use crate::error::{Doing, Error, Result};
+use kelp_sys::rustix::fd::OwnedFd;
+use kelp_sys::rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// One thing that outlives the runtime.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Made {
+    /// A directory of the cgroup file system.
+    Cgroup(PathBuf),
+    /// The container's init.
+    Init(crate::process::Identity),
+    /// The file of `--pid-file`.
+    PidFile(PathBuf),
+}
+
+/// The journal of one container: lines of JSON in its state directory.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+}
+
+const NAME: &str = "journal";
+
+impl Journal {
+    /// Begins the journal of the container whose state directory this is.
+    ///
+    /// # Errors
+    /// Where the file cannot be made.
+    pub fn begin(state: &OwnedFd, path: &Path) -> Result<Self> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
+        let file = openat(state, NAME, flags, Mode::from_raw_mode(0o600))
+            .doing(|| format!("cannot open the journal in {}", path.display()))?;
+        Ok(Self { file: file.into(), path: path.join(NAME) })
+    }
+
+    /// Writes down what is about to be made.
+    ///
+    /// # Errors
+    /// Where the line cannot be written: then it must not be made.
+    pub fn will_make(&mut self, made: &Made) -> Result<()> {
+        let mut line = serde_json::to_vec(made)
+            .map_err(|error| Error::new(format!("cannot write {}", self.path.display())).because(error))?;
+        line.push(b'\n');
+        self.file.write_all(&line).doing(|| format!("cannot write {}", self.path.display()))
+    }
+
+    /// What the journal in this state directory says was made, first things first. A last line cut short by a crash announces
+    /// something that was not made any more. No journal: nothing.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn read(state: &Path) -> Result<Vec<Made>> {
+        let path = state.join(NAME);
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.doing(|| format!("cannot read {}", path.display()))?,
+        };
+        Ok(text.split(|&byte| byte == b'\n').map_while(|line| serde_json::from_slice(line).ok()).collect())
+    }
+
+    /// Removes the journal: what it lists is unmade.
+    ///
+    /// # Errors
+    /// Where it cannot be removed.
+    pub fn end(state: &OwnedFd, path: &Path) -> Result<()> {
+        match unlinkat(state, NAME, AtFlags::empty()) {
+            Ok(()) | Err(kelp_sys::rustix::io::Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno).doing(|| format!("cannot remove {}", path.join(NAME).display())),
+        }
+    }
+}

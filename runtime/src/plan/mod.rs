@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Decides everything about a container before anything is touched: `(Spec, Host) → Plan`.
+//!
+//! Pure, without privilege, tested as text; `kelp-runtime plan BUNDLE` prints it.
+//! Spec: config.md, config-linux.md.
+
+mod capability;
+pub mod device;
+mod environment;
+mod hook;
+mod idmap;
+mod mount;
+mod namespace;
+mod process;
+mod root;
+mod sysctl;
+mod text;
+
+pub use capability::{bit_of as capability_bit, names as capability_names};
+pub use environment::candidates;
+pub use hook::HookPlan;
+pub(crate) use hook::plan_one as hook_plan;
+pub use idmap::{MapLine, Maps, as_text as map_text};
+pub use mount::{MountPlan, WhatPlan};
+pub use namespace::Joined;
+pub use process::{Limit, ProcessPlan};
+pub use root::{OverlayPlan, RootPlan};
+
+use crate::bundle::Bundle;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use kelp_sys::clone::Namespaces;
+use oci_spec::runtime::{Hooks, Linux};
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+/// Options of the command line that change what is planned.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// `--no-pivot`
+    pub no_pivot: bool,
+    /// `--no-new-keyring`
+    pub no_new_keyring: bool,
+    /// `--preserve-fds`
+    pub preserve_fds: u32,
+}
+
+/// All that will be done in the container, in the order in which it is done.
+#[derive(Debug)]
+pub struct Plan {
+    /// The container's id.
+    pub id: String,
+    /// The bundle's folder, absolute.
+    pub bundle: PathBuf,
+    /// Namespaces that init has of its own.
+    pub namespaces: Namespaces,
+    /// Namespaces that it joins by path.
+    pub joins: Vec<Joined>,
+    /// Id maps of a new user namespace.
+    pub maps: Maps,
+    /// Whether init becomes uid 0 of its user namespace.
+    pub become_root: bool,
+    /// Name of the session keyring.
+    pub keyring: Option<CString>,
+    /// Host name.
+    pub hostname: Option<CString>,
+    /// NIS domain name.
+    pub domainname: Option<CString>,
+    /// Whether `lo` is brought up.
+    pub loopback: bool,
+    /// Execution domain.
+    pub personality: Option<u32>,
+    /// The root file system.
+    pub root: RootPlan,
+    /// Mounts.
+    pub mounts: Vec<MountPlan>,
+    /// Devices.
+    pub devices: Vec<device::DevicePlan>,
+    /// Links in /dev.
+    pub device_links: &'static [(&'static std::ffi::CStr, &'static std::ffi::CStr)],
+    /// Read-only paths.
+    pub readonly_paths: Vec<CString>,
+    /// Masked paths.
+    pub masked_paths: Vec<CString>,
+    /// Sysctls: path below /proc/sys with `sys/` before it, and value.
+    pub sysctls: Vec<(CString, CString)>,
+    /// The program.
+    pub process: ProcessPlan,
+    /// createContainer hooks.
+    pub container_hooks: Vec<HookPlan>,
+    /// startContainer hooks.
+    pub start_hooks: Vec<HookPlan>,
+    /// Whether the runtime has hooks to run between mounts and pivot, or init has hooks at all.
+    pub has_hooks: bool,
+}
+
+impl Plan {
+    /// Plans the container.
+    ///
+    /// # Errors
+    /// What the spec asks for is wrong, or cannot be on this host.
+    pub fn make(bundle: &Bundle, folder: &Path, id: &str, host: &Host, options: Options) -> Result<Self> {
+        let spec = &bundle.spec;
+        let nothing = Linux::default();
+        let linux = spec.linux().as_ref().unwrap_or(&nothing);
+        let folder = host.cwd.join(folder);
+        let (namespaces, joins) = namespace::plan(linux)?;
+        let maps = idmap::plan(linux, namespaces, host)?;
+        let joins_user = joins.iter().any(|joined| joined.namespace == Namespaces::USER);
+        let scope = Scope { namespaces, in_user_namespace: maps.is_new() || joins_user || host.nested, folder: &folder };
+        scope.check_rights(host, joins_user)?;
+        let hooks = spec.hooks().clone().unwrap_or_default();
+        let all_mounts = spec.mounts().as_deref().unwrap_or_default();
+        let (overlay, mounts) = mount::plan(all_mounts, linux.mount_label().as_deref(), &scope)?;
+        let process = spec.process().as_ref().ok_or_else(|| {
+            Error::bad_input("cannot run the bundle").because("config.json has no process")
+        })?;
+        Ok(Self {
+            id: id.into(),
+            namespaces,
+            become_root: maps.maps_root() || joins_user,
+            process: ProcessPlan::make(process, maps.lets_set_groups(), linux.seccomp().is_some(), options.preserve_fds)?,
+            maps,
+            keyring: (!options.no_new_keyring).then(|| text_of("_ses.", id)).transpose()?,
+            hostname: named(spec.hostname().as_deref(), "hostname", scope.namespaces, &joins)?,
+            domainname: named(spec.domainname().as_deref(), "domainname", scope.namespaces, &joins)?,
+            loopback: namespaces.has(Namespaces::NETWORK),
+            personality: linux.personality().as_ref().map(process::personality).transpose()?,
+            root: root::plan(spec, linux, &folder, overlay, options.no_pivot)?,
+            devices: device::plan(linux, all_mounts, &scope)?,
+            device_links: device::links(all_mounts),
+            mounts,
+            readonly_paths: below_root(linux.readonly_paths().as_deref())?,
+            masked_paths: below_root(linux.masked_paths().as_deref())?,
+            sysctls: sysctl::plan(linux.sysctl().as_ref(), namespaces, &joins)?,
+            container_hooks: hook::plan(hooks.create_container().as_deref())?,
+            start_hooks: hook::plan(hooks.start_container().as_deref())?,
+            has_hooks: has_hooks(&hooks),
+            joins,
+            bundle: folder,
+        })
+    }
+}
+
+/// What many parts of a plan depend on.
+struct Scope<'a> {
+    namespaces: Namespaces,
+    /// No device can be made, and file systems may only be mounted with namespaces of our own.
+    in_user_namespace: bool,
+    folder: &'a Path,
+}
+
+impl Scope<'_> {
+    fn check_rights(&self, host: &Host, joins_user: bool) -> Result<()> {
+        if host.may_administer || self.namespaces.has(Namespaces::USER) || joins_user {
+            return Ok(());
+        }
+        Err(Error::bad_input("cannot run the bundle as an ordinary user")
+            .because("its config.json asks for no user namespace, and without one only root may make the others")
+            .hint("write the bundle's config.json with `kelp-runtime spec --rootless`, or run as root"))
+    }
+}
+
+fn has_hooks(hooks: &Hooks) -> bool {
+    #[allow(deprecated, reason = "prestart hooks are deprecated in the spec, and still to be run")]
+    let prestart = hooks.prestart();
+    [prestart, hooks.create_runtime(), hooks.create_container(), hooks.start_container()]
+        .iter()
+        .any(|hooks| hooks.as_ref().is_some_and(|hooks| !hooks.is_empty()))
+}
+
+/// A name of the UTS namespace: refused where it would be the host's that we rename.
+fn named(name: Option<&str>, field: &str, new: Namespaces, joins: &[Joined]) -> Result<Option<CString>> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
+    let own = new.has(Namespaces::UTS) || joins.iter().any(|joined| joined.namespace == Namespaces::UTS);
+    if !own {
+        return Err(Error::bad_input(format!("cannot set {field} {name:?}"))
+            .because("the container has no UTS namespace of its own")
+            .hint("add {\"type\": \"uts\"} to linux.namespaces"));
+    }
+    if name.len() > 64 {
+        return Err(Error::bad_input(format!("cannot set {field} {name:?}")).because("it is longer than 64 bytes"));
+    }
+    text_of("", name).map(Some)
+}
+
+/// Paths of the container without their leading slash.
+fn below_root(paths: Option<&[String]>) -> Result<Vec<CString>> {
+    paths.unwrap_or_default().iter().map(|path| text_of("", path.trim_start_matches('/'))).collect()
+}
+
+/// A C string of both parts; a NUL inside is an error of the input.
+fn text_of(prefix: &str, text: &str) -> Result<CString> {
+    CString::new(format!("{prefix}{text}"))
+        .map_err(|_| Error::bad_input(format!("cannot use {text:?}")).because("it has a NUL byte in it"))
+}
+
+/// A path as a C string.
+fn path_text(path: &Path) -> Result<CString> {
+    use std::os::unix::ffi::OsStrExt;
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::bad_input(format!("cannot use the path {path:?}")).because("it has a NUL byte in it"))
+}
+
+/// The path inside the container without leading slash, `.` and `..` taken out as text (the kernel resolves links).
+fn inside(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::Normal(name) => clean.push(name),
+            std::path::Component::ParentDir => {
+                clean.pop();
+            }
+            _ => {}
+        }
+    }
+    clean
+}
+
+/// For `Spec`s made in tests.
+#[cfg(test)]
+pub(crate) fn spec_from(json: serde_json::Value) -> oci_spec::runtime::Spec {
+    serde_json::from_value(json).unwrap()
+}

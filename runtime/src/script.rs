@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Turns a plan and open descriptors into the script that init reads: nothing is decided here, only laid out.
+
+use crate::plan::device::{DeviceHowPlan, DevicePlan};
+use crate::plan::{HookPlan, Maps, MountPlan, Plan, ProcessPlan, WhatPlan};
+use kelp_init::Step;
+use kelp_init::script as init;
+use kelp_sys::clone::Argument;
+use kelp_sys::rustix::fd::BorrowedFd;
+use std::ffi::{CStr, CString};
+
+/// The descriptors of a script.
+pub(crate) struct Descriptors<'a> {
+    pub(crate) channel: BorrowedFd<'a>,
+    pub(crate) gate: Option<BorrowedFd<'a>>,
+    pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    pub(crate) joins: &'a [BorrowedFd<'a>],
+    pub(crate) stdio: Option<[BorrowedFd<'a>; 3]>,
+}
+
+fn vector(texts: &[CString]) -> Vec<Argument<'_>> {
+    texts.iter().map(|text| Argument::new(text)).chain([Argument::END]).collect()
+}
+
+fn borrowed(texts: &[CString]) -> Vec<&CStr> {
+    texts.iter().map(CString::as_c_str).collect()
+}
+
+/// Lays out the script and hands it over.
+pub(crate) fn with_script<T>(
+    plan: &Plan,
+    fds: &Descriptors<'_>,
+    fail_at: Option<Step>,
+    run: impl FnOnce(&init::Script<'_>) -> T,
+) -> T {
+    let overlay_options: Vec<(&CStr, Option<&CStr>)> = plan.root.overlay.as_ref().map_or_else(Vec::new, |overlay| {
+        overlay.options.iter().map(|(key, value)| (key.as_c_str(), value.as_deref())).collect()
+    });
+    let mounts: Vec<_> = plan.mounts.iter().map(mount).collect();
+    let devices: Vec<_> = plan.devices.iter().map(device).collect();
+    let sysctls: Vec<_> = plan.sysctls.iter().map(|(path, value)| (path.as_c_str(), value.as_c_str())).collect();
+    let (container_vectors, start_vectors) = (hook_vectors(&plan.container_hooks), hook_vectors(&plan.start_hooks));
+    let oom_score_adj = plan.process.oom_score_adj.and_then(|score| CString::new(score.to_string()).ok());
+    with_process(&plan.process, |process| {
+        run(&init::Script {
+            channel: fds.channel,
+            birth: birth(plan, fds, oom_score_adj.as_deref()),
+            root: root(plan, &overlay_options),
+            mounts: &mounts,
+            devices: &devices,
+            device_links: plan.device_links,
+            pause_when_furnished: plan.has_hooks,
+            container_hooks: &hooks(&plan.container_hooks, &container_vectors),
+            console: plan.process.console.map(|size| init::Console { size }),
+            readonly_paths: &borrowed(&plan.readonly_paths),
+            masked_paths: &borrowed(&plan.masked_paths),
+            sysctls: &sysctls,
+            process,
+            gate: fds.gate,
+            start_hooks: &hooks(&plan.start_hooks, &start_vectors),
+            fail_at,
+        })
+    })
+}
+
+fn birth<'a>(plan: &'a Plan, fds: &Descriptors<'a>, oom_score_adj: Option<&'a CStr>) -> init::Birth<'a> {
+    init::Birth {
+        joins: fds.joins,
+        namespaces: plan.namespaces,
+        cgroup: fds.cgroup,
+        maps: match &plan.maps {
+            Maps::None => init::IdMaps::None,
+            Maps::Own { uid, gid, .. } => init::IdMaps::Own { uid, gid },
+            Maps::Write { .. } | Maps::Helpers { .. } => init::IdMaps::Runtime,
+        },
+        become_root: plan.become_root,
+        oom_score_adj,
+        stdio: fds.stdio,
+        keyring: plan.keyring.as_deref(),
+        hostname: plan.hostname.as_deref(),
+        domainname: plan.domainname.as_deref(),
+        loopback: plan.loopback,
+        personality: plan.personality,
+    }
+}
+
+fn root<'a>(plan: &'a Plan, options: &'a [(&'a CStr, Option<&'a CStr>)]) -> init::Root<'a> {
+    init::Root {
+        path: &plan.root.path,
+        overlay: plan.root.overlay.as_ref().map(|overlay| init::Overlay {
+            data: &overlay.data,
+            flags: overlay.flags,
+            options,
+        }),
+        propagation: plan.root.propagation,
+        readonly: plan.root.readonly,
+        no_pivot: plan.root.no_pivot,
+    }
+}
+
+fn mount(plan: &MountPlan) -> init::Mount<'_> {
+    let what = match &plan.what {
+        WhatPlan::FileSystem { kind, source, flags, data, otherwise } => init::What::FileSystem {
+            kind,
+            source,
+            flags: *flags,
+            data: data.as_deref(),
+            otherwise: otherwise.as_ref().map(|(path, setting)| (path.as_c_str(), *setting)),
+        },
+        WhatPlan::Bind { source, reach } => init::What::Bind { source, reach: *reach },
+    };
+    init::Mount { target: &plan.target, what, attributes: plan.attributes, propagation: &plan.propagation }
+}
+
+fn device(plan: &DevicePlan) -> init::Device<'_> {
+    let how = match &plan.how {
+        DeviceHowPlan::Make { kind, mode, device, owner } => {
+            init::DeviceHow::Make { kind: *kind, mode: *mode, device: *device, owner: *owner }
+        }
+        DeviceHowPlan::Bind { source } => init::DeviceHow::Bind { source },
+    };
+    init::Device { path: &plan.path, how }
+}
+
+type Vectors<'a> = Vec<(Vec<Argument<'a>>, Vec<Argument<'a>>)>;
+
+fn hook_vectors(plans: &[HookPlan]) -> Vectors<'_> {
+    plans.iter().map(|hook| (vector(&hook.argv), vector(&hook.env))).collect()
+}
+
+fn hooks<'a>(plans: &'a [HookPlan], vectors: &'a Vectors<'a>) -> Vec<init::Hook<'a>> {
+    plans
+        .iter()
+        .zip(vectors)
+        .map(|(hook, (argv, envp))| init::Hook { path: &hook.path, argv, envp, timeout: hook.timeout })
+        .collect()
+}
+
+/// Lays out the process, which create and exec share.
+pub(crate) fn with_process<T>(plan: &ProcessPlan, run: impl FnOnce(init::Process<'_>) -> T) -> T {
+    let candidates = borrowed(&plan.candidates);
+    let (argv, envp) = (vector(&plan.argv), vector(&plan.env));
+    run(init::Process {
+        cwd: &plan.cwd,
+        candidates: &candidates,
+        argv: &argv,
+        envp: &envp,
+        uid: plan.uid,
+        gid: plan.gid,
+        groups: plan.groups.as_deref(),
+        umask: plan.umask,
+        capabilities: plan.capabilities,
+        no_new_privileges: plan.no_new_privileges,
+        label: plan.label.as_ref().map(|(file, text)| (file.as_c_str(), text.as_c_str())),
+        seccomp: plan.seccomp,
+        first_closed_fd: plan.first_closed_fd,
+    })
+}

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Containers on disk: one directory each below `--root`, and what is in it.
+//!
+//! ```text
+//! ROOT/ID/journal         what was made, in order
+//! ROOT/ID/state.creating  the record while the container is being created
+//! ROOT/ID/state.json      the record, from the moment it is created: a rename
+//! ROOT/ID/exec.json       what `exec` needs of config.json
+//! ROOT/ID/seccomp.bpf     the compiled filter, for `exec`
+//! ROOT/ID/gate            the socket on which init waits for `start`, which removes it
+//! ```
+//! Spec: runtime.md "State".
+
+use crate::cgroup;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::process::{Identity, Life};
+use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use kelp_sys::rustix::fs::{AtFlags, CWD, Mode, OFlags, accessat, mkdirat, openat, renameat};
+use kelp_sys::rustix::io::Errno;
+use oci_spec::runtime::{Hook, Process};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Where a container is in its life: runtime.md "State", and `paused` as runc has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// `create` has not ended.
+    Creating,
+    /// Waits for `start`.
+    Created,
+    /// The program runs.
+    Running,
+    /// The program's cgroup is frozen.
+    Paused,
+    /// The program has ended.
+    Stopped,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+/// What `state` and `list` tell. Serialises as the spec's state, with runc's additions.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// Version of the runtime-spec that the bundle follows.
+    pub oci_version: String,
+    /// The container's id.
+    pub id: String,
+    /// Where it is in its life.
+    pub status: Status,
+    /// The program's pid as the caller sees it; 0 when stopped.
+    pub pid: i32,
+    /// The bundle's folder.
+    pub bundle: PathBuf,
+    /// The root file system's folder.
+    pub rootfs: PathBuf,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// Name of the user who created it.
+    pub owner: String,
+    /// The spec's annotations.
+    #[serde(default, skip_serializing_if = "HashMap::is_empty")]
+    pub annotations: HashMap<String, String>,
+}
+
+/// What later verbs need to know, and no more.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// ociVersion
+    pub oci_version: String,
+    /// Id.
+    pub id: String,
+    /// Bundle's folder.
+    pub bundle: PathBuf,
+    /// Root file system's folder.
+    pub rootfs: PathBuf,
+    /// When, RFC 3339.
+    pub created: String,
+    /// By whom.
+    pub owner: u32,
+    /// annotations
+    pub annotations: HashMap<String, String>,
+    /// The container's init.
+    pub init: Identity,
+    /// Its cgroup.
+    pub cgroup: Option<cgroup::Record>,
+    /// `CLONE_NEW*` bits in which the container differs from the runtime.
+    pub namespaces: u64,
+    /// Whether processes of the container become uid 0 of a user namespace first.
+    pub become_root: bool,
+    /// Whether they may set groups.
+    pub may_set_groups: bool,
+    /// process.args[0], for error texts.
+    pub program: String,
+    /// poststart hooks
+    pub poststart: Vec<Hook>,
+    /// poststop hooks
+    pub poststop: Vec<Hook>,
+}
+
+/// What `exec` needs of config.json.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExecDefaults {
+    /// The container's process, whose values hold where exec is not told otherwise.
+    pub process: Process,
+    /// Flags for the filter in seccomp.bpf, if there is one.
+    pub seccomp_flags: Option<u32>,
+}
+
+/// A container's directory.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+const RECORD: &str = "state.json";
+const RECORD_CREATING: &str = "state.creating";
+const EXEC: &str = "exec.json";
+const FILTER: &str = "seccomp.bpf";
+/// The gate's file name.
+pub(crate) const GATE: &str = "gate";
+
+/// Ids as runc takes them: letters, digits and `_+-.`, no path.
+///
+/// # Errors
+/// Any other id.
+pub fn check_id(id: &str) -> Result<()> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
+    if !id.is_empty() && id.len() <= 1024 && id != "." && id != ".." && id.bytes().all(good) {
+        return Ok(());
+    }
+    Err(Error::bad_input(format!("cannot use the container id {id:?}"))
+        .because("an id has letters, digits and the characters _ + - . only"))
+}
+
+impl Folder {
+    /// Makes the directory: who succeeds has the id.
+    pub(crate) fn claim(root: &Path, id: &str) -> Result<Self> {
+        check_id(id)?;
+        let path = root.join(id);
+        match mkdirat(CWD, &path, Mode::from_raw_mode(0o700)) {
+            Err(Errno::NOENT) => {
+                make_root(root)?;
+                mkdirat(CWD, &path, Mode::from_raw_mode(0o700))
+            }
+            other => other,
+        }
+        .map_err(|errno| match errno {
+            Errno::EXIST => Error::new(format!("cannot create container {id}"))
+                .because("container with given ID already exists")
+                .hint(format!("choose another id, or `kelp-runtime delete {id}` first"))
+                .of_kind(Kind::AlreadyExists),
+            errno => Error::new(format!("cannot make {}", path.display())).because(std::io::Error::from(errno)),
+        })?;
+        let fd = open_directory(&path).doing(|| format!("cannot open {}", path.display()))?;
+        Ok(Self { path, fd })
+    }
+
+    /// Opens the directory of a container that exists.
+    ///
+    /// # Errors
+    /// There is none of this id.
+    pub fn open(root: &Path, id: &str) -> Result<Self> {
+        check_id(id)?;
+        let path = root.join(id);
+        match open_directory(&path) {
+            Ok(fd) => Ok(Self { path, fd }),
+            Err(Errno::NOENT | Errno::NOTDIR) => Err(Error::new(format!("cannot find container {id}"))
+                .because("container does not exist")
+                .hint(format!("`kelp-runtime --root {} list` shows those there are", root.display()))
+                .of_kind(Kind::NoSuchContainer)),
+            Err(errno) => Err(errno).doing(|| format!("cannot open {}", path.display())),
+        }
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The descriptor's place in /proc: a short path to what is in the directory, for sockets.
+    pub(crate) fn short(&self, name: &str) -> String {
+        use kelp_sys::rustix::fd::AsRawFd;
+        format!("/proc/self/fd/{}/{name}", self.fd.as_raw_fd())
+    }
+
+    pub(crate) fn owned_fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Writes the record of a container that is being created.
+    pub(crate) fn write_record(&self, record: &Record) -> Result<()> {
+        self.write_json(RECORD_CREATING, record)
+    }
+
+    /// The container is created: its record gets its name.
+    pub(crate) fn publish(&self) -> Result<()> {
+        renameat(&self.fd, RECORD_CREATING, &self.fd, RECORD)
+            .doing(|| format!("cannot publish the state in {}", self.path.display()))
+    }
+
+    pub(crate) fn write_exec(&self, exec: &ExecDefaults, filter: &[u8]) -> Result<()> {
+        self.write_json(EXEC, exec)?;
+        if exec.seccomp_flags.is_some() { self.write(FILTER, filter) } else { Ok(()) }
+    }
+
+    pub(crate) fn read_exec(&self) -> Result<(ExecDefaults, Vec<u8>)> {
+        let exec: ExecDefaults = self.read_json(EXEC)?;
+        let filter = match exec.seccomp_flags {
+            Some(_) => self.read(FILTER)?,
+            None => Vec::new(),
+        };
+        Ok((exec, filter))
+    }
+
+    /// The record, and whether the container is still being created.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be understood.
+    pub fn record(&self) -> Result<(Record, bool)> {
+        if self.has(RECORD) { Ok((self.read_json(RECORD)?, false)) } else { Ok((self.read_json(RECORD_CREATING)?, true)) }
+    }
+
+    /// Whether the container is half made: no record at all.
+    #[must_use]
+    pub fn is_torso(&self) -> bool {
+        !self.has(RECORD) && !self.has(RECORD_CREATING)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        accessat(&self.fd, name, kelp_sys::rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        let text = serde_json::to_vec(value)
+            .map_err(|error| Error::new(format!("cannot write {}", self.path.join(name).display())).because(error))?;
+        self.write(name, &text)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC;
+        openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))
+            .map_err(std::io::Error::from)
+            .and_then(|fd| std::fs::File::from(fd).write_all(bytes))
+            .doing(|| format!("cannot write {}", self.path.join(name).display()))
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.path.join(name);
+        std::fs::read(&path).doing(|| format!("cannot read {}", path.display()))
+    }
+
+    fn read_json<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<T> {
+        serde_json::from_slice(&self.read(name)?).map_err(|error| {
+            Error::bad_input(format!("cannot understand {}", self.path.join(name).display())).because(error)
+        })
+    }
+
+    /// The container's state now.
+    ///
+    /// # Errors
+    /// Where there is no record.
+    pub fn state(&self) -> Result<(State, Record)> {
+        let (record, creating) = self.record()?;
+        let status = self.status(&record, creating)?;
+        Ok((State::of(&record, status), record))
+    }
+
+    fn status(&self, record: &Record, creating: bool) -> Result<Status> {
+        if record.init.life() == Life::Ended {
+            return Ok(Status::Stopped);
+        }
+        if creating {
+            return Ok(Status::Creating);
+        }
+        if self.has(GATE) {
+            return Ok(Status::Created);
+        }
+        let frozen = match record.cgroup.as_ref().map(cgroup::Cgroup::open).transpose()?.flatten() {
+            Some(cgroup) => cgroup.is_frozen()?,
+            None => false,
+        };
+        Ok(if frozen { Status::Paused } else { Status::Running })
+    }
+}
+
+impl State {
+    pub(crate) fn of(record: &Record, status: Status) -> Self {
+        Self {
+            oci_version: record.oci_version.clone(),
+            id: record.id.clone(),
+            status,
+            pid: if status == Status::Stopped { 0 } else { record.init.pid },
+            bundle: record.bundle.clone(),
+            rootfs: record.rootfs.clone(),
+            created: record.created.clone(),
+            owner: record.owner.to_string(),
+            annotations: record.annotations.clone(),
+        }
+    }
+}
+
+fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {
+    openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Makes the state root, 0700; one that another user owns is not ours to trust.
+fn make_root(root: &Path) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(root)
+        .doing(|| format!("cannot make the state directory {}", root.display()))?;
+    let owner = std::fs::metadata(root).doing(|| format!("cannot look at {}", root.display()))?.uid();
+    let us = kelp_sys::rustix::process::geteuid().as_raw();
+    if owner == us {
+        return Ok(());
+    }
+    Err(Error::new(format!("cannot use the state directory {}", root.display()))
+        .because(format!("it belongs to user {owner}, not to {us}"))
+        .hint("name another with --root")
+        .of_kind(Kind::Permission))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_never_a_path() {
+        for good in ["a", "web-1", "a.b_c+d", &"x".repeat(1024)] {
+            assert!(check_id(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "../x", "a b", "a\n", "ä", &"x".repeat(1025)] {
+            assert!(check_id(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Unmakes what the journal lists, last things first. What cannot be unmade is reported, and the rest is still done.
+
+use crate::cgroup::{self, Cgroup};
+use crate::error::{Doing, Error, Result};
+use crate::journal::{Journal, Made};
+use crate::process::{self, Identity};
+use crate::state::Folder;
+use kelp_sys::rustix::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// How long a killed process may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Unmakes the container and its folder. `child`: init, where it is a child of ours that nobody else will wait for.
+pub(crate) fn unmake(folder: &Folder, child: Option<OwnedFd>) -> Vec<Error> {
+    let mut failures = Vec::new();
+    let mut note = |result: Result<()>| failures.extend(result.err());
+    if let Some(child) = child {
+        note(process::signal(child.as_fd(), 9).and_then(|_| process::reap(&child).map(drop)));
+    }
+    match Journal::read(folder.path()) {
+        Ok(made) => made.iter().rev().for_each(|made| note(unmake_one(made))),
+        Err(error) => note(Err(error)),
+    }
+    if failures.is_empty() {
+        failures.extend(remove_folder(folder).err());
+    }
+    failures
+}
+
+fn unmake_one(made: &Made) -> Result<()> {
+    match made {
+        Made::Init(init) => end(*init),
+        Made::Cgroup(dir) => remove_cgroup(dir),
+        Made::PidFile(path) => match std::fs::remove_file(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other.doing(|| format!("cannot remove {}", path.display())),
+        },
+    }
+}
+
+/// Kills init if it still lives, and waits until it is gone: its pid namespace goes with it.
+fn end(init: Identity) -> Result<()> {
+    let Some(fd) = init.open()? else { return Ok(()) };
+    if process::signal(fd.as_fd(), 9)? && !process::await_end(&fd, Some(PATIENCE))? {
+        return Err(Error::new(format!("cannot end process {}", init.pid))
+            .because("it is still there ten seconds after SIGKILL")
+            .hint("it waits in the kernel for a device or a server: see /proc/PID/stack as root"));
+    }
+    Ok(())
+}
+
+/// Whatever still lives in it dies: a container without a pid namespace can leave processes behind.
+fn remove_cgroup(dir: &std::path::Path) -> Result<()> {
+    let Some(cgroup) = Cgroup::open(&cgroup::Record { dir: dir.to_owned() })? else { return Ok(()) };
+    cgroup.kill()?;
+    cgroup.remove()
+}
+
+/// The folder goes last: as long as it is there, the container can be deleted again.
+fn remove_folder(folder: &Folder) -> Result<()> {
+    match std::fs::remove_dir_all(folder.path()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.doing(|| format!("cannot remove {}", folder.path().display())),
+    }
+}

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `create`: from a bundle to a process that waits at the gate.
+//!
+//! Runs in the caller. Its counterpart is `kelp_init::life::live`, in the container: read them side by side.
+//! Spec: runtime.md "Create", "Lifecycle" steps 1 to 5.
+
+use crate::bundle::Bundle;
+use crate::cgroup::{self, Cgroup, CgroupPlan, Facts};
+use crate::channel::{Channel, Heard};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::explain;
+use crate::host::Host;
+use crate::journal::{Journal, Made};
+use crate::plan::{Options, Plan};
+use crate::process::Identity;
+use crate::script::{Descriptors, with_script};
+use crate::state::{ExecDefaults, Folder, GATE, Record, State, Status};
+use crate::{Runtime, hooks, idmap, undo};
+use kelp_init::{Order, Report, Step, Stop};
+use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3};
+use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use kelp_sys::rustix::fs::{CWD, Mode, OFlags, openat};
+use kelp_sys::rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+use kelp_sys::rustix::process::{Pid, PidfdFlags, pidfd_open};
+use oci_spec::runtime::{Hook, Hooks, Spec};
+use std::path::{Path, PathBuf};
+
+/// What the program gets as stdin, stdout and stderr.
+#[derive(Debug, Default)]
+pub enum Stdio {
+    /// Those of the caller. With `process.terminal`, a new terminal.
+    #[default]
+    Inherit,
+    /// These. With `process.terminal`, a new terminal.
+    Fds([OwnedFd; 3]),
+}
+
+/// Whether the program waits for `start`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gate {
+    /// It waits.
+    #[default]
+    Closed,
+    /// It runs at once: `run`.
+    Open,
+}
+
+/// What to create.
+#[derive(Debug)]
+pub struct CreateRequest<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// The bundle's folder.
+    pub bundle: &'a Path,
+    /// The program's standard streams.
+    pub stdio: Stdio,
+    /// Whether it waits for `start`.
+    pub gate: Gate,
+    /// A file that gets the program's pid.
+    pub pid_file: Option<&'a Path>,
+    /// Options of the command line.
+    pub options: Options,
+}
+
+impl<'a> CreateRequest<'a> {
+    /// A request with all options as they are by default.
+    #[must_use]
+    pub fn new(id: &'a str, bundle: &'a Path) -> Self {
+        Self { id, bundle, stdio: Stdio::default(), gate: Gate::default(), pid_file: None, options: Options::default() }
+    }
+}
+
+/// A container that is created.
+#[derive(Debug)]
+pub struct Created {
+    /// The program's pid, as the caller sees it. It is the caller's child.
+    pub pid: i32,
+    /// Its pidfd, close-on-exec.
+    pub pidfd: OwnedFd,
+    /// The master of its terminal, if the process has one.
+    pub console: Option<OwnedFd>,
+    /// What is odd, and did not stop us.
+    pub warnings: Vec<String>,
+}
+
+impl Runtime {
+    /// Creates the container. On failure nothing of it is left.
+    ///
+    /// # Errors
+    /// The bundle is wrong, the host does not let us, or a step fails in the container; each with what to try.
+    pub fn create(&self, request: CreateRequest<'_>) -> Result<Created> {
+        let bundle = Bundle::read(request.bundle)?;
+        let host = Host::look()?;
+        let plan = Plan::make(&bundle, request.bundle, request.id, &host, request.options)?;
+        let facts = Facts::read()?;
+        let cgroup = cgroup::plan(&bundle.spec, request.id, &facts, self.cgroups, host.nested)?;
+
+        // Beyond this point things are made: each is in the journal first.
+        self.begin(Step::ClaimId)?;
+        let folder = Folder::claim(&self.root, request.id)?;
+        let mut build = Build { runtime: self, spec: &bundle.spec, plan: &plan, folder: &folder, init: None };
+        match build.run(&request, &cgroup, &host) {
+            Ok(created) => Ok(Created { warnings: [bundle.warnings, created.warnings].concat(), ..created }),
+            Err(error) => {
+                let failures = undo::unmake(&folder, build.init.take());
+                Err(failures.iter().fold(error, Error::and_also))
+            }
+        }
+    }
+}
+
+/// A create under way.
+struct Build<'a> {
+    runtime: &'a Runtime,
+    spec: &'a Spec,
+    plan: &'a Plan,
+    folder: &'a Folder,
+    /// Init, as soon as it lives.
+    init: Option<OwnedFd>,
+}
+
+impl Build<'_> {
+    fn run(&mut self, request: &CreateRequest<'_>, cgroup_plan: &CgroupPlan, host: &Host) -> Result<Created> {
+        self.runtime.begin(Step::OpenJournal)?;
+        let mut journal = Journal::begin(self.folder.owned_fd(), self.folder.path())?;
+        let cgroup = self.make_cgroup(cgroup_plan, &mut journal)?;
+        let gate = self.open_gate(request.gate)?;
+        self.runtime.begin(Step::OpenChannel)?;
+        let (channel, inits_end) = Channel::open()?;
+
+        let init = self.clone_init(request, &channel, inits_end, gate, cgroup.as_ref())?;
+        journal.will_make(&Made::Init(init))?;
+        // From here on init works at the same time: it mounts while we map, limit, compile and write.
+        self.runtime.begin(Step::WriteIdMaps)?;
+        idmap::write(init.pid, &self.plan.maps)?;
+        if matches!(self.plan.maps, crate::plan::Maps::Write { .. } | crate::plan::Maps::Helpers { .. }) {
+            channel.say(Order::Mapped, &[])?;
+        }
+        if let Some(cgroup) = &cgroup {
+            self.runtime.begin(Step::DeviceProgram)?;
+            cgroup.apply(cgroup_plan)?;
+        }
+        self.limit(init.pid)?;
+        let (filter, flags) = self.compile_seccomp()?;
+        let record = self.write_state(init, cgroup.as_ref(), host, &filter, flags)?;
+        self.run_hooks(&channel, &record)?;
+
+        // Our part is done. Init confines itself, and says that it is ready, or becomes the program.
+        channel.say(Order::Finish { filter: &filter, flags: flags.unwrap_or(0) }, &[])?;
+        let console = self.await_ready(&channel, request.gate)?;
+        self.publish(request, init.pid, &mut journal)?;
+        let pidfd = self.init.take().ok_or_else(|| Error::new("cannot find init").because("it was never made"))?;
+        Ok(Created { pid: init.pid, pidfd, console, warnings: cgroup_plan.limits.ignored.iter().map(ToString::to_string).collect() })
+    }
+
+    fn make_cgroup(&self, plan: &CgroupPlan, journal: &mut Journal) -> Result<Option<Cgroup>> {
+        self.runtime.begin(Step::MakeCgroup)?;
+        for directory in plan.missing_directories() {
+            journal.will_make(&Made::Cgroup(directory))?;
+        }
+        Cgroup::make(plan)
+    }
+
+    /// A socket in the container's folder, which only we can reach. Its path is too long for an address; its place among
+    /// our descriptors is not.
+    fn open_gate(&self, gate: Gate) -> Result<Option<OwnedFd>> {
+        if gate == Gate::Open {
+            return Ok(None);
+        }
+        self.runtime.begin(Step::OpenGate)?;
+        let open = || {
+            let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            bind(&socket, &SocketAddrUnix::new(self.folder.short(GATE))?)?;
+            listen(&socket, 4)?;
+            Ok(socket)
+        };
+        open().map(Some).map_err(|errno: kelp_sys::rustix::io::Errno| {
+            Error::new("cannot open the start gate").because(std::io::Error::from(errno))
+        })
+    }
+
+    fn open_joins(&self) -> Result<Vec<OwnedFd>> {
+        let open = |path: &std::ffi::CStr| openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        self.plan
+            .joins
+            .iter()
+            .map(|joined| {
+                let path = joined.path.to_string_lossy();
+                open(&joined.path).doing(|| format!("cannot open the namespace {path}"))
+            })
+            .collect()
+    }
+
+    /// One clone; two where namespaces are joined by path, since some can only be entered before a clone.
+    fn clone_init(
+        &mut self,
+        request: &CreateRequest<'_>,
+        channel: &Channel,
+        inits_end: OwnedFd,
+        gate: Option<OwnedFd>,
+        cgroup: Option<&Cgroup>,
+    ) -> Result<Identity> {
+        let joins = self.open_joins()?;
+        let joins: Vec<BorrowedFd<'_>> = joins.iter().map(AsFd::as_fd).collect();
+        let stdio = match &request.stdio {
+            Stdio::Inherit => None,
+            Stdio::Fds(fds) => Some(fds.each_ref().map(AsFd::as_fd)),
+        };
+        let cgroup = cgroup.map(Cgroup::fd);
+        let gate = gate.as_ref().map(AsFd::as_fd);
+        let fds = Descriptors { channel: inits_end.as_fd(), gate, cgroup, joins: &joins, stdio };
+        self.runtime.begin(Step::Clone)?;
+        let helped = !joins.is_empty();
+        let request = match helped {
+            true => Clone { namespaces: Namespaces::NONE, cgroup: None, parent: Parent::Caller },
+            false => Clone { namespaces: self.plan.namespaces, cgroup, parent: Parent::Caller },
+        };
+        let (pid, pidfd) = with_script(self.plan, &fds, self.runtime.fail_at, |script| match clone3(&request) {
+            Ok(Cloned::Child) if helped => kelp_init::life::help(script),
+            Ok(Cloned::Child) => kelp_init::life::live(script),
+            Ok(Cloned::Parent { pid, pidfd }) => Ok((pid, pidfd)),
+            Err(errno) => Err(cannot_clone(errno, self.plan)),
+        })?;
+        drop(inits_end);
+        let (pid, pidfd) = if helped { self.await_birth(channel, pid, &pidfd)? } else { (pid, pidfd) };
+        self.init = Some(pidfd);
+        Identity::of(pid)
+    }
+
+    /// The helper tells init's pid and ends; init is our child.
+    fn await_birth(&self, channel: &Channel, helper: i32, helper_fd: &OwnedFd) -> Result<(i32, OwnedFd)> {
+        let heard = channel.hear();
+        crate::process::reap(helper_fd)?;
+        match heard? {
+            Heard::Report(Report::Born(pid), _) => {
+                let fd = Pid::from_raw(pid)
+                    .ok_or(kelp_sys::rustix::io::Errno::SRCH)
+                    .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
+                    .doing(|| format!("cannot open process {pid}"))?;
+                Ok((pid, fd))
+            }
+            Heard::Report(Report::Stopped(stop), _) => Err(self.explain(stop)),
+            other => Err(Error::new("cannot make init").because(format!("its helper {helper} said {other:?}"))),
+        }
+    }
+
+    fn explain(&self, stop: Stop) -> Error {
+        explain::explain(stop, self.plan)
+    }
+
+    /// Before the user namespace could take the right away, and as late as can be: a limit of zero files would hit init.
+    fn limit(&self, pid: i32) -> Result<()> {
+        self.runtime.begin(Step::ProcessLimits)?;
+        crate::limit::apply(pid, &self.plan.process.limits)
+    }
+
+    fn compile_seccomp(&self) -> Result<(Vec<u8>, Option<u32>)> {
+        let Some(profile) = self.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) else {
+            return Ok((Vec::new(), None));
+        };
+        self.runtime.begin(Step::CompileSeccomp)?;
+        let program = crate::seccomp::compile(profile, crate::seccomp::NATIVE)?;
+        if program.flags.has(kelp_sys::seccomp::Flags::NEW_LISTENER) {
+            return Err(Error::unsupported(
+                "SCMP_ACT_NOTIFY in linux.seccomp",
+                "this version of kelp-runtime does not hand the listener on",
+            ));
+        }
+        Ok((program.bytes(), Some(program.flags.0)))
+    }
+
+    fn write_state(
+        &self,
+        init: Identity,
+        cgroup: Option<&Cgroup>,
+        host: &Host,
+        filter: &[u8],
+        flags: Option<u32>,
+    ) -> Result<Record> {
+        self.runtime.begin(Step::WriteState)?;
+        let record = self.record(init, cgroup, host);
+        self.folder.write_record(&record)?;
+        if let Some(process) = self.spec.process() {
+            self.folder.write_exec(&ExecDefaults { process: process.clone(), seccomp_flags: flags }, filter)?;
+        }
+        Ok(record)
+    }
+
+    fn record(&self, init: Identity, cgroup: Option<&Cgroup>, host: &Host) -> Record {
+        let joined = self.plan.joins.iter().fold(Namespaces::NONE, |all, joined| all.with(joined.namespace));
+        let none = Hooks::default();
+        let hooks = self.spec.hooks().as_ref().unwrap_or(&none);
+        Record {
+            oci_version: self.spec.version().clone(),
+            id: self.plan.id.clone(),
+            bundle: self.plan.bundle.clone(),
+            rootfs: PathBuf::from(self.plan.root.path.to_string_lossy().into_owned()),
+            created: humantime::format_rfc3339_nanos(std::time::SystemTime::now()).to_string(),
+            owner: host.uid,
+            annotations: self.spec.annotations().clone().unwrap_or_default(),
+            init,
+            cgroup: cgroup.map(|cgroup| cgroup.record().clone()),
+            namespaces: self.plan.namespaces.with(joined).bits(),
+            become_root: self.plan.become_root,
+            may_set_groups: self.plan.process.groups.is_some(),
+            program: self.plan.process.argv.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default(),
+            poststart: hooks.poststart().clone().unwrap_or_default(),
+            poststop: hooks.poststop().clone().unwrap_or_default(),
+        }
+    }
+
+    /// prestart and createRuntime, when all is mounted and nothing is pivoted; then init goes on with its own hooks.
+    fn run_hooks(&self, channel: &Channel, record: &Record) -> Result<()> {
+        if !self.plan.has_hooks {
+            return Ok(());
+        }
+        match channel.hear()? {
+            Heard::Report(Report::Furnished, _) => {}
+            Heard::Report(Report::Stopped(stop), _) => return Err(self.explain(stop)),
+            other => return Err(died(&other)),
+        }
+        self.runtime.begin(Step::RuntimeHooks)?;
+        let state = State::of(record, Status::Creating);
+        let hooks = self.spec.hooks().clone().unwrap_or_default();
+        #[allow(deprecated, reason = "prestart hooks are deprecated in the spec, and still to be run")]
+        let prestart: &[Hook] = hooks.prestart().as_deref().unwrap_or_default();
+        hooks::run("prestart", prestart, &state)?;
+        hooks::run("createRuntime", hooks.create_runtime().as_deref().unwrap_or_default(), &state)?;
+        let creating = in_memory(&state)?;
+        let created = in_memory(&State::of(record, Status::Created))?;
+        channel.say(Order::Continue, &[creating.as_fd(), created.as_fd()])
+    }
+
+    /// The last word of init: ready at the gate, or, without one, nothing at all, since it is the program now.
+    fn await_ready(&self, channel: &Channel, gate: Gate) -> Result<Option<OwnedFd>> {
+        let mut console = None;
+        loop {
+            match channel.hear()? {
+                Heard::Report(Report::Console, fd) => console = fd,
+                Heard::Report(Report::Ready, _) => return Ok(console),
+                Heard::Report(Report::Stopped(stop), _) => return Err(self.explain(stop)),
+                Heard::Closed if gate == Gate::Open => return Ok(console),
+                other => return Err(died(&other)),
+            }
+        }
+    }
+
+    fn publish(&self, request: &CreateRequest<'_>, pid: i32, journal: &mut Journal) -> Result<()> {
+        self.runtime.begin(Step::Publish)?;
+        if let Some(path) = request.pid_file {
+            crate::pidfile::write(path, pid, journal)?;
+        }
+        self.folder.publish()
+    }
+}
+
+fn died(heard: &Heard) -> Error {
+    let cause = match heard {
+        Heard::Closed => "init ended without a word: was it killed, by the kernel for want of memory or by its cgroup?".into(),
+        Heard::Report(report, _) => format!("init reported {report:?} out of turn"),
+    };
+    Error::new("cannot create the container").because(cause)
+}
+
+fn cannot_clone(errno: kelp_sys::rustix::io::Errno, plan: &Plan) -> Error {
+    use kelp_sys::rustix::io::Errno;
+    let error = Error::new("cannot clone a process into the container's namespaces").because(std::io::Error::from(errno));
+    let user = plan.namespaces.has(Namespaces::USER);
+    match errno {
+        Errno::PERM | Errno::ACCESS if user => error
+            .hint("user namespaces are switched off for you: `sysctl kernel.unprivileged_userns_clone=1`, on Ubuntu `sysctl kernel.apparmor_restrict_unprivileged_userns=0`, in a container let its seccomp profile allow clone")
+            .of_kind(Kind::Permission),
+        Errno::PERM => error.hint("only root may make namespaces without a user namespace").of_kind(Kind::Permission),
+        Errno::NOSPC | Errno::USERS => {
+            error.hint("a limit of namespaces is reached, or they are switched off: see /proc/sys/user/max_*_namespaces (0 means off)")
+        }
+        _ => error,
+    }
+}
+
+/// A file that exists in memory only, for a hook's stdin.
+fn in_memory(state: &State) -> Result<OwnedFd> {
+    use kelp_sys::rustix::fs::{MemfdFlags, memfd_create};
+    let doing = || "cannot pass the state to the hooks of the container".to_owned();
+    let text = serde_json::to_vec(state).map_err(|error| Error::new(doing()).because(error))?;
+    let fd = memfd_create("state", MemfdFlags::CLOEXEC).doing(doing)?;
+    std::io::Write::write_all(&mut std::fs::File::from(fd.try_clone().doing(doing)?), &text).doing(doing)?;
+    Ok(fd)
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `exec`: another process in a container that lives.
+//!
+//! Runs in the caller. Its counterpart is `kelp_init::join::join`.
+//! Spec: none; runc's behaviour. What holds for the container's process holds for this one too: seccomp, capabilities,
+//! labels, limits, groups, where exec is not told otherwise.
+
+use crate::cgroup::Cgroup;
+use crate::channel::{Channel, Heard};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::plan::ProcessPlan;
+use crate::script::with_process;
+use crate::state::{ExecDefaults, Folder, Record, Status};
+use crate::verb::create::{Created, Stdio};
+use crate::{Runtime, explain, limit, pidfile};
+use kelp_init::script::{Console, Join};
+use kelp_init::{Order, Report, Step};
+use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3};
+use kelp_sys::rustix::fd::{AsFd, OwnedFd};
+use kelp_sys::rustix::io::Errno;
+use kelp_sys::rustix::process::{Pid, PidfdFlags, pidfd_open};
+use oci_spec::runtime::Process;
+use std::path::Path;
+
+/// What to run.
+#[derive(Debug)]
+pub enum ExecProcess {
+    /// A whole process, as in config.json: what it leaves out is not filled in, but for the seccomp filter.
+    Whole(Box<Process>),
+    /// Changes to the container's own process.
+    Changed(Changes),
+}
+
+/// What differs from the container's own process.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// Working directory.
+    pub cwd: Option<String>,
+    /// Entries added to the environment.
+    pub env: Vec<String>,
+    /// User and group id.
+    pub user: Option<(u32, Option<u32>)>,
+    /// Additional groups.
+    pub groups: Vec<u32>,
+    /// Whether it gets a terminal.
+    pub terminal: bool,
+    /// no_new_privs
+    pub no_new_privileges: Option<bool>,
+    /// Capabilities added to all sets.
+    pub capabilities: Vec<oci_spec::runtime::Capability>,
+    /// AppArmor profile.
+    pub apparmor_profile: Option<String>,
+    /// SELinux label.
+    pub selinux_label: Option<String>,
+}
+
+/// A process to run in a container.
+#[derive(Debug)]
+pub struct ExecRequest<'a> {
+    /// What to run.
+    pub process: ExecProcess,
+    /// Its standard streams.
+    pub stdio: Stdio,
+    /// A file that gets its pid.
+    pub pid_file: Option<&'a Path>,
+    /// Descriptors beyond the standard ones that it gets.
+    pub preserve_fds: u32,
+    /// Run it even if the container is paused.
+    pub ignore_paused: bool,
+}
+
+impl Runtime {
+    /// Runs another process in the container. It is a child of the caller.
+    ///
+    /// # Errors
+    /// The container does not run; the process is wrong; a step fails.
+    pub fn exec(&self, id: &str, request: ExecRequest<'_>) -> Result<Created> {
+        let folder = Folder::open(&self.root, id)?;
+        let (state, record) = folder.state()?;
+        check_status(id, state.status, request.ignore_paused)?;
+        let (defaults, filter) = folder.read_exec()?;
+        let flags = defaults.seccomp_flags;
+        let process = merge(request.process, defaults);
+        let plan = ProcessPlan::make(&process, record.may_set_groups, flags.is_some(), request.preserve_fds)?;
+        let exec = Exec { runtime: self, record: &record, plan: &plan };
+        let (channel, pid, pidfd) = exec.begin(&request.stdio)?;
+        match exec.finish(&channel, pid, &filter, flags) {
+            Ok(console) => {
+                request.pid_file.map_or(Ok(()), |path| pidfile::write_whole(path, pid))?;
+                Ok(Created { pid, pidfd, console, warnings: Vec::new() })
+            }
+            Err(error) => {
+                let killed = crate::process::signal(pidfd.as_fd(), 9).and_then(|_| crate::process::reap(&pidfd));
+                Err(killed.err().iter().fold(error, Error::and_also))
+            }
+        }
+    }
+}
+
+fn check_status(id: &str, status: Status, ignore_paused: bool) -> Result<()> {
+    let cannot = |cause: String| Error::new(format!("cannot exec in container {id}")).because(cause).of_kind(Kind::NotRunning);
+    match status {
+        Status::Running | Status::Created => Ok(()),
+        Status::Paused if ignore_paused => Ok(()),
+        Status::Paused => Err(cannot("it is paused".into()).hint("`kelp-runtime resume` it, or use --ignore-paused")),
+        Status::Stopped | Status::Creating => Err(cannot(format!("cannot exec in a {status} container"))),
+    }
+}
+
+/// The container's process with the changes, or the whole one that was given.
+fn merge(process: ExecProcess, defaults: ExecDefaults) -> Process {
+    let changes = match process {
+        ExecProcess::Whole(process) => return *process,
+        ExecProcess::Changed(changes) => changes,
+    };
+    let mut process = defaults.process;
+    process.set_args(Some(changes.args)).set_terminal(Some(changes.terminal)).set_console_size(None);
+    if let Some(cwd) = changes.cwd {
+        process.set_cwd(cwd.into());
+    }
+    process.env_mut().get_or_insert_default().extend(changes.env);
+    if let Some((uid, gid)) = changes.user {
+        // Another user does not keep the groups of the first.
+        process.user_mut().set_uid(uid).set_gid(gid.unwrap_or(0)).set_additional_gids(None);
+    }
+    if !changes.groups.is_empty() {
+        process.user_mut().additional_gids_mut().get_or_insert_default().extend(changes.groups);
+    }
+    if changes.no_new_privileges.is_some() {
+        process.set_no_new_privileges(changes.no_new_privileges);
+    }
+    if changes.apparmor_profile.is_some() {
+        process.set_apparmor_profile(changes.apparmor_profile);
+    }
+    if changes.selinux_label.is_some() {
+        process.set_selinux_label(changes.selinux_label);
+    }
+    add_capabilities(&mut process, &changes.capabilities);
+    process
+}
+
+fn add_capabilities(process: &mut Process, added: &[oci_spec::runtime::Capability]) {
+    if added.is_empty() {
+        return;
+    }
+    let mut sets = process.capabilities().clone().unwrap_or_default();
+    let with = |set: &Option<std::collections::HashSet<_>>| {
+        Some(set.iter().flatten().copied().chain(added.iter().copied()).collect())
+    };
+    let (bounding, effective, permitted) = (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
+    sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
+    process.set_capabilities(Some(sets));
+}
+
+struct Exec<'a> {
+    runtime: &'a Runtime,
+    record: &'a Record,
+    plan: &'a ProcessPlan,
+}
+
+impl Exec<'_> {
+    /// Clones the helper, which enters the container and clones the process; returns when the process is born.
+    fn begin(&self, stdio: &Stdio) -> Result<(Channel, i32, OwnedFd)> {
+        let gone = || Error::new("cannot enter the container").because("its init has just ended").of_kind(Kind::NotRunning);
+        let init = self.record.init.open()?.ok_or_else(gone)?;
+        let cgroup = self.record.cgroup.as_ref().map(Cgroup::open).transpose()?.flatten();
+        let (channel, their_end) = Channel::open()?;
+        let stdio = match stdio {
+            Stdio::Inherit => None,
+            Stdio::Fds(fds) => Some(fds.each_ref().map(AsFd::as_fd)),
+        };
+        self.runtime.begin(Step::Clone)?;
+        let helper = with_process(self.plan, |process| {
+            let script = Join {
+                channel: their_end.as_fd(),
+                init: init.as_fd(),
+                namespaces: Namespaces::from_bits(self.record.namespaces),
+                cgroup: cgroup.as_ref().map(Cgroup::fd),
+                become_root: self.record.become_root,
+                stdio,
+                keyring: None,
+                console: self.plan.console.map(|size| Console { size }),
+                process,
+                fail_at: self.runtime.fail_at,
+            };
+            match clone3(&Clone { namespaces: Namespaces::NONE, cgroup: None, parent: Parent::Caller }) {
+                Ok(Cloned::Child) => kelp_init::join::join(&script),
+                Ok(Cloned::Parent { pidfd, .. }) => Ok(pidfd),
+                Err(errno) => Err(errno).doing(|| "cannot clone a process".into()),
+            }
+        })?;
+        drop(their_end);
+        let heard = channel.hear();
+        crate::process::reap(&helper)?;
+        match heard? {
+            Heard::Report(Report::Born(pid), _) => {
+                let fd = Pid::from_raw(pid)
+                    .ok_or(Errno::SRCH)
+                    .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
+                    .doing(|| format!("cannot open process {pid}"))?;
+                Ok((channel, pid, fd))
+            }
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    fn finish(&self, channel: &Channel, pid: i32, filter: &[u8], flags: Option<u32>) -> Result<Option<OwnedFd>> {
+        limit::apply(pid, &self.plan.limits)?;
+        channel.say(Order::Finish { filter, flags: flags.unwrap_or(0) }, &[])?;
+        let mut console = None;
+        loop {
+            match channel.hear()? {
+                Heard::Report(Report::Console, fd) => console = fd,
+                Heard::Closed => return Ok(console),
+                other => return Err(self.unexpected(&other)),
+            }
+        }
+    }
+
+    fn unexpected(&self, heard: &Heard) -> Error {
+        match heard {
+            Heard::Report(Report::Stopped(stop), _) => explain::process(*stop, self.plan),
+            other => Error::new("cannot run the process in the container").because(format!("it said {other:?}")),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `start`: opens the gate.
+//!
+//! Spec: runtime.md "Start", "Lifecycle" steps 6 to 9.
+
+use crate::error::{Doing, Error, Kind, Result};
+use crate::plan::ProcessPlan;
+use crate::state::{Folder, GATE, State, Status};
+use crate::{Runtime, explain, hooks};
+use kelp_init::{REPORT_SIZE, Report};
+use kelp_sys::rustix::fd::{AsFd, OwnedFd};
+use kelp_sys::rustix::fs::{AtFlags, unlinkat};
+use kelp_sys::rustix::io::{Errno, retry_on_intr, write};
+use kelp_sys::rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
+impl Runtime {
+    /// Starts the program of a created container; returns once it runs. Errors of poststart hooks are returned as warnings.
+    ///
+    /// # Errors
+    /// The container is not in the state `created`; a startContainer hook fails; the program cannot be executed.
+    pub fn start(&self, id: &str) -> Result<Vec<Error>> {
+        let folder = Folder::open(&self.root, id)?;
+        let (state, record) = folder.state()?;
+        if state.status != Status::Created {
+            return Err(Error::new(format!("cannot start container {id}"))
+                .because(format!("cannot start a container in the {} state", state.status))
+                .of_kind(if state.status == Status::Stopped { Kind::NotRunning } else { Kind::Other }));
+        }
+        let gate = knock(&folder).map_err(|errno| {
+            Error::new(format!("cannot start container {id}"))
+                .because(format!("its init does not answer at the gate: {}", std::io::Error::from(errno)))
+        })?;
+        await_program(&gate, &folder)?;
+        match unlinkat(folder.owned_fd(), GATE, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno).doing(|| format!("cannot remove the start gate of container {id}")),
+        }
+        Ok(hooks::run_all("poststart", &record.poststart, &State::of(&record, Status::Running)))
+    }
+}
+
+fn knock(folder: &Folder) -> std::result::Result<OwnedFd, Errno> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    connect(&socket, &SocketAddrUnix::new(folder.short(GATE))?)?;
+    retry_on_intr(|| write(&socket, b"1"))?;
+    Ok(socket)
+}
+
+/// The end of the stream without a report means that the program was executed.
+fn await_program(gate: &OwnedFd, folder: &Folder) -> Result<()> {
+    let mut buffer = [0; REPORT_SIZE];
+    let received = kelp_sys::socket::receive(gate.as_fd(), &mut buffer);
+    let bytes = match received {
+        Err(Errno::CONNRESET) => 0,
+        other => other.doing(|| "cannot hear from init".into())?.bytes,
+    };
+    match Report::decode(buffer.get(..bytes).unwrap_or_default()) {
+        None if bytes == 0 => Ok(()),
+        Some(Report::Stopped(stop)) => {
+            let (exec, _) = folder.read_exec()?;
+            let plan = ProcessPlan::make(&exec.process, true, false, 0)?;
+            Err(explain::process(stop, &plan))
+        }
+        other => Err(Error::new("cannot start the container").because(format!("init reported {other:?}"))),
+    }
+}
