@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Gzip and zstd, told apart by their first bytes, never by a name.
 
+use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
+use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -29,6 +31,11 @@ impl Compression {
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             _ => Self::Plain,
         }
+    }
+
+    /// What this file is wrapped in.
+    pub(crate) fn of_file(path: &Path) -> io::Result<Self> {
+        peek(File::open(path)?).map(|(start, _)| Self::of(start.get_ref()))
     }
 }
 

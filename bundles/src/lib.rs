@@ -42,8 +42,10 @@ mod error;
 pub mod idmap;
 pub mod job;
 mod limits;
+pub mod load;
 mod lock;
 pub mod platform;
+pub mod process;
 mod progress;
 pub mod reference;
 mod stack;
@@ -51,6 +53,7 @@ pub mod store;
 mod tar;
 mod tree;
 mod unpack;
+pub mod user;
 
 pub use config::ImageConfig;
 pub use digest::Digest;
