@@ -45,7 +45,7 @@ const NAMESPACES: [(&str, &str); 8] = [
     ("mnt", "the files that can be seen"),
     ("pid", "the processes that can be seen"),
     ("net", "interfaces, addresses, ports"),
-    ("uts", "the host name"),
+    ("uts", "the hostname"),
     ("ipc", "shared memory, message queues"),
     ("cgroup", "the place among control groups"),
     ("time", "the clocks since boot"),
@@ -73,9 +73,9 @@ fn identity(page: &mut Page) {
     let uid = facts::first_word(facts::field(&status, "Uid"));
     let gid = facts::first_word(facts::field(&status, "Gid"));
     page.row("I am", &format!("user {uid}, group {gid}, process {}", std::process::id()));
-    page.row("users", &facts::id_map(&read("/proc/self/uid_map")));
-    page.row("groups", &facts::id_map(&read("/proc/self/gid_map")));
-    page.row("host name", read("/proc/sys/kernel/hostname").trim());
+    page.row("uid map", &facts::id_map(&read("/proc/self/uid_map")));
+    page.row("gid map", &facts::id_map(&read("/proc/self/gid_map")));
+    page.row("hostname", read("/proc/sys/kernel/hostname").trim());
 }
 
 fn confinement(page: &mut Page) {

@@ -8,9 +8,6 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-/// Where to look after `PATH`: a login shell of an ordinary user often lacks the `sbin` ones.
-const USUAL: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/usr/sbin"];
-
 /// A system program that carries packets.
 pub(crate) struct Program {
     /// What it is called.
@@ -20,11 +17,11 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Where it is installed.
+    /// Where `PATH` has it.
     pub(crate) fn find(&self) -> Result<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = std::env::split_paths(&path).chain(USUAL.iter().map(PathBuf::from));
-        folders.map(|folder| folder.join(self.name)).find(|file| is_executable(file)).ok_or_else(|| {
+        let mut candidates = std::env::split_paths(&path).map(|folder| folder.join(self.name));
+        candidates.find(|file| is_executable(file)).ok_or_else(|| {
             Error::new(Kind::ProgramNotFound, format!("start {}", self.name), "it is not installed")
                 .hint(format!("as root: apt install {}; or do without: --network none", self.package))
         })
