@@ -36,6 +36,15 @@ pub(crate) enum Job {
     RemoveTrees(Vec<PathBuf>),
     /// Copy what a stack of layers (lowest first) shows into an empty folder.
     CopyTree(Vec<PathBuf>, PathBuf),
+    /// Copy what they show in one folder.
+    CopyFolder {
+        /// The layers, lowest first.
+        lower: Vec<PathBuf>,
+        /// The folder of the image.
+        inside: PathBuf,
+        /// Where to.
+        to: PathBuf,
+    },
 }
 
 /// What came of it.
@@ -95,6 +104,13 @@ pub fn copy_tree(lower: &[PathBuf], to: &Path, map: &IdMap) -> Result<()> {
     run(Job::CopyTree(lower.to_vec(), to.to_owned()), map, &Quiet).map(drop)
 }
 
+/// Copies what a stack of unpacked layers (lowest first) shows in the folder `inside` into the empty folder `to`: a volume's
+/// first use.
+pub fn copy_folder(lower: &[PathBuf], inside: &Path, to: &Path, map: &IdMap) -> Result<()> {
+    let job = Job::CopyFolder { lower: lower.to_vec(), inside: inside.to_owned(), to: to.to_owned() };
+    run(job, map, &Quiet).map(drop)
+}
+
 /// Does a job inside `map`.
 pub(crate) fn run(job: Job, map: &IdMap, progress: &dyn Progress) -> Result<Outcome> {
     match map {
@@ -108,6 +124,7 @@ fn perform(job: Job, progress: &dyn Progress) -> Result<Outcome> {
         Job::Unpack(unpack) => unpack::run(&unpack, progress).map(Outcome::Unpacked),
         Job::RemoveTrees(paths) => paths.iter().try_for_each(|p| tree::remove(p)).map(|()| Outcome::Done),
         Job::CopyTree(lower, to) => tree::copy_stack(&lower, &to).map(|()| Outcome::Done),
+        Job::CopyFolder { lower, inside, to } => tree::copy_folder(&lower, &inside, &to).map(|()| Outcome::Done),
     }
 }
 

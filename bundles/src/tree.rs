@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use kelp_sys::rustix::fs::{self as rfs, AtFlags, FileType, Mode, OFlags, Stat, XattrFlags};
@@ -100,13 +101,57 @@ fn move_up(folder: &OwnedFd, child: &[u8], top: &OwnedFd, moved: &mut u64) -> Re
 
 /// Copies what a stack of layers (lowest first) shows into the empty folder `to`.
 pub(crate) fn copy_stack(lower: &[PathBuf], to: &Path) -> Result<()> {
+    let sources = lower.iter().map(|layer| at::open_root(layer)).collect::<Result<Vec<_>>>()?;
+    copy_all(&sources, to)
+}
+
+/// Copies what a stack of layers (lowest first) shows in the folder `inside` into the empty folder `to`; nothing where
+/// it shows no folder there.
+pub(crate) fn copy_folder(lower: &[PathBuf], inside: &Path, to: &Path) -> Result<()> {
+    let mut sources = Vec::new();
+    for layer in lower.iter().rev() {
+        let doing = || format!("looking for {} in {}", inside.display(), layer.display());
+        let (folder, below) = descend(&at::open_root(layer)?, inside.as_os_str().as_bytes()).doing(doing)?;
+        sources.extend(folder);
+        if below == Below::Hidden {
+            break;
+        }
+    }
+    sources.reverse();
+    copy_all(&sources, to)
+}
+
+fn copy_all(sources: &[OwnedFd], to: &Path) -> Result<()> {
     let target = at::open_root(to)?;
-    for layer in lower {
-        let source = at::open_root(layer)?;
-        let mut copy = Copy { source: &source, target: &target, links: HashMap::new(), folders: Vec::new() };
-        copy.layer().doing(|| format!("copying {} to {}", layer.display(), to.display()))?;
+    for source in sources {
+        let mut copy = Copy { source, target: &target, links: HashMap::new(), folders: Vec::new() };
+        copy.layer().doing(|| format!("copying a layer to {}", to.display()))?;
     }
     Ok(())
+}
+
+/// Whether the layers below count at a place.
+#[derive(PartialEq, Eq)]
+enum Below {
+    Shown,
+    Hidden,
+}
+
+/// The folder at `path` in this layer, reached through folders alone.
+fn descend(layer: &OwnedFd, path: &[u8]) -> Result<(Option<OwnedFd>, Below), Errno> {
+    let mut folder = at::open_plain(layer, b"", at::LIST)?;
+    let mut below = Below::Shown;
+    for name in path.split(|b| *b == b'/').filter(|name| !name.is_empty()) {
+        if at::is_opaque(folder.as_fd()) {
+            below = Below::Hidden;
+        }
+        match at::look(&folder, name)? {
+            None => return Ok((None, below)),
+            Some(stat) if at::kind(&stat) != FileType::Directory => return Ok((None, Below::Hidden)),
+            Some(_) => folder = at::open_plain(&folder, name, at::LIST)?,
+        }
+    }
+    Ok((Some(folder), below))
 }
 
 /// The copying of one layer upon those before.
