@@ -2,8 +2,10 @@
 //! The cgroup v2 tree of this machine, and subtrees delegated to a test's user.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::leaks;
 use crate::world::World;
 
 /// Where cgroup v2 is mounted: `/sys/fs/cgroup`, or below it on a hybrid machine.
@@ -54,7 +56,7 @@ impl Cgroup {
     }
 }
 
-/// The cgroups whose path below the root contains `word`, deepest last.
+/// The cgroups named by a test's token, and those below them, deepest last.
 pub(crate) fn containing(word: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     if let Some(root) = root() {
@@ -66,7 +68,7 @@ pub(crate) fn containing(word: &str) -> Vec<PathBuf> {
 fn collect(dir: &Path, word: &str, inside: bool, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        let inside = inside || entry.file_name().to_string_lossy().contains(word);
+        let inside = inside || leaks::names(entry.file_name().as_bytes(), word.as_bytes());
         if inside {
             found.push(entry.path());
         }

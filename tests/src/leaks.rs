@@ -18,25 +18,51 @@ pub(crate) fn of(world: &World) -> Vec<String> {
     leaks
 }
 
-/// A process belongs to the test if its environment, its mounts, its command line or its cgroup say so.
+/// The processes of the test, and only those: they may be killed.
+///
+/// A mere mention of the test's folder is not enough. When a mount of the test escapes, every process of the machine
+/// has it in its mountinfo; so only the environment, the executable and the root filesystem speak for a process, and
+/// never for one that is older than the test.
 fn pids(world: &World) -> Vec<i32> {
     let own = i32::try_from(std::process::id()).expect("a pid fits");
+    let born = start_of(own).expect("our own stat can be read");
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| *pid != own && belongs(*pid, world)).collect()
+    pids.filter(|pid| *pid > 1 && *pid != own && start_of(*pid) >= Some(born) && belongs(*pid, world)).collect()
 }
 
 fn belongs(pid: i32, world: &World) -> bool {
-    let token = world.token().as_bytes();
     let proc = PathBuf::from(format!("/proc/{pid}"));
-    // A token ends at a byte that cannot continue it: kt.1.1 is not in kt.1.12.
-    let holds = |file: &str| fs::read(proc.join(file)).is_ok_and(|content| contains_word(&content, token));
-    holds("environ") || holds("cmdline") || holds("cgroup") || holds("mountinfo")
+    let mark = format!("KELP_TEST={}", world.token());
+    let environment = fs::read(proc.join("environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes())
+        || fs::read_link(proc.join("exe")).is_ok_and(|exe| exe.starts_with(world.dir()))
+        || is_contained(pid, world)
 }
 
-fn contains_word(content: &[u8], word: &[u8]) -> bool {
-    let mut windows = content.windows(word.len()).enumerate();
-    windows.any(|(at, window)| window == word && !content.get(at + word.len()).is_some_and(u8::is_ascii_digit))
+/// Whether a process has another root than we, and it is of the test's folder.
+fn is_contained(pid: i32, world: &World) -> bool {
+    let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let own = i32::try_from(std::process::id()).expect("a pid fits");
+    namespace(pid).is_some_and(|theirs| Some(theirs) != namespace(own)) && lives_in(&mountinfo_of(pid), world.token())
+}
+
+/// Whether the mount at `/` is of the test's folder: a bind of it, or an overlay with layers in it.
+fn lives_in(mountinfo: &str, token: &str) -> bool {
+    let root = mountinfo.lines().filter(|line| line.split(' ').nth(4) == Some("/"));
+    root.into_iter().any(|line| names(line.as_bytes(), token.as_bytes()))
+}
+
+/// When a process started, in clock ticks since the machine did. See proc_pid_stat(5), field 22.
+fn start_of(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(") ").next()?.split(' ').nth(19)?.parse().ok()
+}
+
+/// Whether `content` has this token, ending where it ends: kt.1.1 is not in kt.1.12.
+pub(crate) fn names(content: &[u8], token: &[u8]) -> bool {
+    let mut windows = content.windows(token.len()).enumerate();
+    windows.any(|(at, window)| window == token && !content.get(at + token.len()).is_some_and(u8::is_ascii_digit))
 }
 
 fn processes(world: &World) -> Vec<String> {
@@ -53,7 +79,7 @@ fn processes(world: &World) -> Vec<String> {
 
 fn mounts(world: &World) -> Vec<String> {
     let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let ours = |line: &&[u8]| contains_word(line, world.token().as_bytes());
+    let ours = |line: &&[u8]| names(line, world.token().as_bytes());
     mounts
         .split(|byte| *byte == b'\n')
         .filter(ours)
@@ -104,6 +130,20 @@ pub(crate) fn kill_processes(world: &World) {
     });
 }
 
+/// Unmounts what escaped into our own mount namespace below the test's folder; false when something is left.
+pub(crate) fn unmount_all(world: &World) -> bool {
+    let below = || -> Vec<PathBuf> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("our own mounts can be read");
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+        points.filter(|point| point.starts_with(world.dir())).collect()
+    };
+    for point in below().iter().rev() {
+        // What cannot be unmounted is found by the second look.
+        rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH).ok();
+    }
+    below().is_empty()
+}
+
 /// Whether a process with this id is there and not a zombie.
 pub fn is_alive(pid: i32) -> bool {
     process_state(pid).is_some_and(|state| state != 'Z' && state != 'X')
@@ -129,4 +169,25 @@ pub fn environment_names(pid: i32) -> Vec<String> {
     let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     let names = environ.split(|byte| *byte == 0).filter_map(|pair| pair.split(|byte| *byte == b'=').next());
     names.map(|name| String::from_utf8_lossy(name).into_owned()).filter(|name| !name.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_not_found_in_a_longer_one() {
+        assert!(names(b"/tmp/kt.1.1/b", b"kt.1.1"));
+        assert!(names(b"/tmp/kt.1.12 /tmp/kt.1.1", b"kt.1.1"));
+        assert!(!names(b"/tmp/kt.1.12/b", b"kt.1.1"));
+    }
+
+    #[test]
+    fn a_mount_of_the_test_elsewhere_than_at_the_root_convicts_nobody() {
+        let host =
+            "27 1 254:0 / / rw - ext4 /dev/vda rw\n42 27 254:0 /tmp/kt.1.1/s /tmp/kt.1.1/s rw - ext4 /dev/vda rw";
+        assert!(!lives_in(host, "kt.1.1"));
+        assert!(lives_in("90 80 254:0 /tmp/kt.1.1/b/rootfs / ro - ext4 /dev/vda rw", "kt.1.1"));
+        assert!(lives_in("90 80 0:50 / / rw - overlay overlay rw,lowerdir=/tmp/kt.1.1/store/layers", "kt.1.1"));
+    }
 }

@@ -195,6 +195,10 @@ impl Drop for World {
 impl World {
     /// Removes the folder, also what subordinate ids own in it when the suite is not root.
     fn remove_dir(&self) {
+        // A bind mount that escaped may show the host's own files below the folder: never delete through it.
+        if !leaks::unmount_all(self) {
+            return say(&format!("note: mounts are left below {}", self.dir.display()));
+        }
         if fs::remove_dir_all(&self.dir).is_ok() {
             return;
         }
