@@ -191,9 +191,18 @@ impl Connection {
 
     /// Sends one message, waiting for room.
     pub fn send(&mut self, request: &Request<'_>) -> Result<(), Error> {
-        request.encode(&mut self.outgoing);
+        let mut packet = std::mem::take(&mut self.outgoing);
+        request.encode(&mut packet);
+        let sent = self.send_raw(&packet);
+        self.outgoing = packet;
+        sent
+    }
+
+    /// Sends a packet as it is, for tests of what the holder makes of nonsense.
+    #[doc(hidden)]
+    pub fn send_raw(&self, packet: &[u8]) -> Result<(), Error> {
         loop {
-            return match send(&self.socket, &self.outgoing, SendFlags::NOSIGNAL) {
+            return match send(&self.socket, packet, SendFlags::NOSIGNAL) {
                 Ok(_) => Ok(()),
                 Err(Errno::INTR) => continue,
                 Err(errno @ (Errno::PIPE | Errno::CONNRESET)) => Err(self.lost(errno)),
@@ -206,9 +215,9 @@ impl Connection {
     pub fn receive(&mut self) -> Result<Reply<'_>, Error> {
         let length = loop {
             match recv(&self.socket, &mut self.incoming[..], RecvFlags::TRUNC) {
-                Err(Errno::INTR) => continue,
+                // ECONNRESET: it has left without having read all that we said. What it said before is still to come.
+                Err(Errno::INTR | Errno::CONNRESET) => continue,
                 Ok((_, 0)) => return Err(self.lost("it closed the connection")),
-                Err(errno @ Errno::CONNRESET) => return Err(self.lost(errno)),
                 Err(errno) => return Err(errno).doing(|| format!("cannot hear the holder of container {}", self.id)),
                 Ok((_, length)) => break length,
             }

@@ -39,7 +39,8 @@
 //! # Later
 //!
 //! - [`client::connect`]`(run, id)` → [`client::Connection`]: `attach`, `signal`, `stop`, `wait`, `resize`, `ping`.
-//!   `Kind::NoSuchContainer` when nobody holds it: then look at [`Exit::read`].
+//!   `Kind::NoSuchContainer` when nobody holds it, and `Kind::Lost` when the holder ends while it is asked: then look
+//!   at [`Exit::read`].
 //! - [`client::is_held`]`(container)`: does a shim live for this folder (its flock on `lock`)? With `exit.json` absent
 //!   and nobody holding it, the shim was killed: `kelp rm -f` must kill through the runtime's state.
 //! - [`Exit::read`]`(container)`: the durable record.

@@ -459,3 +459,101 @@ impl<'a> Fields<'a> {
         if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 0..300)
+    }
+
+    proptest! {
+        #[test]
+        fn no_packet_makes_either_side_panic_and_what_is_understood_is_said_back_the_same(packet in bytes()) {
+            let mut again = Vec::new();
+            if let Ok(request) = Request::decode(&packet) {
+                request.encode(&mut again);
+                prop_assert_eq!(Request::decode(&again), Ok(request));
+            }
+            if let Ok(reply) = Reply::decode(&packet) {
+                reply.encode(&mut again);
+                prop_assert_eq!(Reply::decode(&again), Ok(reply));
+            }
+        }
+
+        #[test]
+        fn a_packet_cut_short_or_with_more_behind_is_malformed(signal in 1..65i32, timeout_ms: u32, extra: u8) {
+            let mut packet = Vec::new();
+            Request::Stop { signal, timeout_ms }.encode(&mut packet);
+            prop_assert_eq!(Request::decode(&packet), Ok(Request::Stop { signal, timeout_ms }));
+            for length in 0..packet.len() {
+                prop_assert_eq!(Request::decode(&packet[..length]), Err(Malformed));
+            }
+            packet.push(extra);
+            prop_assert_eq!(Request::decode(&packet), Err(Malformed));
+        }
+
+        #[test]
+        fn errors_survive_whatever_they_say(doing: String, because: String, hint: String, kind in 0..11u8) {
+            let hint = Some(hint).filter(|hint| !hint.is_empty());
+            let error = Error { doing, because, hint, kind: Kind::from_number(kind) };
+            let mut packet = Vec::new();
+            Reply::Error(error.clone()).encode(&mut packet);
+            prop_assert_eq!(Reply::decode(&packet), Ok(Reply::Error(error)));
+        }
+    }
+
+    #[test]
+    fn everything_that_can_be_said_is_understood() {
+        let size = Size { rows: 24, cols: 80 };
+        let requests = [
+            Request::Hello { version: VERSION },
+            Request::Launch(b"{}"),
+            Request::Start,
+            Request::Attach { streams: Streams::ALL, size: None },
+            Request::Attach { streams: Streams::OUTPUT, size: Some(size) },
+            Request::Stdin(b"text"),
+            Request::StdinEof,
+            Request::Resize(size),
+            Request::Signal(9),
+            Request::Detach,
+            Request::Wait,
+            Request::Ping,
+            Request::Stop { signal: 15, timeout_ms: 10_000 },
+            Request::Hangup(Stream::Stderr),
+            Request::Settled,
+        ];
+        let mut packet = Vec::new();
+        for request in requests {
+            request.encode(&mut packet);
+            assert_eq!(Request::decode(&packet), Ok(request));
+        }
+        let replies = [
+            Reply::Created { pid: 42 },
+            Reply::Started,
+            Reply::Attached { terminal: true, stdin: false },
+            Reply::Stdout(b"out"),
+            Reply::Stderr(b"err"),
+            Reply::StdinTaken(7),
+            Reply::Exit(Status { code: 137, signal: Some(9), oom: true }),
+            Reply::Exit(Status { code: 0, signal: None, oom: false }),
+            Reply::Error(Error::new("doing", "because").hint("hint").kind(Kind::ProgramNotFound)),
+            Reply::Pong { phase: Phase::Restarting, pid: 0 },
+        ];
+        for reply in replies {
+            reply.encode(&mut packet);
+            assert_eq!(Reply::decode(&packet), Ok(reply));
+        }
+    }
+
+    #[test]
+    fn an_error_too_long_for_a_packet_is_cut_at_a_character() {
+        let error = Error::new("é".repeat(20_000), "ü".repeat(20_000)).hint("ß".repeat(20_000));
+        let mut packet = Vec::new();
+        Reply::Error(error).encode(&mut packet);
+        assert!(packet.len() <= MESSAGE_MAX);
+        assert!(matches!(Reply::decode(&packet), Ok(Reply::Error(error)) if error.doing.chars().all(|c| c == 'é')));
+    }
+}

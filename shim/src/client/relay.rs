@@ -8,7 +8,7 @@
 use super::keys::{Typed, Watch};
 use super::terminal::{self, RawTerminal};
 use super::{Connection, DetachKeys, unexpected};
-use crate::error::{Doing, Error};
+use crate::error::{Doing, Error, Kind};
 use crate::protocol::{DATA_MAX, Reply, Request, STDIN_WINDOW, Status, Stream, Streams};
 use kelp_sys::rustix::event::{PollFd, PollFlags, poll};
 use kelp_sys::rustix::io::{Errno, read, write};
@@ -134,7 +134,7 @@ impl<'a> Session<'a> {
                 return Ok(Ended::Exited(status));
             }
             if ready.stdin && self.read_stdin()? == Detached::Yes {
-                self.connection.send(&Request::Detach)?;
+                self.tell(&Request::Detach)?;
                 return Ok(Ended::Detached);
             }
         }
@@ -174,10 +174,10 @@ impl<'a> Session<'a> {
                         raw.again();
                     }
                     if let Some(size) = terminal::size() {
-                        self.connection.send(&Request::Resize(size))?;
+                        self.tell(&Request::Resize(size))?;
                     }
                 }
-                _ if self.proxy_signals => self.connection.send(&Request::Signal(signal))?,
+                _ if self.proxy_signals => self.tell(&Request::Signal(signal))?,
                 _ => return Ok(Some(Ended::Signalled(signal))),
             }
         }
@@ -212,11 +212,19 @@ impl<'a> Session<'a> {
                     Stream::Stderr => self.hung_up.stderr = true,
                 }
                 self.pending = Pending::default();
-                self.connection.send(&Request::Hangup(stream))?;
+                self.tell(&Request::Hangup(stream))?;
             }
             Err(errno) => return Err(errno).doing(|| format!("cannot write the container's output to our {stream:?}")),
         }
         Ok(())
+    }
+
+    /// Says something. A holder that has left has said why before: that is read next, and is what counts.
+    fn tell(&mut self, request: &Request<'_>) -> Result<(), Error> {
+        match self.connection.send(request) {
+            Err(error) if error.kind == Kind::Lost => Ok(()),
+            sent => sent,
+        }
     }
 
     fn read_stdin(&mut self) -> Result<Detached, Error> {
@@ -229,12 +237,15 @@ impl<'a> Session<'a> {
         };
         if length == 0 {
             self.stdin_open = false;
-            self.connection.send(&Request::StdinEof)?;
+            self.tell(&Request::StdinEof)?;
             return Ok(Detached::No);
         }
         if self.raw.is_none() {
             self.stdin_under_way += length;
-            self.connection.send(&Request::Stdin(&self.input[..length]))?;
+            let input = std::mem::take(&mut self.input);
+            let told = self.tell(&Request::Stdin(&input[..length]));
+            self.input = input;
+            told?;
             return Ok(Detached::No);
         }
         let (keys, detached) = match self.keys.type_in(&self.input[..length]) {
@@ -243,7 +254,7 @@ impl<'a> Session<'a> {
         };
         for piece in keys.chunks(DATA_MAX) {
             self.stdin_under_way += piece.len();
-            self.connection.send(&Request::Stdin(piece))?;
+            self.tell(&Request::Stdin(piece))?;
         }
         Ok(detached)
     }

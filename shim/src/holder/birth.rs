@@ -5,6 +5,7 @@
 
 use kelp_shim::protocol::{MESSAGE_MAX, Malformed, Reply, Request, VERSION};
 use kelp_shim::{Doing, Error, Kind, Launch, client};
+use kelp_sys::process::close_range;
 use kelp_sys::rustix::fs::{Mode, OFlags, open};
 use kelp_sys::rustix::io::{Errno, fcntl_dupfd_cloexec};
 use kelp_sys::rustix::net::sockopt::socket_type;
@@ -16,6 +17,9 @@ use kelp_sys::rustix::stdio::{dup2_stdin, dup2_stdout, stdin};
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+
+/// The first descriptor after the standard ones.
+const FIRST_FREE: u32 = 3;
 
 /// What a holder is born with.
 #[derive(Debug)]
@@ -29,9 +33,13 @@ pub(crate) struct Birth {
 
 /// The socket that `client::launch` gave us for standard input, out of the way of the standard descriptors;
 /// `None`: we were started by hand.
+///
+/// Whatever else was open in the command is closed: a pipe or a lock of a script that says `kelp run -d` must not
+/// stay open for as long as the container lives.
 pub(crate) fn inherited_socket() -> Option<OwnedFd> {
     socket_type(stdin()).ok().filter(|kind| *kind == SocketType::SEQPACKET)?;
-    fcntl_dupfd_cloexec(stdin(), 3).ok()
+    close_range(FIRST_FREE, u32::MAX).ok()?;
+    fcntl_dupfd_cloexec(stdin(), FIRST_FREE.cast_signed()).ok()
 }
 
 /// Leaves the terminal, the session and the folder of who started us.

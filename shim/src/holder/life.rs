@@ -4,7 +4,7 @@
 //! Created → Running → Draining → (Pausing → Running …) → Cleaning → Over. `exit.json` is written when draining is
 //! over, before anyone is told; then the runtime's state goes, then socket and lock, then clients hear of it.
 
-use super::backend::Backend;
+use super::backend::{Backend, Created};
 use super::birth::Birth;
 use super::clients::{Client, Flushed, Last, Spool};
 use super::oom::OomWatch;
@@ -15,7 +15,7 @@ use super::stdio::{Output, Stdio};
 use super::{SIGCHLD, exit_of};
 use crate::complain;
 use kelp_shim::protocol::Stream;
-use kelp_shim::{Doing, Error, Exit, Launch, Phase, Status, Stdin, log};
+use kelp_shim::{Doing, Error, Exit, Kind, Launch, Phase, Status, Stdin, log};
 use kelp_sys::process::signal_process;
 use kelp_sys::rustix::event::{PollFd, PollFlags, poll};
 use kelp_sys::rustix::fs::Timespec;
@@ -278,9 +278,15 @@ impl Holder {
     // ---- the container ----
 
     fn create(&mut self) -> Result<i32, Error> {
-        let (theirs, ours) = Stdio::prepare(&self.launch)?;
-        self.stdio = ours;
-        let created = self.backend.create(theirs)?;
+        let created = match self.try_create() {
+            // The lock is ours: what the runtime knows is left from a holder that was killed.
+            Err(error) if error.kind == Kind::AlreadyExists => {
+                complain(&format_args!("removing what a killed holder has left: {}", error.because));
+                self.backend.delete()?;
+                self.try_create()?
+            }
+            created => created?,
+        };
         self.exists = true;
         self.oom = OomWatch::new(created.pid);
         self.init = Some(Init { pid: created.pid, pidfd: created.pidfd });
@@ -289,6 +295,12 @@ impl Holder {
             self.stdio.take_console(master, &self.launch)?;
         }
         Ok(created.pid)
+    }
+
+    fn try_create(&mut self) -> Result<Created, Error> {
+        let (theirs, ours) = Stdio::prepare(&self.launch)?;
+        self.stdio = ours;
+        self.backend.create(theirs)
     }
 
     pub(super) fn start(&mut self) -> Result<(), Error> {

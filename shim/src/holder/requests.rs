@@ -53,7 +53,8 @@ impl Holder {
         let length = match recv(&client.socket, &mut *packet, RecvFlags::DONTWAIT | RecvFlags::TRUNC) {
             Ok((_, 0)) => return self.forget(id),
             Ok((_, length)) => length,
-            Err(Errno::AGAIN | Errno::INTR) => return,
+            // ECONNRESET: it has left without having read all of ours. What it said before is still to come.
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNRESET) => return,
             Err(_) => return self.forget(id),
         };
         let request = packet.get(..length).ok_or(Malformed).and_then(Request::decode);

@@ -1,23 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
-//! kelp-runtime as a library.
+//! kelp-runtime as a library: creating a container costs no exec of another program.
 
 use super::{Created, Streams};
-use kelp_shim::{Cgroups, Error, Launch};
+use crate::complain;
+use kelp_runtime::cgroup::Manager;
+use kelp_runtime::{CreateRequest, Runtime, Stdio};
+use kelp_shim::{Cgroups, Error, Kind, Launch};
+use std::path::PathBuf;
 
 #[derive(Debug)]
-pub(crate) struct Library {}
+pub(crate) struct Library {
+    runtime: Runtime,
+    id: String,
+    bundle: PathBuf,
+}
 
 impl Library {
-    pub(super) fn new(_launch: &Launch, _cgroups: Cgroups) -> Library {
-        Library {}
+    pub(super) fn new(launch: &Launch, cgroups: Cgroups) -> Library {
+        let mut runtime = Runtime::new(launch.runtime_root());
+        runtime.cgroups = match cgroups {
+            Cgroups::Cgroupfs => Manager::Cgroupfs,
+            Cgroups::Systemd => Manager::Systemd,
+            Cgroups::Disabled => Manager::Disabled,
+        };
+        Library { runtime, id: launch.id.clone(), bundle: launch.bundle.clone() }
     }
-    pub(super) fn create(&self, _streams: Streams) -> Result<Created, Error> {
-        Err(Error::new("x", "y"))
+
+    pub(super) fn create(&self, streams: Streams) -> Result<Created, Error> {
+        let mut request = CreateRequest::new(&self.id, &self.bundle);
+        if let Streams::Three(streams) = streams {
+            request.stdio = Stdio::Fds(streams);
+        }
+        let created = self.runtime.create(request).map_err(ours)?;
+        for warning in &created.warnings {
+            complain(warning);
+        }
+        Ok(Created { pid: created.pid, pidfd: created.pidfd, console: created.console })
     }
+
     pub(super) fn start(&self) -> Result<(), Error> {
-        Ok(())
+        self.runtime.start(&self.id).map(complain_of).map_err(ours)
     }
+
     pub(super) fn delete(&self) -> Result<(), Error> {
-        Ok(())
+        self.runtime.delete(&self.id, true).map(complain_of).map_err(ours)
+    }
+}
+
+/// Hooks that failed where the spec says to go on.
+fn complain_of(warnings: Vec<kelp_runtime::Error>) {
+    warnings.iter().for_each(|warning| complain(warning));
+}
+
+/// The runtime's error in our words, which travel on the socket.
+fn ours(error: kelp_runtime::Error) -> Error {
+    use kelp_runtime::Kind as Theirs;
+    let kind = match error.kind() {
+        Theirs::Other => Kind::Other,
+        Theirs::BadInput => Kind::BadInput,
+        Theirs::Unsupported => Kind::Unsupported,
+        Theirs::Permission => Kind::Permission,
+        Theirs::NoSuchContainer => Kind::NoSuchContainer,
+        Theirs::AlreadyExists => Kind::AlreadyExists,
+        Theirs::NotRunning => Kind::NotRunning,
+        Theirs::ProgramNotFound => Kind::ProgramNotFound,
+        Theirs::ProgramNotExecutable => Kind::ProgramNotExecutable,
+    };
+    Error {
+        doing: error.doing().to_owned(),
+        because: error.cause().unwrap_or("the runtime does not say").to_owned(),
+        hint: error.advice().map(str::to_owned),
+        kind,
     }
 }

@@ -137,11 +137,12 @@ fn last_message(log: &str) -> Option<String> {
     })
 }
 
-/// Runtimes say in words only that a program is not there, and Docker reads the same words.
+/// Runtimes say in words only that a program or a name is not free or not there, and Docker reads the same words.
 fn kind_of(message: &str) -> Kind {
     let message = message.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     match () {
+        () if says(&["already exists"]) => Kind::AlreadyExists,
         () if !says(&["exec"]) => Kind::Other,
         () if says(&["executable file not found", "executable file `", "no such file or directory"]) => {
             if says(&["permission denied"]) { Kind::ProgramNotExecutable } else { Kind::ProgramNotFound }
@@ -164,6 +165,7 @@ mod tests {
             (r#"exec: "/etc/passwd": permission denied"#, Kind::ProgramNotExecutable),
             ("exec container process `/bin/x`: Exec format error", Kind::ProgramNotExecutable),
             ("open /dev/null: permission denied", Kind::Other),
+            ("container with given ID already exists", Kind::AlreadyExists),
         ] {
             assert_eq!(kind_of(message), kind, "{message}");
         }
