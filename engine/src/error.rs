@@ -72,6 +72,12 @@ impl Error {
         self
     }
 
+    /// The same error, with what went wrong while undoing.
+    pub(crate) fn and_also(mut self, undo: &Error) -> Self {
+        self.because = format!("{}; then {}: {}", self.because, undo.doing, undo.because);
+        self
+    }
+
     /// What callers choose by.
     pub(crate) fn kind(&self) -> Kind {
         self.kind
@@ -143,6 +149,37 @@ impl From<kelp_shim::Error> for Error {
             _ => Kind::Other,
         };
         Self::new(kind, error.doing, error.because).maybe_hint(error.hint)
+    }
+}
+
+impl From<kelp_bundles::Error> for Error {
+    fn from(error: kelp_bundles::Error) -> Self {
+        let kind = match error.kind() {
+            kelp_bundles::Kind::NotFound => Kind::NotFound,
+            kelp_bundles::Kind::BadInput => Kind::BadInput,
+            kelp_bundles::Kind::InUse => Kind::WrongState,
+            kelp_bundles::Kind::Unsupported | kelp_bundles::Kind::WrongPlatform => Kind::Unsupported,
+            _ => Kind::Other,
+        };
+        Self::new(kind, error.doing(), error.because()).maybe_hint(error.advice())
+    }
+}
+
+impl From<kelp_runtime::Error> for Error {
+    fn from(error: kelp_runtime::Error) -> Self {
+        let kind = match error.kind() {
+            kelp_runtime::Kind::ProgramNotFound => Kind::ProgramNotFound,
+            kelp_runtime::Kind::ProgramNotExecutable => Kind::ProgramNotExecutable,
+            kelp_runtime::Kind::NoSuchContainer => Kind::NotFound,
+            kelp_runtime::Kind::AlreadyExists => Kind::AlreadyExists,
+            kelp_runtime::Kind::NotRunning => Kind::WrongState,
+            kelp_runtime::Kind::BadInput => Kind::BadInput,
+            kelp_runtime::Kind::Unsupported => Kind::Unsupported,
+            kelp_runtime::Kind::Permission => Kind::Permission,
+            _ => Kind::Other,
+        };
+        let because = error.cause().unwrap_or("the runtime says no more");
+        Self::new(kind, error.doing(), because).maybe_hint(error.advice())
     }
 }
 

@@ -7,16 +7,27 @@ mod cli;
 mod command;
 mod container;
 mod error;
+mod hello;
+mod ids;
+mod image;
 mod options;
 mod output;
+mod overlay;
 mod places;
+mod progress;
 mod spec;
+mod template;
 mod time;
+mod volume;
 
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Children of ours with a hidden first argument: before anything else, while there is one thread.
+    if let Some(status) = kelp_bundles::job::run_if_asked().or_else(overlay::run_if_asked) {
+        return status;
+    }
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => return refuse(&usage),

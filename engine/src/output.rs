@@ -23,6 +23,14 @@ pub(crate) fn raw(bytes: &[u8]) -> Result<()> {
     }
 }
 
+/// Writes bytes to stderr as they are.
+pub(crate) fn raw_error(bytes: &[u8]) -> Result<()> {
+    match std::io::stderr().lock().write_all(bytes) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.doing(|| "cannot write to stderr"),
+    }
+}
+
 /// Says something about what is being done, on stderr. Best effort: stderr may be closed.
 pub(crate) fn note(text: impl Display) {
     let mut err = std::io::stderr().lock();
@@ -38,6 +46,11 @@ pub(crate) fn error(error: &Error) {
         None => text,
     };
     writeln!(std::io::stderr().lock(), "{painted}").ok();
+}
+
+/// What a child of ours tells its parent through stderr: the bare cause.
+pub(crate) fn plain_error(because: &str) {
+    writeln!(std::io::stderr().lock(), "{because}").ok();
 }
 
 /// Prints a value as indented JSON, as `inspect` does.

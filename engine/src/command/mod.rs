@@ -3,20 +3,85 @@
 //!
 //! A new command is a file here, a variant of [`Command`] and a line in [`perform`].
 
+mod attach;
+mod completion;
+mod create;
+mod exec;
+mod filter;
 mod images;
+mod info;
+mod inspect;
+mod kill;
 mod load;
+mod logs;
+mod man;
+mod pause;
+mod port;
+mod ps;
 mod pull;
+mod rename;
+mod rm;
 mod rmi;
+mod run;
+mod start;
+mod stop;
 mod tag;
+mod top;
+mod version;
+mod volume;
+mod wait;
 
-use crate::error::Result;
+use crate::container::find::Container;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::output::{self, Table};
 use crate::places::Places;
+use crate::template::Template;
 use clap::Subcommand;
+use kelp_shim::client::{self, Connection, DetachKeys};
+use serde_json::Value;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// All commands, in the order `kelp --help` shows them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a program in a new container
+    Run(Box<run::Run>),
+    /// Run a program in a running container
+    Exec(exec::Exec),
+    /// List containers
+    #[command(visible_alias = "list")]
+    Ps(ps::Ps),
+    /// Show what a container's program has written
+    Logs(logs::Logs),
+    /// Attach to a running container
+    Attach(attach::Attach),
+    /// Make a container without starting it
+    Create(Box<create::Create>),
+    /// Start one or more stopped containers
+    Start(start::StartArgs),
+    /// Stop one or more containers
+    Stop(stop::Stop),
+    /// Stop one or more containers and start them again
+    Restart(stop::Stop),
+    /// Send a signal to one or more containers
+    Kill(kill::Kill),
+    /// Freeze all processes of one or more containers
+    Pause(pause::Pause),
+    /// Thaw all processes of one or more containers
+    Unpause(pause::Pause),
+    /// Wait until containers end, and print their statuses
+    Wait(wait::Wait),
+    /// Remove one or more containers
+    Rm(rm::Rm),
+    /// Give a container another name
+    Rename(rename::Rename),
+    /// Show the processes of a container
+    Top(top::Top),
+    /// List the ports of a container that are published
+    Port(port::Port),
+    /// Show all that is known of containers, images and volumes
+    Inspect(inspect::Inspect),
     /// List images
     Images(images::Images),
     /// Load an image from a tar archive or an OCI layout
@@ -27,15 +92,126 @@ pub(crate) enum Command {
     Rmi(rmi::Rmi),
     /// Give an image another name
     Tag(tag::Tag),
+    /// Manage volumes
+    Volume(volume::VolumeArgs),
+    /// Show what this machine gives to containers
+    Info(info::Info),
+    /// Show the version
+    Version(version::Version),
+    /// Print the completion of a shell
+    Completion(completion::Completion),
+    /// Print or write the manual pages
+    Man(man::Man),
 }
 
 /// Performs one command; the status is what the process leaves with.
 pub(crate) fn perform(command: &Command, places: &Places) -> Result<ExitCode> {
     match command {
+        Command::Run(args) => run::run(args, places),
+        Command::Exec(args) => exec::run(args, places),
+        Command::Ps(args) => ps::run(args, places),
+        Command::Logs(args) => logs::run(args, places),
+        Command::Attach(args) => attach::run(args, places),
+        Command::Create(args) => create::run(args, places),
+        Command::Start(args) => start::run(args, places),
+        Command::Stop(args) => stop::run(args, places),
+        Command::Restart(args) => stop::run_restart(args, places),
+        Command::Kill(args) => kill::run(args, places),
+        Command::Pause(args) => pause::run(args, places),
+        Command::Unpause(args) => pause::run_unpause(args, places),
+        Command::Wait(args) => wait::run(args, places),
+        Command::Rm(args) => rm::run(args, places),
+        Command::Rename(args) => rename::run(args, places),
+        Command::Top(args) => top::run(args, places),
+        Command::Port(args) => port::run(args, places),
+        Command::Inspect(args) => inspect::run(args, places),
         Command::Images(args) => images::run(args, places),
         Command::Load(args) => load::run(args, places),
         Command::Pull(args) => pull::run(args, places),
         Command::Rmi(args) => rmi::run(args, places),
         Command::Tag(args) => tag::run(args, places),
+        Command::Volume(args) => volume::run(args, places),
+        Command::Info(args) => info::run(args, places),
+        Command::Version(args) => version::run(args, places),
+        Command::Completion(args) => completion::run(args, places),
+        Command::Man(args) => man::run(args, places),
     }
+}
+
+/// Does the same to each; an error is told and the next one follows.
+pub(crate) fn each(names: &[String], act: impl Fn(&str) -> Result<()>) -> Result<ExitCode> {
+    let mut status = ExitCode::SUCCESS;
+    for name in names {
+        if let Err(error) = act(name) {
+            output::error(&error);
+            status = ExitCode::from(error.exit_status());
+        }
+    }
+    Ok(status)
+}
+
+/// The OCI runtime with our state folder.
+pub(crate) fn runtime(places: &Places) -> kelp_runtime::Runtime {
+    kelp_runtime::Runtime::new(places.runtime())
+}
+
+/// A connection to the shim of a container that runs.
+pub(crate) fn shim_of(places: &Places, container: &Container, verb: &str) -> Result<Connection> {
+    client::connect(&places.run, &container.record.id).map_err(|error| match error.kind {
+        kelp_shim::Kind::NoSuchContainer => {
+            let doing = format!("cannot {verb} container {}", container.record.name);
+            Error::new(Kind::WrongState, doing, "it is not running")
+                .hint(format!("kelp start {}; kelp ps -a shows all", container.record.name))
+        }
+        _ => error.into(),
+    })
+}
+
+/// Reads `--detach-keys`.
+pub(crate) fn detach_keys(text: &str) -> Result<DetachKeys> {
+    Ok(text.parse::<DetachKeys>()?)
+}
+
+/// Rows through a template: each on its line, or with `table ` before it under headings, aligned.
+///
+/// A heading is the field's name in capitals, unless `headings` has another for it.
+pub(crate) fn render_rows(
+    template: &str,
+    mut rows: impl Iterator<Item = Value>,
+    headings: &[(&str, &str)],
+) -> Result<()> {
+    let Some(columns) = template.strip_prefix("table ") else {
+        let template = Template::parse(template)?;
+        return rows.try_for_each(|row| output::line(template.render(&row)?));
+    };
+    let parsed = Template::parse(columns)?;
+    let mut table = None;
+    for row in rows {
+        let table = table.get_or_insert_with(|| Table::with_headings(titles(&parsed, &row, headings)));
+        table.row(parsed.render(&row)?.split('\t').map(str::to_owned));
+    }
+    table.map_or(Ok(()), |table| table.print())
+}
+
+/// The headings: the same template, filled with the names of the fields.
+fn titles(template: &Template, row: &Value, headings: &[(&str, &str)]) -> Vec<String> {
+    let title = |key: &String| {
+        let given = headings.iter().find(|(name, _)| name == key).map(|(_, title)| (*title).to_owned());
+        given.unwrap_or_else(|| key.to_uppercase())
+    };
+    let names = row.as_object().into_iter().flatten().map(|(key, _)| (key.clone(), Value::String(title(key))));
+    let filled = template.render(&Value::Object(names.collect())).unwrap_or_default();
+    filled.split('\t').map(str::to_owned).collect()
+}
+
+/// Asks on the terminal; without one the answer is no.
+pub(crate) fn confirm(question: &str) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        let because = "there is no terminal to ask at";
+        return Err(Error::new(Kind::BadInput, "cannot ask whether to go on", because).hint("--force does not ask"));
+    }
+    output::raw_error(format!("{question} [y/N] ").as_bytes())?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).doing(|| "cannot read the answer")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -2,10 +2,17 @@
 //! Containers on disk: made, found, started, removed. One folder each; no database, no global lock.
 
 pub(crate) mod claim;
+pub(crate) mod create;
+mod etc;
 pub(crate) mod find;
 pub(crate) mod id;
 pub(crate) mod name;
+pub(crate) mod network;
 pub(crate) mod record;
+pub(crate) mod remove;
+pub(crate) mod start;
+pub(crate) mod status;
+mod volumes;
 
 /// The candidate that differs from `wanted` by at most two slips, or a third of its letters.
 pub(crate) fn near(wanted: &str, candidates: impl Iterator<Item = String>) -> Option<String> {

@@ -71,13 +71,12 @@ pub(crate) struct Record {
     /// Another OCI runtime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) runtime: Option<PathBuf>,
-    /// Whether the runtime finds a cgroup it may use.
-    #[serde(default = "yes")]
-    pub(crate) cgroups: bool,
-}
-
-fn yes() -> bool {
-    true
+    /// The program's environment, for `exec` and `inspect`.
+    pub(crate) env: Vec<String>,
+    /// Where the program starts.
+    pub(crate) working_dir: PathBuf,
+    /// The user as the image or the user wrote it.
+    pub(crate) user: String,
 }
 
 /// Where a container's files are.

@@ -85,6 +85,11 @@ pub(crate) fn decide(privileged: bool, add: &[String], drop: &[String]) -> Resul
     Ok(set)
 }
 
+/// Every capability.
+pub(super) fn all() -> Capabilities {
+    ALL.into_iter().collect()
+}
+
 fn read(name: &str, flag: &str) -> Result<Capability> {
     let upper = name.to_ascii_uppercase();
     let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);

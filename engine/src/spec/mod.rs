@@ -18,9 +18,9 @@ pub(crate) use devices::Device;
 pub(crate) use idmap::{Maps, Range};
 
 use crate::error::{Error, Kind, Result};
-use crate::options::Options;
 use crate::options::network::Network;
-use oci_spec::runtime::{LinuxBuilder, LinuxSeccomp, Root, Spec};
+use crate::options::{IsolationFlags, Options};
+use oci_spec::runtime::{Capabilities, LinuxBuilder, LinuxCapabilities, LinuxSeccomp, Root, Spec};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -136,6 +136,20 @@ pub(crate) fn build(input: &Input<'_>) -> Result<Spec> {
         .set_annotations((!input.annotations.is_empty()).then(|| input.annotations.clone()))
         .set_linux(Some(linux));
     Ok(spec)
+}
+
+/// The capabilities these flags give.
+pub(crate) fn capabilities(flags: &IsolationFlags) -> Result<Capabilities> {
+    capabilities::decide(flags.privileged, &flags.cap_add, &flags.cap_drop)
+}
+
+/// All capabilities in all sets but the inheritable and ambient ones: `exec --privileged`.
+pub(crate) fn all_capabilities() -> LinuxCapabilities {
+    let all = Some(capabilities::all());
+    let mut rights = LinuxCapabilities::default();
+    rights.set_bounding(all.clone()).set_effective(all.clone()).set_permitted(all);
+    rights.set_inheritable(None).set_ambient(None);
+    rights
 }
 
 /// A path as an option's text; paths of ours are UTF-8 unless the store's folder is not.

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `kelp pause` and `kelp unpause`: freeze all processes of containers, and thaw them.
+
+use crate::container::find;
+use crate::container::status::{self, State};
+use crate::error::{Error, Kind, Result};
+use crate::output;
+use crate::places::Places;
+use clap::Args;
+use std::process::ExitCode;
+
+/// Freeze or thaw all processes of one or more containers
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Performs `pause`.
+pub(crate) fn run(args: &Pause, places: &Places) -> Result<ExitCode> {
+    change(args, places, State::Running, "pause", |runtime, id| runtime.pause(id))
+}
+
+/// Performs `unpause`.
+pub(crate) fn run_unpause(args: &Pause, places: &Places) -> Result<ExitCode> {
+    change(args, places, State::Paused, "unpause", |runtime, id| runtime.resume(id))
+}
+
+fn change(
+    args: &Pause,
+    places: &Places,
+    from: State,
+    verb: &str,
+    act: impl Fn(&kelp_runtime::Runtime, &str) -> kelp_runtime::Result<()>,
+) -> Result<ExitCode> {
+    super::each(&args.containers, |wanted| {
+        let container = find::one(places, wanted)?;
+        let state = status::of(places, &container)?.state;
+        if state != from {
+            let doing = format!("cannot {verb} container {}", container.record.name);
+            return Err(Error::new(Kind::WrongState, doing, format!("it is {}", state.word())));
+        }
+        act(&super::runtime(places), &container.record.id)?;
+        output::line(wanted)
+    })
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `kelp ps`: containers and what they are doing.
+
+use super::filter::Filters;
+use crate::container::find::{self, Container};
+use crate::container::id;
+use crate::container::status::{self, Status};
+use crate::error::Result;
+use crate::output::{self, Table};
+use crate::places::Places;
+use crate::template::Template;
+use crate::time;
+use clap::Args;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// List containers
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// Those that do not run, too
+    #[arg(short, long)]
+    all: bool,
+    /// Ids only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Show whole ids and commands
+    #[arg(long)]
+    no_trunc: bool,
+    /// The last that were made, running or not
+    #[arg(short = 'n', long, value_name = "NUMBER")]
+    last: Option<usize>,
+    /// The one that was made last, running or not
+    #[arg(short, long)]
+    latest: bool,
+    /// Only those with this name, id, label, status, ancestor, volume, network or exited
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+    /// json, or a template such as 'table {{.Names}}\t{{.Status}}'
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+}
+
+/// Performs the command.
+pub(crate) fn run(args: &Ps, places: &Places) -> Result<ExitCode> {
+    let filters = Filters::parse(&args.filter, &KEYS)?;
+    let mut rows = Vec::new();
+    for container in find::all(places)? {
+        let status = status::of(places, &container)?;
+        // Whoever asks for a status wants those that have it.
+        let shown = args.all || status.state.is_alive() || filters.has("status") || filters.has("exited");
+        if (shown || args.last.is_some() || args.latest) && matches(&filters, &container, &status) {
+            rows.push((container, status));
+        }
+    }
+    rows.truncate(if args.latest { 1 } else { args.last.unwrap_or(usize::MAX) });
+    show(args, &rows)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+const KEYS: [&str; 8] = ["name", "id", "label", "status", "ancestor", "volume", "network", "exited"];
+
+fn matches(filters: &Filters, container: &Container, status: &Status) -> bool {
+    let record = &container.record;
+    filters.all(|key, value| match key {
+        "name" => record.name.contains(value.trim_start_matches('/')),
+        "id" => record.id.starts_with(value),
+        "label" => super::filter::label(&record.labels, value),
+        "status" => status.state.word() == value,
+        "ancestor" => record.image == value || record.image_id.trim_start_matches("sha256:").starts_with(value),
+        "volume" => {
+            record.mounts.iter().any(|mount| mount.name.as_deref() == Some(value) || mount.destination == value)
+        }
+        "network" => record.network.to_string() == value,
+        "exited" => status.exit.as_ref().is_some_and(|exit| exit.code.to_string() == value),
+        _ => false,
+    })
+}
+
+fn show(args: &Ps, rows: &[(Container, Status)]) -> Result<()> {
+    if args.quiet {
+        return rows.iter().try_for_each(|(container, _)| output::line(shown_id(args, container)));
+    }
+    let fields = |(container, status): &(Container, Status)| fields(args, container, status);
+    match args.format.as_deref() {
+        Some("json") => rows.iter().try_for_each(|row| output::json_line(&fields(row))),
+        Some(template) => super::render_rows(template, rows.iter().map(fields), HEADINGS),
+        None => {
+            let mut table = Table::new(["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]);
+            let columns = Template::parse(
+                "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
+            )?;
+            for row in rows {
+                table.row(columns.render(&fields(row))?.split('\t').map(str::to_owned));
+            }
+            table.print()
+        }
+    }
+}
+
+/// The headings of `--format 'table …'`.
+const HEADINGS: &[(&str, &str)] = &[("ID", "CONTAINER ID"), ("RunningFor", "CREATED"), ("CreatedAt", "CREATED AT")];
+
+fn shown_id<'a>(args: &Ps, container: &'a Container) -> &'a str {
+    if args.no_trunc { &container.record.id } else { id::short(&container.record.id) }
+}
+
+/// Docker's fields.
+fn fields(args: &Ps, container: &Container, status: &Status) -> Value {
+    let record = &container.record;
+    let labels: Vec<String> = record.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mounts: Vec<&str> =
+        record.mounts.iter().map(|mount| mount.name.as_deref().unwrap_or(mount.source.as_str())).collect();
+    json!({
+        "ID": shown_id(args, container),
+        "Image": record.image,
+        "Command": format!("\"{}\"", cut(&record.command_line(), if args.no_trunc { usize::MAX } else { 20 })),
+        "CreatedAt": record.created,
+        "RunningFor": format!("{} ago", time::since(&record.created)),
+        "Ports": ports(container, status),
+        "State": status.state.word(),
+        "Status": status.sentence(),
+        "Names": record.name,
+        "Labels": labels.join(","),
+        "Mounts": mounts.join(","),
+        "LocalVolumes": record.mounts.iter().filter(|mount| mount.name.is_some()).count(),
+        "Networks": record.network,
+        "Size": "",
+    })
+}
+
+fn ports(container: &Container, status: &Status) -> String {
+    if !status.state.is_alive() {
+        return String::new();
+    }
+    let published = status.start.as_ref().map(|start| start.published.as_slice()).unwrap_or_default();
+    let inside: Vec<String> = published.iter().map(|port| format!("{}/{}", port.container, port.protocol)).collect();
+    let exposed = container.record.exposed.iter().filter(|port| !inside.contains(port)).cloned();
+    published.iter().map(ToString::to_string).chain(exposed).collect::<Vec<_>>().join(", ")
+}
+
+/// At most `length` characters, the last one an ellipsis if more were there.
+fn cut(text: &str, length: usize) -> String {
+    match text.char_indices().nth(length) {
+        Some(_) => text.chars().take(length.saturating_sub(1)).chain(['…']).collect(),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_commands_are_cut_at_a_character() {
+        assert_eq!(cut("sh -c 'echo hello world'", 20), "sh -c 'echo hello w…");
+        assert_eq!(cut("sh", 20), "sh");
+        assert_eq!(cut("ääää", 2), "ä…");
+    }
+}

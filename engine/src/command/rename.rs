@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `kelp rename`: give a container another name.
+
+use crate::container::{find, name};
+use crate::error::Result;
+use crate::places::Places;
+use clap::Args;
+use std::process::ExitCode;
+
+/// Give a container another name
+#[derive(Debug, Args)]
+pub(crate) struct Rename {
+    /// Its name or id
+    container: String,
+    /// Its new name
+    name: String,
+}
+
+/// Performs the command: takes the new name, records it, gives the old one back.
+pub(crate) fn run(args: &Rename, places: &Places) -> Result<ExitCode> {
+    let mut container = find::one(places, &args.container)?;
+    name::check(&args.name)?;
+    if container.record.name != args.name {
+        name::take(places, &args.name, &container.record.id)?;
+        let old = std::mem::replace(&mut container.record.name, args.name.clone());
+        container.record.write(&container.folder)?;
+        name::release(places, &old, &container.record.id)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `kelp start`: start containers that were made, or have ended.
+
+use crate::container::find;
+use crate::container::start::{self, Left, Stay};
+use crate::error::{Error, Kind, Result};
+use crate::output;
+use crate::places::Places;
+use clap::Args;
+use std::process::ExitCode;
+
+/// Start one or more stopped containers
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// Stay with it: show its output and pass signals on
+    #[arg(short, long)]
+    attach: bool,
+    /// Stay with its stdin too
+    #[arg(short, long)]
+    interactive: bool,
+    /// Keys that detach from the container
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    detach_keys: String,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Performs the command.
+pub(crate) fn run(args: &StartArgs, places: &Places) -> Result<ExitCode> {
+    if args.attach || args.interactive {
+        return stay(args, places);
+    }
+    super::each(&args.containers, |wanted| {
+        let container = find::one(places, wanted)?;
+        start::start(places, &container, &Stay::Detached)?;
+        output::line(wanted)
+    })
+}
+
+fn stay(args: &StartArgs, places: &Places) -> Result<ExitCode> {
+    let [wanted] = args.containers.as_slice() else {
+        return Err(Error::new(Kind::BadInput, "cannot attach to several containers", "-a and -i take one"));
+    };
+    let container = find::one(places, wanted)?;
+    let stay = Stay::Attached {
+        stdin: args.interactive,
+        stdout: true,
+        stderr: true,
+        detach_keys: super::detach_keys(&args.detach_keys)?,
+        proxy_signals: true,
+    };
+    match start::start(places, &container, &stay)? {
+        Left::Exited(code) => Ok(super::run::exit_code(code)),
+        Left::Running => Ok(ExitCode::SUCCESS),
+    }
+}

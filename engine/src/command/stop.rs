@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `kelp stop` and `kelp restart`: ask the program to end, then make it.
+
+use crate::container::find::{self, Container};
+use crate::container::start::{self, Stay};
+use crate::container::status;
+use crate::error::Result;
+use crate::options::signal;
+use crate::output;
+use crate::places::Places;
+use clap::Args;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Stop one or more containers
+#[derive(Debug, Args)]
+pub(crate) struct Stop {
+    /// Seconds until it is killed; -1: never
+    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", allow_hyphen_values = true)]
+    time: Option<i64>,
+    /// The signal that asks, instead of the container's own
+    #[arg(short, long, value_name = "SIGNAL", value_parser = signal::parse)]
+    signal: Option<i32>,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Performs `stop`. What is not running is stopped already.
+pub(crate) fn run(args: &Stop, places: &Places) -> Result<ExitCode> {
+    super::each(&args.containers, |wanted| {
+        stop(args, places, &find::one(places, wanted)?)?;
+        output::line(wanted)
+    })
+}
+
+/// Performs `restart`.
+pub(crate) fn run_restart(args: &Stop, places: &Places) -> Result<ExitCode> {
+    super::each(&args.containers, |wanted| {
+        let container = find::one(places, wanted)?;
+        stop(args, places, &container)?;
+        start::start(places, &container, &Stay::Detached)?;
+        output::line(wanted)
+    })
+}
+
+fn stop(args: &Stop, places: &Places, container: &Container) -> Result<()> {
+    let record = &container.record;
+    let state = status::of(places, container)?.state;
+    if !state.is_alive() {
+        return Ok(());
+    }
+    if state == status::State::Paused {
+        // A frozen program cannot heed a signal.
+        super::runtime(places).resume(&record.id)?;
+    }
+    let seconds = args.time.unwrap_or(record.stop_timeout);
+    let timeout = u64::try_from(seconds).ok().map(Duration::from_secs);
+    let mut shim = match kelp_shim::client::connect(&places.run, &record.id) {
+        Ok(shim) => shim,
+        // It ended while we looked, or its shim was killed: then the runtime kills what is left.
+        Err(error) if error.kind == kelp_shim::Kind::NoSuchContainer => {
+            return crate::container::remove::forget(places, &record.id);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    shim.stop(args.signal.unwrap_or(record.stop_signal), timeout)?;
+    Ok(())
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Making a container: a folder with everything its shim needs to run it. Nothing runs yet.
+//!
+//! The record is written last and makes it a container; until then the folder is claimed, and undone on any error.
+
+use super::claim::Claim;
+use super::find::Container;
+use super::record::{Record, Storage};
+use super::volumes::Mounted;
+use super::{etc, id, name, network, remove, volumes};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::image::{self, Chosen, Wanted};
+use crate::options::network::Network;
+use crate::options::{Options, signal};
+use crate::overlay::{self, Overlay};
+use crate::places::Places;
+use crate::spec::{self, Attachment, Device, Maps, RootFilesystem};
+use crate::{ids, output, time};
+use kelp_bundles::idmap::IdMap;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Docker's time from the stop signal to SIGKILL.
+const STOP_TIMEOUT: i64 = 10;
+
+/// Makes a container of these options.
+pub(crate) fn create(places: &Places, options: &Options) -> Result<Container> {
+    if let Some(name) = &options.name {
+        name::check(name)?;
+    }
+    let network = network::decide(&options.network)?;
+    let chosen = image::resolve(places, options)?;
+    let ids = ids::of_caller()?;
+    ids::tell(places, &ids);
+    let id = id::random()?;
+    let folder = places.containers().join(&id);
+    let doing = || format!("cannot make {}", folder.display());
+    fs::create_dir_all(places.containers()).doing(doing)?;
+    DirBuilder::new().mode(0o700).create(&folder).doing(doing)?;
+    let claim = Claim::make(&folder)?;
+    let mut maker =
+        Maker { places, options, chosen, ids, network, id, folder, name: None, mounted: Mounted::default() };
+    let made = maker.make();
+    let container = made.map_err(|error| maker.undo(error))?;
+    drop(claim);
+    Ok(container)
+}
+
+/// What the steps of making share.
+struct Maker<'a> {
+    places: &'a Places,
+    options: &'a Options,
+    chosen: Chosen,
+    ids: IdMap,
+    network: Network,
+    id: String,
+    folder: PathBuf,
+    name: Option<String>,
+    mounted: Mounted,
+}
+
+impl Maker<'_> {
+    fn make(&mut self) -> Result<Container> {
+        let name = self.take_name()?;
+        self.name = Some(name.clone());
+        let lower = self.chosen.unpack(&self.folder, &self.ids)?;
+        let hostname = self.options.network.hostname.clone().unwrap_or_else(|| self.default_hostname());
+        let wanted = self.chosen.wanted(&lower, self.options, &hostname)?;
+        let files = etc::make(&self.folder, &self.options.network, self.network, &hostname)?;
+        self.mounted = volumes::make(self.places, self.options.files.wishes(), &wanted.volumes)?;
+        self.fill_volumes(&lower)?;
+        let root = self.root_filesystem(&lower)?;
+        self.configure(&wanted, &hostname, &files, &root)?;
+        let record = self.record(name, &wanted, hostname, &root)?;
+        if let Some(file) = &self.options.cidfile {
+            write_cidfile(file, &self.id)?;
+        }
+        // From here on it is a container.
+        record.write(&self.folder)?;
+        Ok(Container { folder: self.folder.clone(), record })
+    }
+
+    /// Undoes; what cannot be undone is added to the error, and swept later.
+    fn undo(&self, error: Error) -> Error {
+        match remove::unfinished(self.places, &self.id, self.name.as_deref(), &self.mounted.anonymous) {
+            Ok(()) => error,
+            Err(undo) => error.and_also(&undo),
+        }
+    }
+
+    fn take_name(&self) -> Result<String> {
+        match &self.options.name {
+            Some(name) => name::take(self.places, name, &self.id).map(|()| name.clone()),
+            None => name::take_random(self.places, &self.id),
+        }
+    }
+
+    fn default_hostname(&self) -> String {
+        let host = || kelp_sys::rustix::system::uname().nodename().to_string_lossy().into_owned();
+        if self.network == Network::Host { host() } else { id::short(&self.id).to_owned() }
+    }
+
+    /// Native overlay, or a copy where the kernel or the filesystem refuses.
+    fn root_filesystem(&self, lower: &[PathBuf]) -> Result<RootFilesystem> {
+        let make = |name: &str| -> Result<PathBuf> {
+            let folder = self.folder.join(name);
+            fs::create_dir(&folder).doing(|| format!("cannot make {}", folder.display()))?;
+            // As the root of an image: readable by every user inside, whatever our umask.
+            let mode = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(&folder, mode).doing(|| format!("cannot make {}", folder.display()))?;
+            Ok(folder)
+        };
+        let rootfs = make("rootfs")?;
+        match overlay::probe(self.places)? {
+            Overlay::Works => {
+                Ok(RootFilesystem::Overlay { lower: lower.to_vec(), upper: make("upper")?, work: make("work")? })
+            }
+            Overlay::Refused { because, news } => {
+                if news {
+                    output::note(format!("no overlay here ({because}): each container gets a copy of its image"));
+                }
+                kelp_bundles::job::copy_tree(lower, &rootfs, &self.ids)?;
+                Ok(RootFilesystem::Copy)
+            }
+        }
+    }
+
+    /// A volume's first use copies what the image has at its place.
+    fn fill_volumes(&self, lower: &[PathBuf]) -> Result<()> {
+        for (target, volume) in &self.mounted.to_fill {
+            volume.fill_once(|data| image::copy_folder(lower, target, data, &self.ids))?;
+        }
+        Ok(())
+    }
+
+    fn configure(&self, wanted: &Wanted, hostname: &str, files: &[Attachment], root: &RootFilesystem) -> Result<()> {
+        let maps = ids::maps(&self.ids);
+        check_user(wanted, maps.as_ref(), &self.ids)?;
+        let isolation = &self.options.isolation;
+        let capabilities = spec::capabilities(isolation)?;
+        let annotations = self.options.process.annotation.iter().cloned().collect();
+        let input = spec::Input {
+            id: &self.id,
+            options: self.options,
+            program: &wanted.program,
+            hostname,
+            network: self.network,
+            maps: maps.as_ref(),
+            root,
+            files,
+            attachments: &self.mounted.attachments,
+            devices: &devices(&self.options.files.device)?,
+            seccomp: spec::seccomp::decide(isolation, &capabilities)?,
+            annotations,
+        };
+        super::record::write(&self.folder, "config.json", &spec::build(&input)?)
+    }
+
+    fn record(&self, name: String, wanted: &Wanted, hostname: String, root: &RootFilesystem) -> Result<Record> {
+        let (options, life) = (self.options, &self.options.life);
+        let exposed = network::exposed(&options.network, wanted.exposed.iter().cloned())?;
+        let mut labels = wanted.labels.clone();
+        labels.extend(options.process.label.iter().cloned());
+        let image_signal = wanted.stop_signal.as_deref().and_then(|name| signal::parse(name).ok());
+        Ok(Record {
+            id: self.id.clone(),
+            name,
+            created: time::now(),
+            image: options.image().to_owned(),
+            image_id: self.chosen.id(),
+            command: wanted.program.args.clone(),
+            labels,
+            mounts: self.mounted.records.clone(),
+            anonymous_volumes: self.mounted.anonymous.clone(),
+            network: self.network,
+            ports: network::ports(&options.network, self.network, &exposed)?,
+            exposed,
+            hostname,
+            storage: if *root == RootFilesystem::Copy { Storage::Copy } else { Storage::Overlay },
+            restart: life.restart,
+            auto_remove: options.rm,
+            tty: options.tty,
+            interactive: options.interactive,
+            privileged: options.isolation.privileged,
+            stop_signal: life.stop_signal.or(image_signal).unwrap_or(signal::TERM),
+            stop_timeout: life.stop_timeout.unwrap_or(STOP_TIMEOUT),
+            runtime: options.runtime.clone(),
+            env: wanted.program.env.clone(),
+            working_dir: wanted.program.cwd.clone(),
+            user: options.process.user.clone().or_else(|| wanted.user.clone()).unwrap_or_default(),
+        })
+    }
+}
+
+/// A user the map does not have would make the runtime fail late, with the kernel's EINVAL.
+fn check_user(wanted: &Wanted, maps: Option<&Maps>, ids: &IdMap) -> Result<()> {
+    let (program, Some(maps)) = (&wanted.program, maps) else { return Ok(()) };
+    if maps.has_uid(program.uid) && maps.has_gid(program.gid) {
+        return Ok(());
+    }
+    let doing = format!("cannot run the program as user {}:{}", program.uid, program.gid);
+    Err(match ids {
+        IdMap::Single { because, .. } => {
+            Error::new(Kind::Unsupported, doing, format!("there is no such id inside: {because}"))
+                .hint("grant this user a range of ids, or run as root inside: --user 0")
+        }
+        _ => Error::new(Kind::BadInput, doing, "the ids granted in /etc/subuid and /etc/subgid do not reach that far"),
+    })
+}
+
+/// `--device HOST[:CONTAINER[:rwm]]`, looked up on the host.
+fn devices(wanted: &[String]) -> Result<Vec<Device>> {
+    wanted.iter().map(|text| device(text)).collect()
+}
+
+fn device(text: &str) -> Result<Device> {
+    let doing = || format!("cannot show the device {text}");
+    let mut parts = text.splitn(3, ':');
+    let host = PathBuf::from(parts.next().unwrap_or_default());
+    let (path, access) = match (parts.next(), parts.next()) {
+        (Some(access), None) if !access.is_empty() && access.chars().all(|c| "rwm".contains(c)) => (None, Some(access)),
+        (path, access) => (path, access),
+    };
+    let meta = fs::metadata(&host).doing(doing)?;
+    let kind = meta.file_type();
+    if !kind.is_block_device() && !kind.is_char_device() {
+        return Err(Error::new(Kind::BadInput, doing(), "it is not a device"));
+    }
+    let number = meta.rdev();
+    Ok(Device {
+        path: path.map_or_else(|| host.clone(), PathBuf::from),
+        host,
+        block: kind.is_block_device(),
+        major: i64::from(kelp_sys::rustix::fs::major(number)),
+        minor: i64::from(kelp_sys::rustix::fs::minor(number)),
+        mode: meta.mode() & 0o7777,
+        access: access.unwrap_or("rwm").to_owned(),
+    })
+}
+
+/// A file that must not exist yet: scripts would take an old one for ours.
+fn write_cidfile(file: &Path, id: &str) -> Result<()> {
+    let doing = || format!("cannot write the id to {}", file.display());
+    let mut file = OpenOptions::new().write(true).create_new(true).open(file).doing(doing)?;
+    file.write_all(id.as_bytes()).doing(doing)
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The container's /etc/hosts, /etc/hostname and /etc/resolv.conf: files of ours in its folder, bound into it.
+
+use crate::error::{Doing, Result};
+use crate::options::NetworkFlags;
+use crate::options::network::{HOST_GATEWAY, Network};
+use crate::spec::Attachment;
+use kelp_network::{names, slirp};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+/// Makes the three files; the attachments bind them.
+pub(crate) fn make(folder: &Path, flags: &NetworkFlags, network: Network, hostname: &str) -> Result<Vec<Attachment>> {
+    // A host without the file (a bare chroot) has no name servers to pass on.
+    let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let contents = [
+        ("hosts", hosts(flags, network, hostname)),
+        ("hostname", names::hostname(hostname)),
+        ("resolv.conf", resolv_conf(flags, network, &host)),
+    ];
+    let mut files = Vec::new();
+    for (name, content) in contents {
+        let source = folder.join(name);
+        fs::write(&source, content).doing(|| format!("cannot write {}", source.display()))?;
+        let target = Path::new("/etc").join(name);
+        files.push(Attachment { source: Some(source), target, read_only: false, options: Vec::new() });
+    }
+    Ok(files)
+}
+
+fn hosts(flags: &NetworkFlags, network: Network, hostname: &str) -> String {
+    let (address, gateway): (Option<IpAddr>, IpAddr) = match network {
+        Network::Slirp4netns => (Some(slirp::ADDRESS.into()), slirp::GATEWAY.into()),
+        Network::None | Network::Host => (None, Ipv4Addr::LOCALHOST.into()),
+    };
+    let mut text = names::hosts(hostname, address);
+    for (name, address) in &flags.add_host {
+        let address = if address == HOST_GATEWAY { gateway.to_string() } else { address.clone() };
+        text.push_str(&format!("{address}\t{name}\n"));
+    }
+    text
+}
+
+/// What the user says replaces the host's line of the same kind.
+fn resolv_conf(flags: &NetworkFlags, network: Network, host: &str) -> String {
+    if network == Network::Host && flags.dns.is_empty() && flags.dns_search.is_empty() && flags.dns_option.is_empty() {
+        // The host's loopback is the container's: systemd-resolved's stub works.
+        return host.to_owned();
+    }
+    let mut first = flags.dns.clone();
+    if first.is_empty() && network == Network::Slirp4netns {
+        first.push(slirp::RESOLVER.into());
+    }
+    let replaced = |line: &&str| match line.split_whitespace().next() {
+        Some("nameserver") => !flags.dns.is_empty(),
+        Some("search" | "domain") => !flags.dns_search.is_empty(),
+        Some("options") => !flags.dns_option.is_empty(),
+        _ => false,
+    };
+    let kept: Vec<&str> = host.lines().filter(|line| !replaced(line)).collect();
+    let mut text = names::resolv_conf(&kept.join("\n"), &first);
+    // Docker's `--dns-search .` means “search nowhere”.
+    let searched: Vec<String> = flags.dns_search.iter().filter(|domain| *domain != ".").cloned().collect();
+    for (word, values) in [("search", &searched), ("options", &flags.dns_option)] {
+        if !values.is_empty() {
+            text.push_str(&format!("{word} {}\n", values.join(" ")));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::tests::options;
+
+    #[test]
+    fn the_hosts_file_is_passed_on_only_where_its_loopback_is_ours() {
+        let stub = "nameserver 127.0.0.53\n";
+        let text = |line: &str, network| resolv_conf(&options(line).network, network, stub);
+        assert_eq!(text("busybox", Network::Host), stub);
+        assert_eq!(text("busybox", Network::None), "");
+        assert_eq!(text("busybox", Network::Slirp4netns), "nameserver 10.0.2.3\n");
+        assert_eq!(text("--dns 9.9.9.9 busybox", Network::Host), "nameserver 9.9.9.9\n");
+    }
+
+    #[test]
+    fn host_gateway_is_where_the_host_is() {
+        let flags = options("--add-host db:10.0.0.9 --add-host up:host-gateway busybox").network;
+        let text = hosts(&flags, Network::Slirp4netns, "web");
+        assert!(text.contains("10.0.0.9\tdb\n") && text.contains("10.0.2.2\tup\n"), "{text}");
+    }
+}

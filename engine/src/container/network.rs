@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which network a container gets, and bringing it up between the shim's “created” and its “started”.
+
+use super::record::Record;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::options::NetworkFlags;
+use crate::options::network::Network;
+use crate::output;
+use crate::places::Places;
+use kelp_network::slirp::{self, Slirp};
+use kelp_network::{Port, Published};
+use kelp_sys::rustix::pipe::{PipeFlags, pipe_with};
+use std::fs;
+use std::os::fd::OwnedFd;
+
+/// The user's choice; without one slirp4netns where it works, else none, said in one line.
+pub(crate) fn decide(flags: &NetworkFlags) -> Result<Network> {
+    let publishes = !flags.publish.is_empty() || flags.publish_all;
+    match flags.network {
+        Some(network) => {
+            if publishes && network != Network::Slirp4netns {
+                output::note(format!("no ports are published with --network {network}"));
+            }
+            Ok(network)
+        }
+        None => match slirp::available() {
+            Ok(()) => Ok(Network::Slirp4netns),
+            Err(error) if publishes => Err(Error::from(error).while_doing("cannot publish ports")),
+            Err(error) => {
+                let hint = error.hint.as_deref().unwrap_or("see kelp info");
+                output::note(format!("no network: {} ({hint})", error.because));
+                Ok(Network::None)
+            }
+        },
+    }
+}
+
+/// The uplink's life line: when the shim's end closes, slirp4netns ends.
+#[derive(Debug)]
+pub(crate) struct Uplink {
+    theirs: OwnedFd,
+}
+
+/// What must be there before the container is: its ports free, and the life line.
+pub(crate) fn prepare(record: &Record) -> Result<(Option<Uplink>, Vec<OwnedFd>)> {
+    if record.network != Network::Slirp4netns {
+        return Ok((None, Vec::new()));
+    }
+    for port in &record.ports {
+        port.probe()?;
+    }
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).doing(|| "cannot make a pipe for the network")?;
+    Ok((Some(Uplink { theirs: read }), vec![write]))
+}
+
+/// Connects the network namespace of `pid`, and publishes the record's ports.
+pub(crate) fn connect(places: &Places, record: &Record, pid: i32, uplink: Option<Uplink>) -> Result<Vec<Published>> {
+    let Some(uplink) = uplink else { return Ok(Vec::new()) };
+    let folder = places.run.join(&record.id);
+    fs::create_dir_all(&folder).doing(|| format!("cannot make {}", folder.display()))?;
+    let mut slirp = Slirp::start(pid, uplink.theirs, &folder.join("slirp.sock"))?;
+    let published = record.ports.iter().map(|port| slirp.publish(port)).collect::<Result<Vec<_>, _>>()?;
+    for warning in slirp.warnings() {
+        output::note(warning);
+    }
+    Ok(published)
+}
+
+/// The ports to publish: the user's, and with `-P` those the image exposes.
+pub(crate) fn ports(flags: &NetworkFlags, network: Network, exposed: &[String]) -> Result<Vec<Port>> {
+    if network != Network::Slirp4netns {
+        return Ok(Vec::new());
+    }
+    let mut ports = flags.publish.concat();
+    if flags.publish_all {
+        for text in exposed {
+            ports.extend(kelp_network::port::parse(text)?);
+        }
+    }
+    Ok(ports)
+}
+
+/// `80/tcp` for each port of the image and of `--expose`.
+pub(crate) fn exposed(flags: &NetworkFlags, image: impl IntoIterator<Item = String>) -> Result<Vec<String>> {
+    let mut exposed: Vec<String> = image.into_iter().collect();
+    for text in &flags.expose {
+        for port in kelp_network::port::parse(text)? {
+            if port.address.is_some() {
+                return Err(Error::new(Kind::BadInput, format!("cannot expose {text}"), "expected PORT[/udp]"));
+            }
+            exposed.push(format!("{}/{}", port.container, port.protocol));
+        }
+    }
+    exposed.sort();
+    exposed.dedup();
+    Ok(exposed)
+}

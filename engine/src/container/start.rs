@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Starting a container that was made: a shim, the network, the program; and staying with it, or not.
+
+use super::claim::{Claim, Tried};
+use super::find::Container;
+use super::network::{self, Uplink};
+use super::record::{Record, Start};
+use super::{remove, status};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::places::Places;
+use crate::time;
+use kelp_shim::client::{self, Connection, DetachKeys, Ended, Relay};
+use kelp_shim::{Launch, Runtime, Stdin, Streams};
+use std::env;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Whether the caller stays.
+#[derive(Debug, Clone)]
+pub(crate) enum Stay {
+    /// `-d`, `start`: the program runs on its own.
+    Detached,
+    /// The program's streams are ours until it ends or we detach.
+    Attached {
+        /// Input too.
+        stdin: bool,
+        /// Its output.
+        stdout: bool,
+        /// Its errors.
+        stderr: bool,
+        /// Leaves it running.
+        detach_keys: DetachKeys,
+        /// Signals go to the program.
+        proxy_signals: bool,
+    },
+}
+
+/// How staying ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It runs, we do not stay.
+    Running,
+    /// It ended, with this status.
+    Exited(i32),
+}
+
+/// Starts it. On an error before the program ran, the caller decides what becomes of the container.
+pub(crate) fn start(places: &Places, container: &Container, stay: &Stay) -> Result<Left> {
+    let record = &container.record;
+    let claim = claim(places, container)?;
+    places.make_run()?;
+    let (uplink, kept) = network::prepare(record)?;
+    let launch = launch(places, container, stay)?;
+    let mut shim = client::launch(&shim_program()?, &launch, &kept)?;
+    drop(kept);
+    connect(places, container, &shim, uplink)?;
+    let left = match stay {
+        Stay::Detached => shim.start().map(|()| Left::Running)?,
+        Stay::Attached { stdin, stdout, stderr, detach_keys, proxy_signals } => {
+            drop(claim);
+            let streams = Streams { stdin: *stdin, stdout: *stdout, stderr: *stderr };
+            let relay = Relay { streams, detach_keys: detach_keys.clone(), proxy_signals: *proxy_signals };
+            follow(places, container, &mut shim, &relay)?
+        }
+    };
+    Ok(left)
+}
+
+/// Nobody else may start or remove it while we start it.
+fn claim(places: &Places, container: &Container) -> Result<Claim> {
+    let record = &container.record;
+    let doing = || format!("cannot start container {}", record.name);
+    let claim = match Claim::try_take(&container.folder)? {
+        Tried::Taken(claim) => claim,
+        Tried::NoFolder => return Err(Error::new(Kind::NotFound, doing(), "it was removed")),
+        Tried::Busy => return Err(Error::new(Kind::WrongState, doing(), "another kelp is starting or removing it")),
+    };
+    if status::of(places, container)?.state.is_alive() {
+        return Err(Error::new(Kind::WrongState, doing(), "it is running already"));
+    }
+    // What an earlier run left: its result, and, if its shim was killed, its state.
+    remove::forget(places, &record.id)?;
+    match fs::remove_file(container.folder.join("exit.json")) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).doing(doing)?,
+        _ => {}
+    }
+    Ok(claim)
+}
+
+fn connect(places: &Places, container: &Container, shim: &Connection, uplink: Option<Uplink>) -> Result<()> {
+    let published = network::connect(places, &container.record, shim.pid(), uplink)?;
+    // Written before the program runs: from then on it counts as started.
+    Start { started: time::now(), published }.write(&container.folder)
+}
+
+/// Stays with it. A container of `--rm` is gone when its status is known.
+fn follow(places: &Places, container: &Container, shim: &mut Connection, relay: &Relay) -> Result<Left> {
+    match shim.foreground(relay)? {
+        Ended::Exited(status) => {
+            if container.record.auto_remove {
+                remove::container(places, container, remove::Force::No, true)?;
+                // A shim that is gone already has nothing left to run.
+                shim.settled().ok();
+            }
+            Ok(Left::Exited(status.code))
+        }
+        Ended::Detached => Ok(Left::Running),
+        Ended::Signalled(signal) => Ok(Left::Exited(128 + signal)),
+    }
+}
+
+fn launch(places: &Places, container: &Container, stay: &Stay) -> Result<Launch> {
+    let record = &container.record;
+    let mut launch = Launch::new(&record.id, &container.folder, &places.run);
+    launch.terminal = record.tty;
+    launch.stdin = match (record.interactive, stay) {
+        (false, _) => Stdin::Null,
+        (true, Stay::Detached) => Stdin::Keep,
+        (true, Stay::Attached { .. }) => Stdin::Once,
+    };
+    launch.restart = record.restart;
+    if let Some(runtime) = &record.runtime {
+        launch.runtime = Runtime::Program { path: runtime.clone(), args: Vec::new() };
+    }
+    if record.auto_remove {
+        launch.on_exit = clean_up(places, record)?;
+        // The record of the exit goes with the container: it need not survive a power cut.
+        launch.durable = false;
+    }
+    Ok(launch)
+}
+
+/// What the shim of a `--rm` container runs at its end, unless we were there.
+fn clean_up(places: &Places, record: &Record) -> Result<Vec<String>> {
+    let own = env::current_exe().doing(|| "cannot find the path of kelp itself")?;
+    let words = [&own, Path::new("--root"), &places.store, Path::new("rm"), Path::new("--force")];
+    let mut words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    words.extend(["--volumes".to_owned(), record.id.clone()]);
+    Ok(words)
+}
+
+/// kelp-shim: KELP_SHIM, beside kelp, or in PATH.
+fn shim_program() -> Result<PathBuf> {
+    find_program("kelp-shim", "KELP_SHIM")
+}
+
+/// One of our other programs.
+pub(crate) fn find_program(name: &str, variable: &str) -> Result<PathBuf> {
+    if let Some(path) = env::var_os(variable).filter(|path| !path.is_empty()) {
+        return Ok(PathBuf::from(path));
+    }
+    let beside = env::current_exe().ok().and_then(|own| Some(own.parent()?.join(name)));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let places = beside.into_iter().chain(env::split_paths(&path).map(|folder| folder.join(name)));
+    places.into_iter().find(|file| file.is_file()).ok_or_else(|| {
+        Error::new(Kind::NotFound, format!("cannot find {name}"), "it is neither beside kelp nor in PATH")
+            .hint(format!("install it beside kelp, or name it: {variable}=PATH"))
+    })
+}

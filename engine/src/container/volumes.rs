@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From the user's wishes to mounts whose sources exist: folders of the host, named volumes, volumes of the image.
+
+use super::id;
+use super::record::MountRecord;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::options::mount::{Source, Wish};
+use crate::places::Places;
+use crate::spec::Attachment;
+use crate::volume::{self, Volume};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// What came of the wishes.
+#[derive(Debug, Default)]
+pub(crate) struct Mounted {
+    /// For config.json.
+    pub(crate) attachments: Vec<Attachment>,
+    /// For `inspect`.
+    pub(crate) records: Vec<MountRecord>,
+    /// Volumes made for this container alone.
+    pub(crate) anonymous: Vec<String>,
+    /// Volumes that may need the image's content: the path inside, and where it goes.
+    pub(crate) to_fill: Vec<(PathBuf, Volume)>,
+}
+
+/// Makes the sources. The image's own volumes come last, where the user wishes nothing at their place.
+pub(crate) fn make<'a>(
+    places: &Places,
+    wishes: impl Iterator<Item = &'a Wish>,
+    image_volumes: &[String],
+) -> Result<Mounted> {
+    let mut mounted = Mounted::default();
+    for wish in wishes {
+        if mounted.attachments.iter().any(|earlier| earlier.target == wish.target) {
+            let because = "two mounts have this place";
+            return Err(Error::new(Kind::BadInput, format!("cannot mount at {}", wish.target.display()), because));
+        }
+        mounted.add(places, wish)?;
+    }
+    for target in image_volumes {
+        // A path an image cannot mean (relative, or with ..) is no volume.
+        let Ok(target) = crate::options::mount::inside(target) else { continue };
+        if !mounted.attachments.iter().any(|earlier| earlier.target == target) {
+            let wish = Wish { source: Source::Anonymous, target, read_only: false, copy: true, options: Vec::new() };
+            mounted.add(places, &wish)?;
+        }
+    }
+    Ok(mounted)
+}
+
+impl Mounted {
+    fn add(&mut self, places: &Places, wish: &Wish) -> Result<()> {
+        let (kind, name, source) = match &wish.source {
+            Source::Tmpfs => ("tmpfs", None, None),
+            Source::Host { path, make } => ("bind", None, Some(host_path(path, *make)?)),
+            Source::Volume(name) => self.volume(places, name.clone(), wish)?,
+            Source::Anonymous => {
+                let name = id::random()?;
+                self.anonymous.push(name.clone());
+                self.volume(places, name, wish)?
+            }
+        };
+        self.records.push(MountRecord {
+            kind: kind.to_owned(),
+            name,
+            source: source.as_deref().map_or_else(String::new, |path| path.display().to_string()),
+            destination: wish.target.display().to_string(),
+            mode: wish.options.join(","),
+            writable: !wish.read_only,
+        });
+        self.attachments.push(Attachment {
+            source,
+            target: wish.target.clone(),
+            read_only: wish.read_only,
+            options: wish.options.clone(),
+        });
+        Ok(())
+    }
+
+    fn volume(
+        &mut self,
+        places: &Places,
+        name: String,
+        wish: &Wish,
+    ) -> Result<(&'static str, Option<String>, Option<PathBuf>)> {
+        let volume = volume::find_or_make(places, &name)?;
+        let data = volume.data();
+        if wish.copy {
+            self.to_fill.push((wish.target.clone(), volume));
+        }
+        Ok(("volume", Some(name), Some(data)))
+    }
+}
+
+/// An absolute path of the host that exists.
+fn host_path(path: &Path, make: bool) -> Result<PathBuf> {
+    let doing = || format!("cannot mount {}", path.display());
+    let absolute = std::path::absolute(path).doing(doing)?;
+    match fs::metadata(&absolute) {
+        Ok(_) => Ok(absolute),
+        Err(error) if error.kind() == ErrorKind::NotFound && make => {
+            fs::create_dir_all(&absolute).doing(doing)?;
+            Ok(absolute)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(Error::new(Kind::NotFound, doing(), "it does not exist")
+                .hint("make it first; -v makes missing folders"))
+        }
+        Err(error) => Err(error).doing(doing),
+    }
+}

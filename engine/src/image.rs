@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From the name on the command line to layers on disk and what the image asks of a process.
+//!
+//! The engine's side of `kelp_bundles`: found in the store, embedded, or pulled.
+
+use crate::error::{Error, Kind, Result};
+use crate::options::{Options, Pull, env};
+use crate::places::Places;
+use crate::progress::Shown;
+use crate::spec::Program;
+use crate::{container, hello};
+use kelp_bundles::idmap::IdMap;
+use kelp_bundles::process::{self, Overrides};
+use kelp_bundles::{Image, LayerStack, Platform, Reference, Store, job, load, user};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// An image of the store.
+pub(crate) struct Chosen {
+    store: Store,
+    image: Image,
+    /// It is the one embedded in this program.
+    is_hello: bool,
+}
+
+/// What the image and the user's options ask for.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// The program.
+    pub(crate) program: Program,
+    /// Paths whose content outlives the container.
+    pub(crate) volumes: Vec<String>,
+    /// Ports the image exposes, as `80/tcp`.
+    pub(crate) exposed: Vec<String>,
+    /// The image's labels.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Asks the program to end.
+    pub(crate) stop_signal: Option<String>,
+    /// The image's user, as it is written there.
+    pub(crate) user: Option<String>,
+}
+
+/// The image the user means: from the store, from this program, or from a registry.
+pub(crate) fn resolve(places: &Places, options: &Options) -> Result<Chosen> {
+    let store = Store::open(&places.store)?;
+    let platform = match &options.platform {
+        Some(text) => text.parse()?,
+        None => Platform::host(),
+    };
+    let name = options.image();
+    let found = match options.pull {
+        Pull::Always => None,
+        Pull::Missing | Pull::Never => present(&store, name, &platform)?,
+    };
+    let (image, is_hello) = match found {
+        Some(image) => (image, false),
+        None if name == hello::NAME && options.pull != Pull::Always => (unpack_hello(&store)?, true),
+        None if options.pull == Pull::Never => return Err(absent(&store, name)),
+        None => (fetch(&store, name, &platform, options.quiet)?, false),
+    };
+    let is_hello = is_hello || name == hello::NAME;
+    Ok(Chosen { store, image, is_hello })
+}
+
+fn present(store: &Store, name: &str, platform: &Platform) -> Result<Option<Image>> {
+    match store.find(name, platform) {
+        Ok(image) => Ok(Some(image)),
+        Err(error) if error.kind() == kelp_bundles::Kind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The embedded image goes into the store like any other archive.
+fn unpack_hello(store: &Store) -> Result<Image> {
+    let archive = hello::archive();
+    let images = load::load(store, load::Source::Stream(&mut archive.as_slice()), &Shown::quiet())?;
+    images
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::new(Kind::Other, "cannot load the embedded image hello", "its archive holds no image"))
+}
+
+/// Registries are the pull command's; until it can be called from here, the user is sent there.
+fn fetch(store: &Store, name: &str, _platform: &Platform, _quiet: bool) -> Result<Image> {
+    let _: Reference = name.parse()?;
+    Err(absent(store, name))
+}
+
+fn absent(store: &Store, name: &str) -> Error {
+    let hint = match near(store, name) {
+        Some(other) => format!("did you mean {other}?"),
+        None => format!("kelp pull {name}, or kelp load -i FILE; kelp images shows what is there"),
+    };
+    Error::new(Kind::NotFound, format!("cannot find the image {name}"), "it is not in the store").hint(hint)
+}
+
+/// An image whose name differs by a slip of the fingers.
+fn near(store: &Store, name: &str) -> Option<String> {
+    let names = store.list().ok()?.into_iter().filter_map(|listed| listed.name);
+    let familiar = names.flat_map(|name| [name.familiar_name(), name.familiar()]);
+    container::near(name, familiar)
+}
+
+impl Chosen {
+    /// The image's id: the digest of its configuration.
+    pub(crate) fn id(&self) -> String {
+        self.image.id.to_string()
+    }
+
+    /// Layers on disk, lowest first, kept for as long as the container's folder is there.
+    pub(crate) fn unpack(&self, folder: &Path, ids: &IdMap) -> Result<Vec<PathBuf>> {
+        self.store.pin(folder, &self.image)?;
+        let unpacked = self.store.unpack(&self.image, ids, &Shown::new())?;
+        Ok(unpacked.lower)
+    }
+
+    /// The program and what goes with it.
+    pub(crate) fn wanted(&self, lower: &[PathBuf], options: &Options, hostname: &str) -> Result<Wanted> {
+        let flags = &options.process;
+        let mut variables = env::collect(&flags.env_file, &flags.env, |key| std::env::var(key).ok())?;
+        if self.is_hello {
+            variables.push(format!("{}={}", hello::CALLER_NAMESPACES, hello::caller_namespaces()));
+        }
+        let overrides = Overrides {
+            entrypoint: flags.entrypoint.clone().map(|program| vec![program]),
+            cmd: options.command().to_vec(),
+            env: variables,
+            user: flags.user.clone(),
+            workdir: flags.workdir.clone(),
+            hostname: Some(hostname.to_owned()),
+            terminal: options.tty,
+        };
+        let layers = LayerStack::open(lower)?;
+        let mut defaults = process::defaults(&self.image.config, &layers, &overrides)?;
+        for group in &flags.group_add {
+            defaults.user.additional_gids.push(user::group(group, &layers)?);
+        }
+        let program = Program {
+            args: defaults.args,
+            env: defaults.env,
+            cwd: PathBuf::from(defaults.cwd),
+            uid: defaults.user.uid,
+            gid: defaults.user.gid,
+            groups: defaults.user.additional_gids,
+        };
+        Ok(Wanted {
+            program,
+            volumes: defaults.volumes,
+            exposed: defaults.exposed_ports,
+            labels: defaults.labels.into_iter().collect(),
+            stop_signal: defaults.stop_signal,
+            user: self.image.config.run().user.filter(|user| !user.is_empty()),
+        })
+    }
+}
+
+/// An image as `inspect` shows it; nothing if there is none of this name.
+pub(crate) fn inspect(places: &Places, name: &str) -> Result<Option<Value>> {
+    let store = Store::open(&places.store)?;
+    let Some(image) = present(&store, name, &Platform::host())? else { return Ok(None) };
+    let config = &image.config;
+    let layers: Vec<String> = image.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
+    let run = config.run();
+    Ok(Some(json!({
+        "Id": image.id.to_string(),
+        "RepoTags": image.name.iter().map(Reference::familiar).collect::<Vec<_>>(),
+        "Created": config.created,
+        "Architecture": config.architecture,
+        "Variant": config.variant,
+        "Os": config.os,
+        "Size": image.size(),
+        "Config": {
+            "User": run.user, "ExposedPorts": run.exposed_ports, "Env": run.env, "Entrypoint": run.entrypoint,
+            "Cmd": run.cmd, "Volumes": run.volumes, "WorkingDir": run.working_dir, "Labels": run.labels,
+            "StopSignal": run.stop_signal,
+        },
+        "RootFS": { "Type": "layers", "Layers": layers },
+    })))
+}
+
+/// Copies what the image shows at `inside` into `to`, for a volume's first use.
+pub(crate) fn copy_folder(lower: &[PathBuf], inside: &Path, to: &Path, ids: &IdMap) -> Result<()> {
+    Ok(job::copy_folder(lower, inside, to, ids)?)
+}
