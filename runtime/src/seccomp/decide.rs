@@ -110,10 +110,15 @@ fn number_space(policy: &Policy, abi: &Abi, spans: &mut Spans) -> Result<(), Ref
     Ok(())
 }
 
-/// The highest number that the profile names on `abi`.
+/// The highest number that the profile names on `abi`; who names a call names its carrier too.
 fn newest(policy: &Policy, abi: &Abi) -> Option<u32> {
-    let named = |call: &&Call| call.number <= abi.last_public() && policy.named[call.name.index()];
-    abi.calls.iter().rev().find(named).map(|call| call.number)
+    let named = |name: Name| policy.named[name.index()];
+    let carries = |name| {
+        let carried = abi.multiplexers().iter().filter(|all| all.name == name).flat_map(|all| all.carried);
+        carried.into_iter().any(|&(name, _)| named(name))
+    };
+    let counts = |call: &&Call| call.number <= abi.last_public() && (named(call.name) || carries(call.name));
+    abi.calls.iter().rev().find(counts).map(|call| call.number)
 }
 
 /// What the rules say about the call `name`, if there are any.
@@ -156,7 +161,12 @@ fn multiplexed_cases(policy: &Policy, wide: bool, own: &[u32], carried: &[(Name,
 /// A rule as a case, for a carried call with the first argument that selects it. The other arguments' conditions stay,
 /// though they are behind a pointer then and mean nothing: so does libseccomp, and no rule gets wider by it.
 fn case(rule: &Rule, wide: bool, selector: Option<u32>) -> Case {
-    let select = selector.map(|value| Condition { argument: 0, test: Test::Equal(value.into()) });
+    // The kernel takes the selector as an int: bits above must not hide it.
+    let select = selector.map(|value| match wide {
+        true => Test::Masked { mask: u32::MAX.into(), value: value.into() },
+        false => Test::Equal(value.into()),
+    });
+    let select = select.map(|test| Condition { argument: 0, test });
     let conditions = rule.conditions.iter().filter(|condition| selector.is_none() || condition.argument != 0);
     let fit = |condition: &Condition| match wide {
         true => *condition,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the kernel does with a filter: checks it, and runs it on a system call.
 
+use std::collections::BTreeSet;
+
 use kelp_sys::seccomp::SockFilter;
 
 /// `struct seccomp_data`, as far as filters here look at it.
@@ -28,9 +30,15 @@ impl Call {
 
 /// The verdict of `filter` on `call`.
 pub(super) fn run(filter: &[SockFilter], call: &Call, little_endian: bool) -> u32 {
+    watch(filter, call, little_endian, |_| {})
+}
+
+/// The same, for somebody who wants to know which instructions are on the way.
+pub(super) fn watch(filter: &[SockFilter], call: &Call, little_endian: bool, mut pass: impl FnMut(usize)) -> u32 {
     let (mut at, mut accumulator) = (0, 0);
     loop {
         let SockFilter { code, jt, jf, k } = filter[at];
+        pass(at);
         at += 1;
         let holds = match code {
             0x06 => return k,
@@ -60,6 +68,7 @@ pub(super) fn run(filter: &[SockFilter], call: &Call, little_endian: bool) -> u3
 pub(super) fn check(filter: &[SockFilter]) {
     assert!((1..=4096).contains(&filter.len()), "{} instructions", filter.len());
     assert_eq!(filter.last().unwrap().code, 0x06, "the last instruction returns");
+    assert!(!tests_of_chance(filter).contains(&true), "a test of what is not known to be loaded");
     for (at, one) in filter.iter().enumerate() {
         match one.code {
             0x06 | 0x54 => {}
@@ -70,5 +79,35 @@ pub(super) fn check(filter: &[SockFilter]) {
             }
             _ => panic!("instruction {:#x} at {at}", one.code),
         }
+    }
+}
+
+/// For each instruction, whether it tests what different ways to it have loaded differently: a test of what is not meant.
+pub(super) fn tests_of_chance(filter: &[SockFilter]) -> Vec<bool> {
+    // What the accumulator may hold before each instruction: the offset loaded, and the masks applied.
+    let mut holds: Vec<BTreeSet<(u32, u32)>> = vec![BTreeSet::new(); filter.len()];
+    for (at, one) in filter.iter().enumerate() {
+        let (before, targets) = (holds[at].clone(), targets(at, one));
+        let after = match one.code {
+            0x20 => [(one.k, u32::MAX)].into(),
+            0x54 => before.iter().map(|&(offset, mask)| (offset, mask & one.k)).collect(),
+            _ => before,
+        };
+        targets.into_iter().for_each(|target| holds[target].extend(after.iter().copied()));
+    }
+    filter
+        .iter()
+        .zip(holds)
+        .map(|(one, holds)| matches!(one.code, 0x15 | 0x25 | 0x35 | 0x45) && holds.len() > 1)
+        .collect()
+}
+
+/// Where it goes on after an instruction.
+fn targets(at: usize, one: &SockFilter) -> Vec<usize> {
+    match one.code {
+        0x06 => vec![],
+        0x05 => vec![at + 1 + one.k as usize],
+        0x15 | 0x25 | 0x35 | 0x45 => vec![at + 1 + usize::from(one.jt), at + 1 + usize::from(one.jf)],
+        _ => vec![at + 1],
     }
 }

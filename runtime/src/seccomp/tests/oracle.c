@@ -5,6 +5,7 @@
 //   arch TOKEN                                 adds an architecture
 //   rule ACTION NAME COUNT {ARG OP A B}...     adds a rule
 //   export OPTIMIZE                            "ok N" and N instructions, or "error STAGE CODE"
+#define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/filter.h>
