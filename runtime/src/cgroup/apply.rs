@@ -91,7 +91,7 @@ pub(super) fn guard_devices(cgroup: BorrowedFd<'_>, rules: &[Rule], fresh: bool)
                 .hint("it takes CAP_SYS_ADMIN on the host, and a kernel with CONFIG_CGROUP_BPF")
         }
     };
-    let program = bpf::load_device_program(&program(rules)).map_err(fail("BPF_PROG_LOAD"))?;
+    let program = bpf::load_device_program(&program(rules)?).map_err(fail("BPF_PROG_LOAD"))?;
     // A new cgroup has no program: do not ask.
     let before = if fresh { Vec::new() } else { attached(cgroup).map_err(fail("BPF_PROG_QUERY"))? };
     let replaced = match before.as_slice() {

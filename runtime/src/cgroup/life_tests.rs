@@ -4,6 +4,7 @@
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use kelp_sys::rustix::fs::{Mode, OFlags, mkdirat, openat};
 use oci_spec::runtime::Spec;
 
 use super::super::{Facts, Manager, plan};
@@ -112,14 +113,14 @@ fn processes_of_inner_cgroups_are_listed_and_the_deepest_tree_is_removed() {
     let cgroup = made(&plan);
     // Deeper than PATH_MAX has room for, by names as long as they may be.
     let name = "d".repeat(200);
-    let script = format!(
-        "cd {dir} && i=0 && while [ $i -lt 40 ]; do mkdir {name} && cd {name} && i=$((i+1)); done && \
-         echo $$ > cgroup.procs && exec sleep 60",
-        dir = cgroup.dir().display()
-    );
-    let inmate = Inmate::put_into(&cgroup, &script);
-    let pid = i32::try_from(inmate.0.id()).unwrap();
-    assert_eq!(cgroup.processes().unwrap(), [pid]);
+    let mut deepest = open_directory(cgroup.dir()).unwrap();
+    for _ in 0..40 {
+        mkdirat(&deepest, &name, Mode::from_raw_mode(0o755)).unwrap();
+        deepest = openat(&deepest, &name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    }
+    let inmate = Inmate::put_into(&cgroup, "exec sleep 60");
+    write_file(&deepest, "cgroup.procs", inmate.0.id().to_string().as_bytes()).unwrap();
+    assert_eq!(cgroup.processes().unwrap(), [i32::try_from(inmate.0.id()).unwrap()]);
     cgroup.kill().unwrap();
     cgroup.remove().unwrap();
 }
@@ -239,7 +240,9 @@ fn limits_arrive_in_the_kernel_and_updates_change_only_what_they_name() {
     }
     // The new burst is above the old quota, the new quota below the old burst: either order fails in one write.
     for cpu in [r#"{"quota": 80000, "burst": 60000}"#, r#"{"quota": 20000, "burst": 500}"#] {
-        cgroup.update(&serde_json::from_str(&format!(r#"{{"cpu": {cpu}, "pids": {{"limit": -1}}}}"#)).unwrap()).unwrap();
+        cgroup
+            .update(&serde_json::from_str(&format!(r#"{{"cpu": {cpu}, "pids": {{"limit": -1}}}}"#)).unwrap())
+            .unwrap();
     }
     assert_eq!([reads("cpu.max"), reads("pids.max"), reads("memory.max")], ["20000 200000", "max", "67108864"]);
     let _inmate = Inmate::put_into(&cgroup, "x=$(head -c 1000000 /dev/zero | tr '\\0' x) && sleep 60");

@@ -12,14 +12,19 @@ use kelp_sys::rustix::io::{self, Errno};
 use super::events::Event;
 use super::facts::{open_directory, read_file};
 use super::place::no_controller;
-use super::{CgroupPlan, Controllers, Error, Kind, error, kernel};
+use super::{CgroupPlan, Controllers, Error, Kind, Level, error, kernel};
 
 /// Makes the directories from `base` (which is there) down to `dir`, opens the last one.
-pub(super) fn make(plan: &CgroupPlan, base: &Path, dir: &Path) -> Result<OwnedFd, Error> {
+pub(super) fn make(plan: &CgroupPlan, base: &Level, dir: &Path) -> Result<OwnedFd, Error> {
+    let wanted = plan.needed | Controllers::WORTH_HAVING;
     let chain = plan.directories();
-    let mut parent = base;
+    let mut parent = base.dir.as_path();
     for below in &chain {
-        give(parent, plan)?;
+        // The plan's own look was a moment ago: mostly it saw that nothing is left to enable, and one look is enough.
+        let had = parent == base.dir && !base.available.is_empty() && base.enabled.contains(wanted & base.available);
+        if !had {
+            give(parent, wanted, plan)?;
+        }
         make_one(below, below == dir)?;
         parent = below;
     }
@@ -53,11 +58,10 @@ fn must_be_free(dir: &Path) -> Result<(), Error> {
 }
 
 /// Lets the children of `dir` have the controllers that the limits need, and those worth having.
-fn give(dir: &Path, plan: &CgroupPlan) -> Result<(), Error> {
+fn give(dir: &Path, wanted: Controllers, plan: &CgroupPlan) -> Result<(), Error> {
     let doing = |errno| refused(dir, "read its controllers", errno);
     let at = open_directory(dir).map_err(doing)?;
     let list = |file| Ok(Controllers::parse(&read_file(&at, file).map_err(doing)?));
-    let wanted = plan.needed | Controllers::WORTH_HAVING;
     let enabled = list("cgroup.subtree_control")?;
     if enabled.contains(wanted) {
         return Ok(());

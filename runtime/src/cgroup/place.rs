@@ -17,8 +17,9 @@ pub enum Place {
     },
     /// To a directory that we make.
     Directory {
-        /// The cgroup that is there already, in which we may make others.
-        base: PathBuf,
+        /// The cgroup that is there already, in which we may make others. If we could not look at it, it has no
+        /// controllers here.
+        base: Level,
         /// The container's cgroup, some levels below.
         dir: PathBuf,
     },
@@ -57,7 +58,7 @@ fn pick(levels: &[Level], needed: Controllers) -> Option<&Level> {
 fn in_level(level: &Level, name: &Path, facts: &Facts, needed: Controllers) -> Result<Place, Error> {
     let missing = needed - level.can_give();
     if missing.is_empty() {
-        return Ok(Place::Directory { base: level.dir.clone(), dir: level.dir.join(name) });
+        return Ok(Place::Directory { base: level.clone(), dir: level.dir.join(name) });
     }
     Err(no_controller(&level.dir, level.populated && level.available.contains(missing), missing, facts.v1))
 }
@@ -67,11 +68,11 @@ fn in_level(level: &Level, name: &Path, facts: &Facts, needed: Controllers) -> R
 fn below(dir: &Path, mount: &Path, facts: &Facts, needed: Controllers) -> Result<Place, Error> {
     let level = facts.top.iter().chain(&facts.delegated).find(|level| dir.starts_with(&level.dir) && dir != level.dir);
     let Some(level) = level else {
-        return Ok(Place::Directory { base: mount.to_owned(), dir: dir.to_owned() });
+        return Ok(Place::Directory { base: Level { dir: mount.to_owned(), ..Level::default() }, dir: dir.to_owned() });
     };
     let missing = needed - level.can_give();
     if missing.is_empty() {
-        return Ok(Place::Directory { base: level.dir.clone(), dir: dir.to_owned() });
+        return Ok(Place::Directory { base: level.clone(), dir: dir.to_owned() });
     }
     Err(no_controller(&level.dir, level.populated && level.available.contains(missing), missing, facts.v1))
 }

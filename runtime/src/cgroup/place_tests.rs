@@ -41,7 +41,7 @@ fn needs(names: &str) -> Controllers {
 fn text(path: Option<&str>, facts: &Facts, needed: &str) -> String {
     match place("c1", path.map(Path::new), facts, needs(needed)) {
         Ok(Place::None { why }) => why.to_owned(),
-        Ok(Place::Directory { base, dir }) => format!("{} in {}", dir.display(), base.display()),
+        Ok(Place::Directory { base, dir }) => format!("{} in {}", dir.display(), base.dir.display()),
         Err(error) => format!("error: {error:#}"),
     }
 }

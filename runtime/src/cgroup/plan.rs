@@ -85,7 +85,7 @@ impl CgroupPlan {
     #[must_use]
     pub fn directories(&self) -> Vec<PathBuf> {
         let Place::Directory { base, dir } = &self.place else { return Vec::new() };
-        let mut chain: Vec<_> = dir.ancestors().take_while(|path| *path != base).map(Path::to_owned).collect();
+        let mut chain: Vec<_> = dir.ancestors().take_while(|path| *path != base.dir).map(Path::to_owned).collect();
         chain.reverse();
         chain
     }
@@ -134,7 +134,7 @@ impl fmt::Display for CgroupPlan {
             Place::None { why } => writeln!(f, "no cgroup: {why}")?,
             Place::Directory { base, dir } => {
                 writeln!(f, "cgroup {}", dir.display())?;
-                writeln!(f, "  made in {}", base.display())?;
+                writeln!(f, "  made in {}", base.dir.display())?;
             }
         }
         if !self.needed.is_empty() {
