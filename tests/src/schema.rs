@@ -105,8 +105,10 @@ mod tests {
             for (verdict, valid) in [("good", true), ("bad", false)] {
                 for example in fs::read_dir(examples.join(kind).join(verdict)).into_iter().flatten() {
                     let path = example.unwrap().path();
-                    let errors = schema_errors(schema, &load(&path)).unwrap();
-                    assert_eq!(errors.is_empty(), valid, "{}: {errors:?}", path.display());
+                    let document = serde_json::from_str::<Value>(&fs::read_to_string(&path).unwrap());
+                    let errors = document.map(|document| schema_errors(schema, &document).unwrap());
+                    let judged = errors.as_ref().is_ok_and(Vec::is_empty);
+                    assert_eq!(judged, valid, "{}: {errors:?}", path.display());
                 }
             }
         }
