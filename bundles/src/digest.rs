@@ -113,6 +113,11 @@ impl<T> Hashing<T> {
         self.count
     }
 
+    /// Where the bytes go or come from.
+    pub(crate) fn get_ref(&self) -> &T {
+        &self.inner
+    }
+
     /// Hashes bytes that are already where they belong: the start of a resumed download.
     pub(crate) fn account(&mut self, bytes: &[u8]) {
         self.hash.update(bytes);

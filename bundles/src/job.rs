@@ -34,17 +34,8 @@ pub(crate) enum Job {
     Unpack(Unpack),
     /// Delete trees.
     RemoveTrees(Vec<PathBuf>),
-    /// Copy what a stack of layers (lowest first) shows into an empty folder.
-    CopyTree(Vec<PathBuf>, PathBuf),
-    /// Copy what they show in one folder.
-    CopyFolder {
-        /// The layers, lowest first.
-        lower: Vec<PathBuf>,
-        /// The folder of the image.
-        inside: PathBuf,
-        /// Where to.
-        to: PathBuf,
-    },
+    /// Copy what a stack of layers (lowest first) shows at a path into an empty folder.
+    Copy(Vec<PathBuf>, PathBuf, PathBuf),
 }
 
 /// What came of it.
@@ -101,14 +92,13 @@ pub fn remove_trees(paths: &[PathBuf], map: &IdMap) -> Result<()> {
 
 /// Copies what a stack of unpacked layers (lowest first) shows into the empty folder `to`.
 pub fn copy_tree(lower: &[PathBuf], to: &Path, map: &IdMap) -> Result<()> {
-    run(Job::CopyTree(lower.to_vec(), to.to_owned()), map, &Quiet).map(drop)
+    copy_folder(lower, Path::new("/"), to, map)
 }
 
-/// Copies what a stack of unpacked layers (lowest first) shows in the folder `inside` into the empty folder `to`: a volume's
-/// first use.
+/// Copies what a stack of unpacked layers (lowest first) shows in the folder `inside` into the empty folder `to`: a
+/// volume's first content. Where that is no folder, nothing is copied.
 pub fn copy_folder(lower: &[PathBuf], inside: &Path, to: &Path, map: &IdMap) -> Result<()> {
-    let job = Job::CopyFolder { lower: lower.to_vec(), inside: inside.to_owned(), to: to.to_owned() };
-    run(job, map, &Quiet).map(drop)
+    run(Job::Copy(lower.to_vec(), inside.to_owned(), to.to_owned()), map, &Quiet).map(drop)
 }
 
 /// Does a job inside `map`.
@@ -123,8 +113,7 @@ fn perform(job: Job, progress: &dyn Progress) -> Result<Outcome> {
     match job {
         Job::Unpack(unpack) => unpack::run(&unpack, progress).map(Outcome::Unpacked),
         Job::RemoveTrees(paths) => paths.iter().try_for_each(|p| tree::remove(p)).map(|()| Outcome::Done),
-        Job::CopyTree(lower, to) => tree::copy_stack(&lower, &to).map(|()| Outcome::Done),
-        Job::CopyFolder { lower, inside, to } => tree::copy_folder(&lower, &inside, &to).map(|()| Outcome::Done),
+        Job::Copy(lower, inside, to) => tree::copy_stack(&lower, &inside, &to).map(|()| Outcome::Done),
     }
 }
 

@@ -35,6 +35,7 @@
 //! Errors are one struct, [`Error`]: doing, because, hint, kind.
 
 mod at;
+mod base64;
 mod compression;
 pub mod config;
 pub mod digest;
@@ -47,7 +48,9 @@ mod lock;
 pub mod platform;
 pub mod process;
 mod progress;
+pub mod pull;
 pub mod reference;
+mod registry;
 mod stack;
 pub mod store;
 mod tar;
@@ -63,6 +66,7 @@ pub use limits::Limits;
 pub use platform::Platform;
 pub use progress::{Event, Progress, Quiet};
 pub use reference::Reference;
+pub use registry::Credentials;
 pub use stack::LayerStack;
 pub use store::{Image, Store};
 pub use unpack::Unpacked;

@@ -22,7 +22,7 @@ pub(crate) enum Mode {
 /// A lock that is held until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    file: File,
+    _file: File,
 }
 
 impl Lock {
@@ -32,7 +32,7 @@ impl Lock {
             let file = open(path).doing(|| format!("opening the lock {}", path.display()))?;
             retry(&file, mode, Wait::Yes).doing(|| format!("locking {}", path.display()))?;
             if is_still_at(&file, path) {
-                return Ok(Self { file });
+                return Ok(Self { _file: file });
             }
         }
     }
@@ -41,15 +41,10 @@ impl Lock {
     pub(crate) fn try_alone(path: &Path) -> Result<Option<Self>> {
         let file = open(path).doing(|| format!("opening the lock {}", path.display()))?;
         match retry(&file, Mode::Alone, Wait::No) {
-            Ok(()) => Ok(is_still_at(&file, path).then_some(Self { file })),
+            Ok(()) => Ok(is_still_at(&file, path).then_some(Self { _file: file })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(e) => Err(e).doing(|| format!("locking {}", path.display())),
         }
-    }
-
-    /// The locked file.
-    pub(crate) fn file(&self) -> &File {
-        &self.file
     }
 }
 

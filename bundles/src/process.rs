@@ -3,6 +3,8 @@
 //!
 //! Spec: image-spec conversion.md.
 
+use std::collections::BTreeMap;
+
 use crate::config::{ImageConfig, RunConfig};
 use crate::error::{Error, Kind, Result};
 use crate::stack::LayerStack;
@@ -24,10 +26,8 @@ pub struct Overrides {
     pub user: Option<String>,
     /// `-w`.
     pub workdir: Option<String>,
-    /// The container's host name, for HOSTNAME.
-    pub hostname: Option<String>,
-    /// Whether there is a terminal, for TERM.
-    pub terminal: bool,
+    /// `--group-add`: names or numbers.
+    pub groups: Vec<String>,
 }
 
 /// A process, as the runtime spec wants it, and what else the image says.
@@ -39,8 +39,12 @@ pub struct Defaults {
     pub env: Vec<String>,
     /// Where it starts. It may be missing in the image: Docker makes it then.
     pub cwd: String,
-    /// Who it is.
-    pub user: User,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// All groups, the first one included.
+    pub additional_gids: Vec<u32>,
     /// How it wants to be stopped: a name or a number.
     pub stop_signal: Option<String>,
     /// Folders with data of their own.
@@ -48,7 +52,7 @@ pub struct Defaults {
     /// `80/tcp`.
     pub exposed_ports: Vec<String>,
     /// The image's labels.
-    pub labels: Vec<(String, String)>,
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Combines image and command line.
@@ -58,19 +62,25 @@ pub struct Defaults {
 pub fn defaults(config: &ImageConfig, layers: &LayerStack, overrides: &Overrides) -> Result<Defaults> {
     let run = config.run();
     let wanted = overrides.user.as_deref().or(run.user.as_deref()).unwrap_or_default();
-    let user = user::find(wanted, layers)?;
-    let keys = |map: Option<std::collections::BTreeMap<String, serde_json::Value>>| {
-        map.map(|m| m.into_keys().collect()).unwrap_or_default()
-    };
+    let mut user = user::find(wanted, layers)?;
+    for group in &overrides.groups {
+        let gid = user::group(group, layers)?;
+        if !user.additional_gids.contains(&gid) {
+            user.additional_gids.push(gid);
+        }
+    }
+    let keys = |map: Option<BTreeMap<String, serde_json::Value>>| map.map(|m| m.into_keys().collect()).unwrap_or_default();
     Ok(Defaults {
         args: args(&run, overrides)?,
         env: env(&run, overrides, &user),
         cwd: cwd(&run, overrides)?,
-        user,
+        uid: user.uid,
+        gid: user.gid,
+        additional_gids: user.additional_gids,
         stop_signal: run.stop_signal.filter(|s| !s.is_empty()),
         volumes: keys(run.volumes),
         exposed_ports: keys(run.exposed_ports),
-        labels: run.labels.unwrap_or_default().into_iter().collect(),
+        labels: run.labels.unwrap_or_default(),
     })
 }
 
@@ -91,13 +101,9 @@ fn args(run: &RunConfig, overrides: &Overrides) -> Result<Vec<String>> {
     Ok(args)
 }
 
-/// The image's variables, replaced by name; PATH, HOSTNAME, TERM and HOME where nobody set them.
+/// The image's variables, replaced by name; PATH and HOME where nobody set them.
 fn env(run: &RunConfig, overrides: &Overrides, user: &User) -> Vec<String> {
     let mut env = vec![PATH.to_owned()];
-    env.extend(overrides.hostname.as_ref().map(|name| format!("HOSTNAME={name}")));
-    if overrides.terminal {
-        env.push("TERM=xterm".to_owned());
-    }
     for variable in run.env.iter().flatten().chain(&overrides.env) {
         set(&mut env, variable);
     }
@@ -157,8 +163,8 @@ mod tests {
     fn variables_are_replaced_in_place_and_completed() {
         let run = RunConfig { env: Some(words("PATH=/bin A=1 B=2 C=")), ..RunConfig::default() };
         let user = User { uid: 0, gid: 0, additional_gids: vec![0], home: "/root".into() };
-        let overrides = Overrides { env: words("A=9 B D=4=5"), hostname: Some("h".into()), terminal: true, ..Overrides::default() };
-        assert_eq!(env(&run, &overrides, &user), words("PATH=/bin HOSTNAME=h TERM=xterm A=9 C= D=4=5 HOME=/root"));
+        let overrides = Overrides { env: words("A=9 B D=4=5"), ..Overrides::default() };
+        assert_eq!(env(&run, &overrides, &user), words("PATH=/bin A=9 C= D=4=5 HOME=/root"));
         let overrides = Overrides { env: words("HOME=/x"), ..Overrides::default() };
         assert_eq!(env(&RunConfig::default(), &overrides, &user), [PATH, "HOME=/x"]);
     }

@@ -69,6 +69,14 @@ impl LayerStack {
 
     /// What `path` names in the merged view, links followed, as if the stack were `/`.
     pub(crate) fn resolve(&self, path: &[u8]) -> Result<Option<Found>, Errno> {
+        match self.real_path(path)? {
+            Some(real) => self.find(&real),
+            None => Ok(None),
+        }
+    }
+
+    /// The same without links; `None` where a folder on the way is missing.
+    pub(crate) fn real_path(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
         let mut to_go: VecDeque<Vec<u8>> = path.split(|b| *b == b'/').map(<[u8]>::to_vec).collect();
         let mut so_far: Vec<Vec<u8>> = Vec::new();
         let mut links = 0;
@@ -96,7 +104,28 @@ impl LayerStack {
             }
             target.split(|b| *b == b'/').rev().for_each(|part| to_go.push_front(part.to_vec()));
         }
-        self.find(&so_far.join(&b'/'))
+        Ok(Some(so_far.join(&b'/')))
+    }
+
+    /// The versions of the folder at `path` (without links) that add up to what is shown, lowest first.
+    pub(crate) fn versions(&self, path: &[u8]) -> Result<Vec<OwnedFd>, Errno> {
+        let mut versions = Vec::new();
+        for layer in &self.layers {
+            match ask(layer, path)? {
+                Says::Here(found) if at::kind(&found.stat) == FileType::Directory => {
+                    let folder = at::reopen(&found.fd, OFlags::RDONLY | OFlags::DIRECTORY)?;
+                    let hides = at::is_opaque(folder.as_fd());
+                    versions.push(folder);
+                    if hides {
+                        break;
+                    }
+                }
+                Says::Here(_) | Says::Hidden => break,
+                Says::Nothing => {}
+            }
+        }
+        versions.reverse();
+        Ok(versions)
     }
 
     /// What is at `path` in the merged view; no link is followed, not even on the way.

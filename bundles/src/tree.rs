@@ -13,6 +13,7 @@ use kelp_sys::rustix::io::Errno;
 
 use crate::at;
 use crate::error::{Doing, Result};
+use crate::stack::LayerStack;
 
 /// Deletes `path` and all below it, however deep: a container's program decides that, not we. One that is gone is no error.
 pub(crate) fn remove(path: &Path) -> Result<()> {
@@ -99,59 +100,18 @@ fn move_up(folder: &OwnedFd, child: &[u8], top: &OwnedFd, moved: &mut u64) -> Re
     }
 }
 
-/// Copies what a stack of layers (lowest first) shows into the empty folder `to`.
-pub(crate) fn copy_stack(lower: &[PathBuf], to: &Path) -> Result<()> {
-    let sources = lower.iter().map(|layer| at::open_root(layer)).collect::<Result<Vec<_>>>()?;
-    copy_all(&sources, to)
-}
-
-/// Copies what a stack of layers (lowest first) shows in the folder `inside` into the empty folder `to`; nothing where
-/// it shows no folder there.
-pub(crate) fn copy_folder(lower: &[PathBuf], inside: &Path, to: &Path) -> Result<()> {
-    let mut sources = Vec::new();
-    for layer in lower.iter().rev() {
-        let doing = || format!("looking for {} in {}", inside.display(), layer.display());
-        let (folder, below) = descend(&at::open_root(layer)?, inside.as_os_str().as_bytes()).doing(doing)?;
-        sources.extend(folder);
-        if below == Below::Hidden {
-            break;
-        }
-    }
-    sources.reverse();
-    copy_all(&sources, to)
-}
-
-fn copy_all(sources: &[OwnedFd], to: &Path) -> Result<()> {
+/// Copies what a stack of layers (lowest first) shows at `inside` into the empty folder `to`. Where that is no folder,
+/// nothing is copied.
+pub(crate) fn copy_stack(lower: &[PathBuf], inside: &Path, to: &Path) -> Result<()> {
+    let doing = || format!("copying {} of an image to {}", inside.display(), to.display());
     let target = at::open_root(to)?;
-    for source in sources {
-        let mut copy = Copy { source, target: &target, links: HashMap::new(), folders: Vec::new() };
-        copy.layer().doing(|| format!("copying a layer to {}", to.display()))?;
+    let stack = LayerStack::open(lower)?;
+    let Some(inside) = stack.real_path(inside.as_os_str().as_bytes()).doing(doing)? else { return Ok(()) };
+    for source in stack.versions(&inside).doing(doing)? {
+        let mut copy = Copy { source: &source, target: &target, links: HashMap::new(), folders: Vec::new() };
+        copy.layer().doing(doing)?;
     }
     Ok(())
-}
-
-/// Whether the layers below count at a place.
-#[derive(PartialEq, Eq)]
-enum Below {
-    Shown,
-    Hidden,
-}
-
-/// The folder at `path` in this layer, reached through folders alone.
-fn descend(layer: &OwnedFd, path: &[u8]) -> Result<(Option<OwnedFd>, Below), Errno> {
-    let mut folder = at::open_plain(layer, b"", at::LIST)?;
-    let mut below = Below::Shown;
-    for name in path.split(|b| *b == b'/').filter(|name| !name.is_empty()) {
-        if at::is_opaque(folder.as_fd()) {
-            below = Below::Hidden;
-        }
-        match at::look(&folder, name)? {
-            None => return Ok((None, below)),
-            Some(stat) if at::kind(&stat) != FileType::Directory => return Ok((None, Below::Hidden)),
-            Some(_) => folder = at::open_plain(&folder, name, at::LIST)?,
-        }
-    }
-    Ok((Some(folder), below))
 }
 
 /// The copying of one layer upon those before.
@@ -337,10 +297,14 @@ mod tests {
         fs::hard_link(high.join("a/new/one"), high.join("two")).unwrap();
         symlink("a", high.join("link")).unwrap();
         fs::create_dir(&to).unwrap();
-        copy_stack(&[low, high], &to).unwrap();
+        copy_stack(&[low.clone(), high.clone()], Path::new("/"), &to).unwrap();
         assert!(to.join("a/b/kept").exists() && to.join("link").is_symlink() && to.join("was-file").is_dir());
         assert!(!to.join("gone/file").exists() && to.join("gone").exists());
         assert_eq!(fs::metadata(to.join("two")).unwrap().ino(), fs::metadata(to.join("a/new/one")).unwrap().ino());
         assert!(!at::is_opaque(at::open_root(&to.join("gone")).unwrap().as_fd()));
+        let part = dir.path().join("part");
+        fs::create_dir(&part).unwrap();
+        copy_stack(&[low, high], Path::new("/link"), &part).unwrap();
+        assert!(part.join("b/kept").exists() && part.join("new/one").exists() && !part.join("two").exists());
     }
 }

@@ -8,6 +8,8 @@ mod archive;
 mod docker;
 mod layout;
 
+pub(crate) use docker::descriptor;
+
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;

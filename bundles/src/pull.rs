@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Images from registries.
+//!
+//! A blob arrives in `images/partial`, where the next pull finds what an interrupted one left; whoever fills a file there
+//! holds its lock, so that two pulls of one layer download it once. It becomes a blob when it is whole and hashes right.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use kelp_sys::rustix;
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
+
+use crate::config::ImageConfig;
+use crate::digest::{Digest, Hashing};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::load::descriptor;
+use crate::lock::{Lock, Mode};
+use crate::platform::Platform;
+use crate::progress::{Event, Progress};
+use crate::reference::Reference;
+use crate::registry::{self, Credentials, Document, Repository, Retry};
+use crate::store::{Claims, Image, PULLED_DIGEST, Store, check_manifest, digest_of, is_index, is_manifest, layers_of};
+
+/// Blobs that arrive at the same time, as in Docker.
+const AT_ONCE: usize = 3;
+/// How many lists may lead to a manifest.
+const NESTING: usize = 4;
+/// How much is read at once.
+const BUFFER: usize = 256 << 10;
+
+/// How to pull.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which of a list's images.
+    pub platform: Platform,
+    /// Whether certificates are checked, and plain HTTP refused except on this machine (`--tls-verify`).
+    pub verify: bool,
+    /// Who we are to the registry.
+    pub credentials: Option<Credentials>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { platform: Platform::host(), verify: true, credentials: None }
+    }
+}
+
+/// One pull at work.
+struct Pull<'p> {
+    store: &'p Store,
+    claims: &'p Claims<'p>,
+    repository: &'p Repository,
+    progress: &'p dyn Progress,
+    retry: Retry,
+    /// Another blob's thread met an error: no use going on.
+    stop: &'p AtomicBool,
+}
+
+/// Gets an image and gives it its name in the store. Layers are unpacked later, or by [`Store::unpack`] right away.
+///
+/// # Errors
+/// [`Kind::NotFound`], [`Kind::Unauthorized`], [`Kind::Network`]; [`Kind::WrongPlatform`] where a list has nothing for this
+/// machine; [`Kind::BadInput`] where the registry lies. Nothing is published then.
+pub fn pull(store: &Store, reference: &Reference, options: &Options, progress: &dyn Progress) -> Result<Image> {
+    let result = attempt(store, reference, options, progress);
+    result.map_err(|error| error.while_doing(format!("pulling {}", reference.familiar())))
+}
+
+fn attempt(store: &Store, reference: &Reference, options: &Options, progress: &dyn Progress) -> Result<Image> {
+    let speaking = registry::Options {
+        verify: options.verify,
+        credentials: options.credentials.clone(),
+        retry: Retry::DEFAULT,
+    };
+    let repository = Repository::open(reference, &speaking, store.limits().document)?;
+    let claims = Claims::begin(store)?;
+    let stop = AtomicBool::new(false);
+    let pull = Pull { store, claims: &claims, repository: &repository, progress, retry: speaking.retry, stop: &stop };
+    let (top, document) = pull.manifest(reference, &options.platform)?;
+    let manifest: ImageManifest = serde_json::from_slice(&document.bytes).doing(|| "reading the manifest")?;
+    check_manifest(&manifest, store.limits().layers)?;
+    pull.blobs(&manifest)?;
+    let config: ImageConfig = store.config(&digest_of(manifest.config())?)?;
+    layers_of(&manifest, &config)?;
+    let media_type = MediaType::from(document.media_type.as_str());
+    let mut named = descriptor(media_type, &document.digest, document.bytes.len() as u64)?;
+    named.set_annotations(Some([(PULLED_DIGEST.to_owned(), top.to_string())].into()));
+    let image = store.image(&named, &options.platform, Some(reference.clone()))?;
+    claims.publish(vec![(Some(reference.clone()), named)])?;
+    Ok(image)
+}
+
+impl Pull<'_> {
+    /// The manifest for this platform, and the digest of the document that the name itself means.
+    fn manifest(&self, reference: &Reference, platform: &Platform) -> Result<(Digest, Document)> {
+        let target = match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => digest.to_string(),
+            (None, tag) => tag.unwrap_or("latest").to_owned(),
+        };
+        let mut document = self.repository.manifest(&target)?;
+        let top = document.digest.clone();
+        for _ in 0..NESTING {
+            self.claims.add(&document.bytes)?;
+            let media_type = MediaType::from(document.media_type.as_str());
+            if is_manifest(&media_type) {
+                return Ok((top, document));
+            }
+            if !is_index(&media_type) {
+                let because = format!("it is of the type {media_type:?}, which is no image");
+                return Err(Error::new(Kind::Unsupported, "reading the manifest", because));
+            }
+            let index: ImageIndex = serde_json::from_slice(&document.bytes).doing(|| "reading the list of images")?;
+            let chosen = platform.choose(index.manifests()).ok_or_else(|| {
+                let offered: Vec<Platform> = index.manifests().iter().filter_map(Platform::of).collect();
+                platform.mismatch(&reference.familiar(), &offered)
+            })?;
+            document = self.repository.manifest(&digest_of(chosen)?.to_string())?;
+        }
+        Err(Error::new(Kind::BadInput, "choosing an image", "lists lead to lists without end"))
+    }
+
+    /// All blobs of a manifest, a few at the same time.
+    fn blobs(&self, manifest: &ImageManifest) -> Result<()> {
+        if manifest.config().size() > self.store.limits().document {
+            return Err(Error::new(Kind::TooBig, "reading the manifest", "the config is larger than any may be"));
+        }
+        let mut seen = HashSet::new();
+        let all = std::iter::once(manifest.config()).chain(manifest.layers());
+        let queue: Vec<Descriptor> = all.filter(|d| seen.insert(d.digest().to_string())).cloned().collect();
+        self.refuse_what_cannot_fit(&queue)?;
+        let queue = Mutex::new(queue.into_iter());
+        let next = || queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+        let work = || -> Result<()> {
+            while let Some(blob) = next() {
+                if self.stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                self.blob(&blob).inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+            let ends = workers.into_iter().map(|worker| {
+                worker.join().unwrap_or_else(|_| Err(Error::new(Kind::Other, "fetching blobs", "a thread stopped")))
+            });
+            // All are waited for; the error that stopped the others is told, not theirs.
+            let errors: Vec<Error> = ends.filter_map(Result::err).collect();
+            errors.into_iter().find(|e| e.because() != STOPPED).map_or(Ok(()), Err)
+        })
+    }
+
+    /// A registry may announce any size: what is larger than the disk is not begun.
+    fn refuse_what_cannot_fit(&self, blobs: &[Descriptor]) -> Result<()> {
+        let missing = blobs.iter().filter(|d| digest_of(d).is_ok_and(|digest| !self.store.blob(&digest).exists()));
+        let needed = missing.fold(0u64, |sum, d| sum.saturating_add(d.size()));
+        let disk = rustix::fs::statvfs(self.store.images()).doing(|| "asking for the free space of the image store")?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        match needed > free {
+            true => Err(Error::new(Kind::TooBig, "fetching blobs", format!("{needed} bytes are to come, {free} are free"))
+                .hint("kelp system prune frees what nothing needs")),
+            false => Ok(()),
+        }
+    }
+
+    fn blob(&self, wanted: &Descriptor) -> Result<()> {
+        let (digest, size) = (digest_of(wanted)?, wanted.size());
+        if self.claims.claim(&digest, Some(size))? {
+            self.progress.event(Event::FetchSkipped(&digest));
+            return Ok(());
+        }
+        let path = self.store.images().join("partial").join(digest.hex());
+        let _filling = Lock::wait(&path, Mode::Alone)?;
+        // Whoever filled it while we waited is done.
+        if self.claims.claim(&digest, Some(size))? {
+            crate::store::forget_file(&path);
+            self.progress.event(Event::FetchSkipped(&digest));
+            return Ok(());
+        }
+        let mut partial = Partial::open(&path, size)?;
+        self.progress.event(Event::FetchBegins(&digest, size, partial.have()));
+        self.fill(&mut partial, &digest)?;
+        let found = partial.into_digest();
+        if found != digest {
+            crate::store::forget_file(&path);
+            let error = Error::new(Kind::BadInput, format!("checking the blob {}", digest.short()), format!("its content is {found}"));
+            return Err(error.hint("the registry is broken or lies: nothing of it was kept"));
+        }
+        self.claims.adopt(&path, &digest)?;
+        self.progress.event(Event::FetchDone(&digest));
+        Ok(())
+    }
+
+    /// Reads until the blob is whole; a connection that breaks is made again.
+    fn fill(&self, partial: &mut Partial, digest: &Digest) -> Result<()> {
+        let mut tries = 0;
+        while partial.have() < partial.size {
+            let before = partial.have();
+            let error = match self.stream(partial, digest) {
+                Ok(()) => continue,
+                Err(error) => error,
+            };
+            tries = if partial.have() > before { 1 } else { tries + 1 };
+            if error.kind() != Kind::Network || tries >= self.retry.tries {
+                return Err(error);
+            }
+            registry::note_retry(self.progress, digest.short(), &error);
+            self.retry.wait(tries, None);
+        }
+        Ok(())
+    }
+
+    /// One answer of the registry.
+    fn stream(&self, partial: &mut Partial, digest: &Digest) -> Result<()> {
+        let doing = || format!("fetching the blob {}", digest.short());
+        let mut arriving = self.repository.blob(digest, partial.have())?;
+        if arriving.offset != partial.have() {
+            partial.restart()?;
+        }
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::new(Kind::Other, doing(), STOPPED));
+            }
+            let n = arriving.body.read(&mut buffer).map_err(|e| Error::new(Kind::Network, doing(), e))?;
+            if n == 0 {
+                return match partial.have() == partial.size {
+                    true => Ok(()),
+                    false => Err(Error::new(Kind::Network, doing(), "the connection ended before the blob did")),
+                };
+            }
+            if !partial.add(&buffer[..n])? {
+                let because = format!("it is longer than the {} bytes announced", partial.size);
+                return Err(Error::new(Kind::BadInput, doing(), because).hint("the registry is broken or lies"));
+            }
+            self.progress.event(Event::Fetched(digest, n as u64));
+        }
+    }
+}
+
+/// Why a thread gave up that met no error itself.
+const STOPPED: &str = "another blob could not be fetched";
+
+/// A blob that is not whole yet.
+struct Partial {
+    out: Hashing<File>,
+    size: u64,
+}
+
+impl Partial {
+    /// The file, and what it already holds, hashed.
+    fn open(path: &Path, size: u64) -> Result<Self> {
+        let doing = || format!("opening {}", path.display());
+        let mut file = OpenOptions::new().read(true).write(true).open(path).doing(doing)?;
+        if file.metadata().doing(doing)?.len() > size {
+            file.set_len(0).doing(doing)?;
+        }
+        let mut hashing = Hashing::new(file.try_clone().doing(doing)?);
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let n = file.read(&mut buffer).doing(doing)?;
+            if n == 0 {
+                break;
+            }
+            hashing.account(&buffer[..n]);
+        }
+        Ok(Self { out: hashing, size })
+    }
+
+    fn have(&self) -> u64 {
+        self.out.count()
+    }
+
+    /// Appends; `false` if that is more than the blob may have.
+    fn add(&mut self, bytes: &[u8]) -> Result<bool> {
+        if self.have() + bytes.len() as u64 > self.size {
+            return Ok(false);
+        }
+        self.out.write_all(bytes).doing(|| "writing a blob").map(|()| true)
+    }
+
+    /// Begins anew.
+    fn restart(&mut self) -> Result<()> {
+        let mut file = self.out.get_ref().try_clone().doing(|| "writing a blob")?;
+        file.set_len(0).doing(|| "writing a blob")?;
+        file.seek(SeekFrom::Start(0)).doing(|| "writing a blob")?;
+        self.out = Hashing::new(file);
+        Ok(())
+    }
+
+    fn into_digest(self) -> Digest {
+        self.out.finish().0
+    }
+}
+
+/// How much of an image's blobs interrupted pulls left: for `system df`.
+pub fn partial_bytes(store: &Store) -> Result<u64> {
+    let dir = store.images().join("partial");
+    let mut bytes = 0;
+    for entry in fs::read_dir(&dir).doing(|| format!("listing {}", dir.display()))? {
+        bytes += entry.and_then(|e| e.metadata()).map_or(0, |m| m.len());
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Speaking with a registry.
+//!
+//! Spec: distribution-spec. Blocking HTTP/1.1 (docs/decisions/0202-ureq.md): what takes time is one stream per blob, and a
+//! thread each feeds the pipeline that hashes and unpacks.
+
+mod auth;
+mod http;
+
+use std::io::Read;
+
+use ureq::http::{Response, StatusCode};
+
+pub use auth::Credentials;
+pub(crate) use http::{Options, Retry, note_retry};
+
+use crate::digest::Digest;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::reference::Reference;
+use http::{Body, Call, Http};
+
+/// Every kind of manifest we can read, best first.
+const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+
+/// One repository of a registry.
+pub(crate) struct Repository {
+    http: Http,
+    name: String,
+    document_limit: u64,
+}
+
+/// A manifest or a list, as the registry sent it.
+pub(crate) struct Document {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) digest: Digest,
+    pub(crate) media_type: String,
+}
+
+/// A part of a blob on its way.
+pub(crate) struct Arriving {
+    /// Where it starts: a registry may not know ranges.
+    pub(crate) offset: u64,
+    /// The bytes.
+    pub(crate) body: Box<dyn Read + Send>,
+}
+
+impl Repository {
+    pub(crate) fn open(reference: &Reference, options: &Options, document_limit: u64) -> Result<Self> {
+        let scope = format!("repository:{}:pull", reference.repository());
+        let http = Http::connect(reference.registry(), scope, options)?;
+        Ok(Self { http, name: reference.repository().to_owned(), document_limit })
+    }
+
+    /// The manifest or list that a tag or a digest names.
+    pub(crate) fn manifest(&self, target: &str) -> Result<Document> {
+        let path = format!("/v2/{}/manifests/{target}", self.name);
+        let doing = || format!("asking {} for {}:{target}", self.http.registry(), self.name);
+        let call = Call::get(&path).header("accept", ACCEPT);
+        let response = self.http.call(&call).map_err(|e| e.while_doing(doing()))?;
+        let response = self.expect(response, &[StatusCode::OK], &doing)?;
+        let media_type = header(&response, "content-type").unwrap_or_default();
+        let claimed = header(&response, "docker-content-digest");
+        let mut bytes = Vec::new();
+        response.into_body().into_reader().take(self.document_limit + 1).read_to_end(&mut bytes).doing(doing)?;
+        if bytes.len() as u64 > self.document_limit {
+            return Err(Error::new(Kind::TooBig, doing(), "the answer is larger than any manifest may be"));
+        }
+        let digest = Digest::of(&bytes);
+        let wanted = target.parse::<Digest>().ok().or_else(|| claimed?.parse().ok());
+        if wanted.is_some_and(|wanted| wanted != digest) {
+            return Err(Error::new(Kind::BadInput, doing(), format!("the answer is {digest}, which was not asked for"))
+                .hint("the registry is broken or lies: nothing of it was kept"));
+        }
+        Ok(Document { media_type: media_type_of(&bytes, &media_type), bytes, digest })
+    }
+
+    /// The blob of this digest from `offset` on.
+    pub(crate) fn blob(&self, digest: &Digest, offset: u64) -> Result<Arriving> {
+        let path = format!("/v2/{}/blobs/{digest}", self.name);
+        let doing = || format!("asking {} for the blob {}", self.http.registry(), digest.short());
+        let mut call = Call::get(&path);
+        if offset > 0 {
+            call = call.header("range", &format!("bytes={offset}-"));
+        }
+        let response = self.http.call(&call).map_err(|e| e.while_doing(doing()))?;
+        let offset = match response.status() {
+            StatusCode::PARTIAL_CONTENT if starts_at(&response, offset) => offset,
+            // It sends all of it, or does not understand: from the start.
+            StatusCode::OK => 0,
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => return self.blob(digest, 0),
+            _ => return Err(self.refusal(response, &doing)),
+        };
+        Ok(Arriving { offset, body: Box::new(response.into_body().into_reader()) })
+    }
+
+    fn expect(&self, response: Response<Body>, good: &[StatusCode], doing: &dyn Fn() -> String) -> Result<Response<Body>> {
+        match good.contains(&response.status()) {
+            true => Ok(response),
+            false => Err(self.refusal(response, doing)),
+        }
+    }
+
+    /// What an unwelcome answer means.
+    fn refusal(&self, response: Response<Body>, doing: &dyn Fn() -> String) -> Error {
+        let status = response.status();
+        let said = http::errors_of(response);
+        let registry = self.http.registry();
+        match status {
+            StatusCode::NOT_FOUND => Error::new(Kind::NotFound, doing(), format!("the registry has no such thing{said}"))
+                .hint("check the name and the tag; a private repository needs kelp login first"),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Error::new(Kind::Unauthorized, doing(), format!("access is refused ({status}){said}"))
+                    .hint(format!("log in with kelp login {registry}, or check the name: registries hide what you may not see"))
+            }
+            _ => Error::new(Kind::Network, doing(), format!("the registry answered {status}{said}")),
+        }
+    }
+}
+
+/// A header's text.
+fn header(response: &Response<Body>, name: &str) -> Option<String> {
+    Some(response.headers().get(name)?.to_str().ok()?.to_owned())
+}
+
+/// Whether the part begins where we asked: `content-range: bytes 5-9/10`.
+fn starts_at(response: &Response<Body>, offset: u64) -> bool {
+    let range = header(response, "content-range").unwrap_or_default();
+    range.strip_prefix("bytes ").and_then(|r| r.split('-').next()?.parse().ok()) == Some(offset)
+}
+
+/// The document's own `mediaType` is signed by its digest; the header is the registry's word.
+fn media_type_of(bytes: &[u8], header: &str) -> String {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Typed {
+        media_type: Option<String>,
+    }
+    let own = serde_json::from_slice::<Typed>(bytes).ok().and_then(|t| t.media_type);
+    own.unwrap_or_else(|| header.split(';').next().unwrap_or_default().trim().to_owned())
+}
+
