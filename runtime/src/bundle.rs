@@ -37,8 +37,9 @@ fn no_config(folder: &Path, error: &std::io::Error) -> Error {
     let doing = format!("cannot read config.json of the bundle {}", folder.display());
     let error_with_cause = Error::bad_input(doing).because(error);
     if error.kind() == std::io::ErrorKind::NotFound {
-        error_with_cause
-            .hint("a bundle is a folder with config.json and a root file system; `kelp-runtime spec` writes a config.json")
+        error_with_cause.hint(
+            "a bundle is a folder with config.json and a root file system; `kelp-runtime spec` writes a config.json",
+        )
     } else {
         error_with_cause
     }
@@ -50,7 +51,8 @@ fn parse(text: &[u8], path: &Path) -> Result<Bundle> {
         Ok(spec) => return Ok(Bundle { spec, warnings: Vec::new() }),
         Err(error) => error,
     };
-    let wrong = |error: &serde_json::Error| Error::bad_input(format!("cannot understand {}", path.display())).because(error);
+    let wrong =
+        |error: &serde_json::Error| Error::bad_input(format!("cannot understand {}", path.display())).because(error);
     let mut value: Value = serde_json::from_slice(text).map_err(|error| wrong(&error))?;
     let warnings = value.pointer_mut("/process/capabilities").map(drop_unknown_capabilities).unwrap_or_default();
     if warnings.is_empty() {
@@ -124,7 +126,10 @@ fn refuse_in_linux(linux: &Linux, refuse: &dyn Fn(bool, &str) -> Result<()>) -> 
     refuse(linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()), "linux.netDevices")?;
     refuse(linux.memory_policy().is_some(), "linux.memoryPolicy")?;
     refuse(linux.time_offsets().as_ref().is_some_and(|offsets| !offsets.is_empty()), "linux.timeOffsets")?;
-    refuse(linux.seccomp().as_ref().is_some_and(|seccomp| seccomp.listener_path().is_some()), "linux.seccomp.listenerPath")
+    refuse(
+        linux.seccomp().as_ref().is_some_and(|seccomp| seccomp.listener_path().is_some()),
+        "linux.seccomp.listenerPath",
+    )
 }
 
 /// The process of a JSON file, for `exec --process`.

@@ -10,7 +10,8 @@ use std::ffi::CString;
 /// The error of a create that stopped there.
 pub(crate) fn explain(stop: Stop, plan: &Plan) -> Error {
     let nth = stop.index as usize;
-    let path = |paths: &[CString]| paths.get(nth).map_or_else(String::new, |path| format!("/{}", path.to_string_lossy()));
+    let path =
+        |paths: &[CString]| paths.get(nth).map_or_else(String::new, |path| format!("/{}", path.to_string_lossy()));
     let error = match stop.step {
         Step::Mount | Step::MountTarget | Step::MountAttributes => return mount(stop, plan),
         Step::MountRoot => return root(stop, plan),
@@ -118,7 +119,9 @@ fn user(stop: Stop, plan: &ProcessPlan) -> Error {
     if stop.errno != Errno::INVAL {
         return error;
     }
-    error.hint("the id is not mapped into the container's user namespace: map a range (/etc/subuid, /etc/subgid, newuidmap)")
+    error.hint(
+        "the id is not mapped into the container's user namespace: map a range (/etc/subuid, /etc/subgid, newuidmap)",
+    )
 }
 
 fn hook(stop: Stop, path: Option<&CString>) -> Error {
@@ -179,7 +182,9 @@ fn mount_hint(stop: Stop, bind: bool, kind: &str) -> Option<&'static str> {
         (Step::MountAttributes, Errno::PERM) => Some(
             "the source's own read-only, nosuid, nodev, noexec or atime mode is locked: a user namespace cannot take it away",
         ),
-        (Step::MountTarget, Errno::ROFS) => Some("the place does not exist and the file system is read-only: make it in the image"),
+        (Step::MountTarget, Errno::ROFS) => {
+            Some("the place does not exist and the file system is read-only: make it in the image")
+        }
         (Step::MountTarget, Errno::LOOP | Errno::XDEV) => Some("a link on the way leads in circles or through /proc"),
         _ => None,
     }

@@ -32,7 +32,8 @@ fn put(pid: i32, file: &str, lines: &[MapLine]) -> Result<()> {
 
 /// The setuid helper checks the lines against the ranges that root has granted the user.
 fn help(program: &str, ranges: &str, pid: i32, lines: &[MapLine]) -> Result<()> {
-    let numbers = lines.iter().flat_map(|line| [line.inside, line.outside, line.count]).map(|number| number.to_string());
+    let numbers =
+        lines.iter().flat_map(|line| [line.inside, line.outside, line.count]).map(|number| number.to_string());
     let output = Command::new(program).arg(pid.to_string()).args(numbers).output();
     match output {
         Ok(output) if output.status.success() => Ok(()),

@@ -21,6 +21,7 @@ pub mod host;
 mod idmap;
 pub mod journal;
 mod limit;
+pub mod own_binary;
 mod pidfile;
 pub mod plan;
 pub mod process;
@@ -35,7 +36,7 @@ pub use kelp_init::Step;
 pub use plan::Options;
 pub use state::{State, Status};
 pub use verb::create::{CreateRequest, Created, Gate, Stdio};
-pub use verb::exec::{ExecProcess, ExecRequest};
+pub use verb::exec::{Changes, ExecProcess, ExecRequest};
 
 use std::path::PathBuf;
 

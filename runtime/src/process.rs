@@ -2,11 +2,11 @@
 //! Processes that we have made: who they are, whether they still live, how they are ended.
 
 use crate::error::{Doing, Error, Kind, Result};
+use kelp_sys::rustix;
 use kelp_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
 use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use kelp_sys::rustix::io::Errno;
 use kelp_sys::rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
-use kelp_sys::rustix;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -88,10 +88,12 @@ pub fn signal(process: BorrowedFd<'_>, signal: i32) -> Result<bool> {
     match kelp_sys::process::signal_process(process, signal) {
         Ok(()) => Ok(true),
         Err(Errno::SRCH) => Ok(false),
-        Err(Errno::INVAL) => Err(Error::bad_input(format!("cannot send signal {signal}")).because("there is no such signal")),
-        Err(Errno::PERM) => Err(Error::new(format!("cannot send signal {signal}"))
-            .because(Errno::PERM)
-            .of_kind(Kind::Permission)),
+        Err(Errno::INVAL) => {
+            Err(Error::bad_input(format!("cannot send signal {signal}")).because("there is no such signal"))
+        }
+        Err(Errno::PERM) => {
+            Err(Error::new(format!("cannot send signal {signal}")).because(Errno::PERM).of_kind(Kind::Permission))
+        }
         Err(errno) => Err(errno).doing(|| format!("cannot send signal {signal}")),
     }
 }

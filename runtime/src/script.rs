@@ -18,7 +18,8 @@ pub(crate) struct Descriptors<'a> {
     pub(crate) stdio: Option<[BorrowedFd<'a>; 3]>,
 }
 
-fn vector(texts: &[CString]) -> Vec<Argument<'_>> {
+/// An argument or environment vector for execve.
+pub(crate) fn vector(texts: &[CString]) -> Vec<Argument<'_>> {
     texts.iter().map(|text| Argument::new(text)).chain([Argument::END]).collect()
 }
 

@@ -239,7 +239,11 @@ impl Folder {
     /// # Errors
     /// There is none, or it cannot be understood.
     pub fn record(&self) -> Result<(Record, bool)> {
-        if self.has(RECORD) { Ok((self.read_json(RECORD)?, false)) } else { Ok((self.read_json(RECORD_CREATING)?, true)) }
+        if self.has(RECORD) {
+            Ok((self.read_json(RECORD)?, false))
+        } else {
+            Ok((self.read_json(RECORD_CREATING)?, true))
+        }
     }
 
     /// Whether the container is half made: no record at all.

@@ -5,11 +5,14 @@
 //! reads a report; the end of the stream without one means that the program runs.
 //! Spec: runtime.md "Start".
 
+use crate::born;
 use crate::channel::{Channel, Report};
 use crate::script::Script;
 use crate::step::{During, Step, Stop};
+use kelp_sys::clone::Namespaces;
 use kelp_sys::rustix::fd::{AsFd, OwnedFd};
 use kelp_sys::rustix::io::{Errno, read, retry_on_intr};
+use kelp_sys::rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use kelp_sys::rustix::net::{SocketFlags, accept_with};
 
 /// The connection of whoever said `start`.
@@ -25,6 +28,13 @@ impl Starter {
 pub(crate) fn await_start(script: &Script<'_>) -> Result<Option<Starter>, Stop> {
     let Some(gate) = script.gate else { return Ok(None) };
     script.begin(Step::Ready)?;
+    let reachable = script.birth.namespaces.has(Namespaces::USER);
+    if reachable {
+        // Our memory is still the runtime's, which belongs to the first user namespace: hidden, `/proc/PID/ns` is closed even to
+        // the user who made us, and with it the network that slirp4netns, pasta or a CNI plugin shall make now. Nobody else
+        // is in our user namespace yet, and we have nothing of the host's any more.
+        set_dumpable_behavior(DumpableBehavior::Dumpable).during(Step::Ready)?;
+    }
     script.channel().report(Report::Ready, None).during(Step::Ready)?;
     loop {
         let starter = retry_on_intr(|| accept_with(gate, SocketFlags::CLOEXEC)).during(Step::Gate)?;
@@ -32,6 +42,9 @@ pub(crate) fn await_start(script: &Script<'_>) -> Result<Option<Starter>, Stop> 
         match retry_on_intr(|| read(&starter, &mut word)) {
             Ok(1) => {
                 script.begin(Step::Gate)?;
+                if reachable {
+                    born::hide().during(Step::Gate)?;
+                }
                 return Ok(Some(Starter(starter)));
             }
             // Somebody knocked and went away: `state` may look whether we still wait.

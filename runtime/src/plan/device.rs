@@ -120,7 +120,11 @@ fn how(device: &LinuxDevice, scope: &Scope<'_>) -> Result<DeviceHowPlan> {
                 .because(format!("its {name} number is {value}"))
         })
     };
-    let numbers = if kind == FileType::Fifo { (0, 0) } else { (number(device.major(), "major")?, number(device.minor(), "minor")?) };
+    let numbers = if kind == FileType::Fifo {
+        (0, 0)
+    } else {
+        (number(device.major(), "major")?, number(device.minor(), "minor")?)
+    };
     let owner = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
     Ok(DeviceHowPlan::Make {
         kind,

@@ -37,7 +37,8 @@ pub(crate) fn plan_one(hook: &Hook) -> Result<HookPlan> {
         Some(seconds) if seconds > 0 => Some(u32::try_from(seconds).unwrap_or(u32::MAX)),
         Some(_) => return Err(wrong("its timeout must be greater than zero")),
     };
-    let texts = |list: &Option<Vec<String>>| list.iter().flatten().map(|text| text_of("", text)).collect::<Result<Vec<_>>>();
+    let texts =
+        |list: &Option<Vec<String>>| list.iter().flatten().map(|text| text_of("", text)).collect::<Result<Vec<_>>>();
     let mut argv = texts(hook.args())?;
     if argv.is_empty() {
         argv.push(path_text(path)?);

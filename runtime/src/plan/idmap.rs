@@ -98,11 +98,9 @@ pub(super) fn plan(linux: &Linux, new: Namespaces, host: &Host) -> Result<Maps> 
         return Ok(Maps::Write { uid, gid });
     }
     match (uid.as_slice(), gid.as_slice()) {
-        ([user], [group]) if is_only(user, host.uid) && is_only(group, host.gid) => Ok(Maps::Own {
-            uid: line_text(user)?,
-            gid: line_text(group)?,
-            root: user.inside == 0 && group.inside == 0,
-        }),
+        ([user], [group]) if is_only(user, host.uid) && is_only(group, host.gid) => {
+            Ok(Maps::Own { uid: line_text(user)?, gid: line_text(group)?, root: user.inside == 0 && group.inside == 0 })
+        }
         _ => Ok(Maps::Helpers { uid, gid }),
     }
 }

@@ -107,19 +107,26 @@ impl Plan {
         let (namespaces, joins) = namespace::plan(linux)?;
         let maps = idmap::plan(linux, namespaces, host)?;
         let joins_user = joins.iter().any(|joined| joined.namespace == Namespaces::USER);
-        let scope = Scope { namespaces, in_user_namespace: maps.is_new() || joins_user || host.nested, folder: &folder };
+        let scope =
+            Scope { namespaces, in_user_namespace: maps.is_new() || joins_user || host.nested, folder: &folder };
         scope.check_rights(host, joins_user)?;
         let hooks = spec.hooks().clone().unwrap_or_default();
         let all_mounts = spec.mounts().as_deref().unwrap_or_default();
         let (overlay, mounts) = mount::plan(all_mounts, linux.mount_label().as_deref(), &scope)?;
-        let process = spec.process().as_ref().ok_or_else(|| {
-            Error::bad_input("cannot run the bundle").because("config.json has no process")
-        })?;
+        let process = spec
+            .process()
+            .as_ref()
+            .ok_or_else(|| Error::bad_input("cannot run the bundle").because("config.json has no process"))?;
         Ok(Self {
             id: id.into(),
             namespaces,
             become_root: maps.maps_root() || joins_user,
-            process: ProcessPlan::make(process, maps.lets_set_groups(), linux.seccomp().is_some(), options.preserve_fds)?,
+            process: ProcessPlan::make(
+                process,
+                maps.lets_set_groups(),
+                linux.seccomp().is_some(),
+                options.preserve_fds,
+            )?,
             maps,
             keyring: (!options.no_new_keyring).then(|| text_of("_ses.", id)).transpose()?,
             hostname: named(spec.hostname().as_deref(), "hostname", scope.namespaces, &joins)?,

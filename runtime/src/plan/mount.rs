@@ -54,9 +54,16 @@ pub enum WhatPlan {
 #[derive(Clone, Copy)]
 enum Meaning {
     /// Sets or clears: the flag of mount(2), the attribute of mount_setattr(2).
-    Flag { ms: u64, attribute: Attributes, set: bool },
+    Flag {
+        ms: u64,
+        attribute: Attributes,
+        set: bool,
+    },
     /// The recursive form: mount_setattr(2) on the tree.
-    Recursive { attribute: Attributes, set: bool },
+    Recursive {
+        attribute: Attributes,
+        set: bool,
+    },
     Propagation(Propagation, Reach),
     Bind(Reach),
     /// Means nothing to the kernel, or is what happens anyway.
@@ -219,7 +226,9 @@ pub(super) fn plan(
 
 fn root_overlay(mount: &Mount) -> Result<OverlayPlan> {
     if mount.typ().as_deref() != Some("overlay") {
-        return Err(Error::bad_input("cannot mount at /").because("only an overlay can be the root, as the first mount"));
+        return Err(
+            Error::bad_input("cannot mount at /").because("only an overlay can be the root, as the first mount")
+        );
     }
     let options = Options::read(mount.options().as_deref().unwrap_or_default(), mount.destination())?;
     OverlayPlan::make(&options.data, options.flags)
@@ -244,7 +253,13 @@ fn plan_one(mount: &Mount, label: Option<&str>, scope: &Scope<'_>) -> Result<Mou
     }
 }
 
-fn bind_plan(mount: &Mount, target: CString, options: Options<'_>, reach: Reach, scope: &Scope<'_>) -> Result<MountPlan> {
+fn bind_plan(
+    mount: &Mount,
+    target: CString,
+    options: Options<'_>,
+    reach: Reach,
+    scope: &Scope<'_>,
+) -> Result<MountPlan> {
     let source = mount.source().as_deref().ok_or_else(|| {
         Error::bad_input(format!("cannot bind at {}", mount.destination().display())).because("it has no source")
     })?;
@@ -272,7 +287,9 @@ fn file_system_plan(
         "cgroup" | "cgroup2" => ("cgroup2", Some("/sys/fs/cgroup")),
         // A user namespace without its own network namespace may not mount sysfs, nor mqueue without its own IPC namespace.
         "sysfs" if scope.in_user_namespace && !scope.namespaces.has(Namespaces::NETWORK) => ("sysfs", Some("/sys")),
-        "mqueue" if scope.in_user_namespace && !scope.namespaces.has(Namespaces::IPC) => ("mqueue", Some("/dev/mqueue")),
+        "mqueue" if scope.in_user_namespace && !scope.namespaces.has(Namespaces::IPC) => {
+            ("mqueue", Some("/dev/mqueue"))
+        }
         "proc" if scope.in_user_namespace && !scope.namespaces.has(Namespaces::PID) => ("proc", Some("/proc")),
         other => (other, None),
     };

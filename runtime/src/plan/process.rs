@@ -65,9 +65,8 @@ impl ProcessPlan {
     /// The spec's process is wrong, or asks for groups where none can be set.
     pub fn make(process: &Process, may_set_groups: bool, seccomp: bool, preserve_fds: u32) -> Result<Self> {
         let args = process.args().as_deref().unwrap_or_default();
-        let program = args
-            .first()
-            .ok_or_else(|| Error::bad_input("cannot run the process").because("process.args is empty"))?;
+        let program =
+            args.first().ok_or_else(|| Error::bad_input("cannot run the process").because("process.args is empty"))?;
         let env = environment::plan(process.env().as_deref().unwrap_or_default())?;
         if !process.cwd().is_absolute() {
             let cause = format!("process.cwd {:?} is not an absolute path", process.cwd());
@@ -132,7 +131,8 @@ fn check_oom_score_adj(value: i32) -> Result<i32> {
     if (-1000..=1000).contains(&value) {
         return Ok(value);
     }
-    Err(Error::bad_input(format!("cannot set process.oomScoreAdj {value}")).because("it must be between -1000 and 1000"))
+    Err(Error::bad_input(format!("cannot set process.oomScoreAdj {value}"))
+        .because("it must be between -1000 and 1000"))
 }
 
 fn limits(wanted: &[PosixRlimit]) -> Result<Vec<Limit>> {

@@ -10,8 +10,15 @@ use std::collections::HashMap;
 use std::ffi::CString;
 
 const IPC: [&str; 9] = [
-    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni",
-    "kernel.shm_rmid_forced", "kernel.msg_next_id",
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+    "kernel.msg_next_id",
 ];
 
 pub(super) fn plan(
@@ -71,7 +78,10 @@ mod tests {
 
     #[test]
     fn a_dot_in_an_interface_name_is_written_with_a_slash() {
-        assert_eq!(path_of("net.ipv4.conf.eth0/1.forwarding").unwrap().to_str().unwrap(), "sys/net/ipv4/conf/eth0.1/forwarding");
+        assert_eq!(
+            path_of("net.ipv4.conf.eth0/1.forwarding").unwrap().to_str().unwrap(),
+            "sys/net/ipv4/conf/eth0.1/forwarding"
+        );
         assert_eq!(path_of("net/ipv4/ip_forward").unwrap().to_str().unwrap(), "sys/net/ipv4/ip_forward");
     }
 

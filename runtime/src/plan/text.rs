@@ -38,7 +38,8 @@ impl Display for Plan {
             writeln!(f, "join        {} {}", names(joined.namespace), show(&joined.path))?;
         }
         write_maps(f, &self.maps)?;
-        for (word, name) in [("hostname", &self.hostname), ("domainname", &self.domainname), ("keyring", &self.keyring)] {
+        for (word, name) in [("hostname", &self.hostname), ("domainname", &self.domainname), ("keyring", &self.keyring)]
+        {
             if let Some(name) = name {
                 writeln!(f, "{word:<11} {}", show(name))?;
             }
@@ -71,7 +72,9 @@ impl Plan {
                 DeviceHowPlan::Make { kind, mode, device: (major, minor), .. } => {
                     writeln!(f, "device      /{} {kind:?} {major}:{minor} {mode:o}", show(&device.path))?;
                 }
-                DeviceHowPlan::Bind { source } => writeln!(f, "device      /{} bind {}", show(&device.path), show(source))?,
+                DeviceHowPlan::Bind { source } => {
+                    writeln!(f, "device      /{} bind {}", show(&device.path), show(source))?
+                }
             }
         }
         for (name, paths) in [("readonly", &self.readonly_paths), ("masked", &self.masked_paths)] {

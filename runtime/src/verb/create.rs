@@ -90,6 +90,14 @@ impl Runtime {
     /// The bundle is wrong, the host does not let us, or a step fails in the container; each with what to try.
     pub fn create(&self, request: CreateRequest<'_>) -> Result<Created> {
         let bundle = Bundle::read(request.bundle)?;
+        self.create_read(request, bundle)
+    }
+
+    /// The same for a bundle that the caller has read.
+    ///
+    /// # Errors
+    /// As for `create`.
+    pub fn create_read(&self, request: CreateRequest<'_>, bundle: Bundle) -> Result<Created> {
         let host = Host::look()?;
         let plan = Plan::make(&bundle, request.bundle, request.id, &host, request.options)?;
         let facts = Facts::read()?;
@@ -150,7 +158,12 @@ impl Build<'_> {
         let console = self.await_ready(&channel, request.gate)?;
         self.publish(request, init.pid, &mut journal)?;
         let pidfd = self.init.take().ok_or_else(|| Error::new("cannot find init").because("it was never made"))?;
-        Ok(Created { pid: init.pid, pidfd, console, warnings: cgroup_plan.limits.ignored.iter().map(ToString::to_string).collect() })
+        Ok(Created {
+            pid: init.pid,
+            pidfd,
+            console,
+            warnings: cgroup_plan.limits.ignored.iter().map(ToString::to_string).collect(),
+        })
     }
 
     fn make_cgroup(&self, plan: &CgroupPlan, journal: &mut Journal) -> Result<Option<Cgroup>> {
@@ -356,7 +369,9 @@ impl Build<'_> {
 
 fn died(heard: &Heard) -> Error {
     let cause = match heard {
-        Heard::Closed => "init ended without a word: was it killed, by the kernel for want of memory or by its cgroup?".into(),
+        Heard::Closed => {
+            "init ended without a word: was it killed, by the kernel for want of memory or by its cgroup?".into()
+        }
         Heard::Report(report, _) => format!("init reported {report:?} out of turn"),
     };
     Error::new("cannot create the container").because(cause)
@@ -364,7 +379,8 @@ fn died(heard: &Heard) -> Error {
 
 fn cannot_clone(errno: kelp_sys::rustix::io::Errno, plan: &Plan) -> Error {
     use kelp_sys::rustix::io::Errno;
-    let error = Error::new("cannot clone a process into the container's namespaces").because(std::io::Error::from(errno));
+    let error =
+        Error::new("cannot clone a process into the container's namespaces").because(std::io::Error::from(errno));
     let user = plan.namespaces.has(Namespaces::USER);
     match errno {
         Errno::PERM | Errno::ACCESS if user => error

@@ -100,7 +100,8 @@ impl Runtime {
 }
 
 fn check_status(id: &str, status: Status, ignore_paused: bool) -> Result<()> {
-    let cannot = |cause: String| Error::new(format!("cannot exec in container {id}")).because(cause).of_kind(Kind::NotRunning);
+    let cannot =
+        |cause: String| Error::new(format!("cannot exec in container {id}")).because(cause).of_kind(Kind::NotRunning);
     match status {
         Status::Running | Status::Created => Ok(()),
         Status::Paused if ignore_paused => Ok(()),
@@ -163,7 +164,8 @@ struct Exec<'a> {
 impl Exec<'_> {
     /// Clones the helper, which enters the container and clones the process; returns when the process is born.
     fn begin(&self, stdio: &Stdio) -> Result<(Channel, i32, OwnedFd)> {
-        let gone = || Error::new("cannot enter the container").because("its init has just ended").of_kind(Kind::NotRunning);
+        let gone =
+            || Error::new("cannot enter the container").because("its init has just ended").of_kind(Kind::NotRunning);
         let init = self.record.init.open()?.ok_or_else(gone)?;
         let cgroup = self.record.cgroup.as_ref().map(Cgroup::open).transpose()?.flatten();
         let (channel, their_end) = Channel::open()?;

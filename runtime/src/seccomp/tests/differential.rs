@@ -33,6 +33,9 @@ enum Difference {
     /// Where an architecture's first rule in libseccomp's order is about a call that the architecture has not, libseccomp
     /// 2.5 forgets to load the number there. Ours is then what the rules say.
     NumberNotLoaded,
+    /// Where a longer rule asks for what a shorter one excludes (`a < 5` and `a >= 5 && b == 1`), libseccomp 2.5 may take the
+    /// longer one for said already, and drop it. Ours is then what the rules say.
+    OppositeTests,
     /// libseccomp compares all of the argument that says what `socketcall` or `ipc` shall do; the kernel and we the low half.
     SelectorHalf,
 }
@@ -131,7 +134,21 @@ impl<'a> Trial<'a> {
             return Some(Difference::SelectorHalf);
         }
         let chance = machine::tests_of_chance(&self.theirs);
-        way.into_iter().any(|at| chance[at]).then_some(Difference::StaleAccumulator)
+        if way.into_iter().any(|at| chance[at]) {
+            return Some(Difference::StaleAccumulator);
+        }
+        self.has_opposite_tests(abi, name).then_some(Difference::OppositeTests)
+    }
+
+    /// Whether one rule about `name` asks an argument for the opposite of what another asks, as far as one node of
+    /// libseccomp's tree sees: a whole argument of 32 bits, the high half of one of 64.
+    fn has_opposite_tests(&self, abi: &Abi, name: Name) -> bool {
+        let carried = abi.multiplexers().iter().filter(|all| all.name == name).flat_map(|all| all.carried);
+        let names = carried.map(|&(name, _)| name).chain([name]);
+        let rules = names.flat_map(|name| self.policy.about(name)).map(|&rule| &self.policy.rules[rule as usize]);
+        let seen: Vec<(u8, bool, u64)> =
+            rules.flat_map(|rule| &rule.conditions).map(|one| node(one, abi.wide)).collect();
+        seen.iter().any(|&(argument, outcome, value)| seen.contains(&(argument, !outcome, value)))
     }
 
     /// Whether `verdict` is what the rules say, when no two of them contradict each other.
@@ -186,6 +203,15 @@ fn newest(profile: &LinuxSeccomp, abi: &Abi) -> Option<u32> {
 
 fn json(profile: &LinuxSeccomp) -> String {
     serde_json::to_string(profile).unwrap()
+}
+
+/// What a node of libseccomp's tree tests, and which outcome the condition wants.
+fn node(condition: &Condition, wide: bool) -> (u8, bool, u64) {
+    let (wanted, value) = match condition.test {
+        Test::Equal(value) | Test::Masked { value, .. } | Test::AtLeast(value) | Test::Greater(value) => (true, value),
+        Test::NotEqual(value) | Test::Less(value) | Test::AtMost(value) => (false, value),
+    };
+    (condition.argument, wanted, if wide { value >> 32 } else { value & u64::from(u32::MAX) })
 }
 
 fn holds(condition: &Condition, wide: bool, call: &Call) -> bool {

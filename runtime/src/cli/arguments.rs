@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The command line, read as runc reads it: options of a verb come before its operands.
+
+use kelp_runtime::{Error, Result};
+use lexopt::{Arg, Parser};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What is left to read.
+pub(crate) struct Arguments {
+    parser: Parser,
+    /// An operand that was met while looking for an option.
+    operand: Option<OsString>,
+}
+
+fn unreadable(error: lexopt::Error) -> Error {
+    Error::bad_input("cannot understand the command line").because(error).hint("kelp-runtime --help")
+}
+
+pub(crate) fn unknown_option(name: &str, of: &str) -> Error {
+    let dashes = if name.chars().count() == 1 { "-" } else { "--" };
+    let help = if of == "kelp-runtime" { "kelp-runtime --help".into() } else { format!("kelp-runtime {of} --help") };
+    Error::bad_input(format!("cannot understand the command line of {of}"))
+        .because(format!("flag provided but not defined: {dashes}{name}"))
+        .hint(help)
+}
+
+impl Arguments {
+    pub(crate) fn new(parser: Parser) -> Self {
+        Self { parser, operand: None }
+    }
+
+    /// The next option's name without dashes, or `None` at the first operand.
+    pub(crate) fn next_option(&mut self) -> Result<Option<String>> {
+        if self.operand.is_some() {
+            return Ok(None);
+        }
+        match self.parser.next().map_err(unreadable)? {
+            Some(Arg::Long(name)) => Ok(Some(name.to_owned())),
+            Some(Arg::Short(name)) => Ok(Some(name.to_string())),
+            Some(Arg::Value(value)) => {
+                self.operand = Some(value);
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The value of the option just read.
+    pub(crate) fn text(&mut self, option: &str) -> Result<String> {
+        as_text(self.parser.value().map_err(unreadable)?, option)
+    }
+
+    /// The value of the option just read, as a path.
+    pub(crate) fn path(&mut self) -> Result<PathBuf> {
+        self.parser.value().map(PathBuf::from).map_err(unreadable)
+    }
+
+    /// The value of the option just read, as a number.
+    pub(crate) fn number<T: std::str::FromStr>(&mut self, option: &str) -> Result<T> {
+        let text = self.text(option)?;
+        text.parse().map_err(|_| {
+            Error::bad_input(format!("cannot use {option} {text:?}")).because("it is not a number in range")
+        })
+    }
+
+    /// A switch: set, unless `=false` follows.
+    pub(crate) fn switch(&mut self) -> Result<bool> {
+        match self.parser.optional_value().as_ref().map(|value| value.to_str()) {
+            None | Some(Some("true" | "1")) => Ok(true),
+            Some(Some("false" | "0")) => Ok(false),
+            Some(value) => {
+                Err(Error::bad_input(format!("cannot use {:?}", value.unwrap_or_default())).because("a switch is true or false"))
+            }
+        }
+    }
+
+    /// The next operand.
+    pub(crate) fn operand(&mut self) -> Result<Option<String>> {
+        let found = match self.operand.take() {
+            Some(value) => Some(value),
+            None => match self.parser.next().map_err(unreadable)? {
+                Some(Arg::Value(value)) => Some(value),
+                Some(Arg::Long(name)) => return Err(unknown_option(name, "the command: options come before operands")),
+                Some(Arg::Short(name)) => {
+                    return Err(unknown_option(&name.to_string(), "the command: options come before operands"));
+                }
+                None => None,
+            },
+        };
+        found.map(|value| as_text(value, "the command line")).transpose()
+    }
+
+    /// All that is left, word for word.
+    pub(crate) fn rest(&mut self) -> Result<Vec<String>> {
+        let first = self.operand.take();
+        let rest = self.parser.raw_args().map_err(unreadable)?;
+        first.into_iter().chain(rest).map(|word| as_text(word, "the command line")).collect()
+    }
+
+    /// No options, one operand: the container's id.
+    pub(crate) fn only_id(&mut self, verb: &str) -> Result<String> {
+        if let Some(option) = self.next_option()? {
+            return Err(unknown_option(&option, verb));
+        }
+        self.id(verb)
+    }
+
+    /// The container's id, as the last operand.
+    pub(crate) fn id(&mut self, verb: &str) -> Result<String> {
+        let id = self.first_id(verb)?;
+        self.end(verb)?;
+        Ok(id)
+    }
+
+    /// The container's id, which other operands may follow.
+    pub(crate) fn first_id(&mut self, verb: &str) -> Result<String> {
+        self.operand()?.ok_or_else(|| {
+            Error::bad_input(format!("cannot {verb}"))
+                .because("the container's id is missing")
+                .hint(format!("kelp-runtime {verb} --help"))
+        })
+    }
+
+    /// Nothing more may follow.
+    pub(crate) fn end(&mut self, verb: &str) -> Result<()> {
+        if let Some(option) = self.next_option()? {
+            return Err(unknown_option(&option, verb));
+        }
+        match self.operand()? {
+            None => Ok(()),
+            Some(word) => Err(Error::bad_input(format!("cannot understand the command line of {verb}"))
+                .because(format!("{word:?} is one word too many"))
+                .hint(format!("kelp-runtime {verb} --help"))),
+        }
+    }
+
+    /// Whether the next word asks for help.
+    pub(crate) fn wants_help(&mut self) -> bool {
+        let rest = self.parser.try_raw_args();
+        rest.is_some_and(|rest| matches!(rest.as_slice().first().and_then(|word| word.to_str()), Some("--help" | "-h")))
+    }
+}
+
+fn as_text(value: OsString, what: &str) -> Result<String> {
+    value.into_string().map_err(|value| {
+        Error::bad_input(format!("cannot use the value {value:?} of {what}")).because("it is not UTF-8")
+    })
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `features`: what this runtime can do, for those who drive it.
+//!
+//! Spec: features.md, features-linux.md.
+
+use kelp_runtime::{Error, Result, plan};
+use serde_json::json;
+
+const MOUNT_OPTIONS: &str = "async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime nodev \
+    nodiratime noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private ratime rbind rdev \
+    rdiratime relatime rexec rnoatime rnodev rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate \
+    rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime suid \
+    symfollow sync unbindable";
+const ACTIONS: &str = "SCMP_ACT_ALLOW SCMP_ACT_ERRNO SCMP_ACT_KILL SCMP_ACT_KILL_PROCESS SCMP_ACT_KILL_THREAD SCMP_ACT_LOG \
+    SCMP_ACT_TRACE SCMP_ACT_TRAP";
+const OPERATORS: &str =
+    "SCMP_CMP_NE SCMP_CMP_LT SCMP_CMP_LE SCMP_CMP_EQ SCMP_CMP_GE SCMP_CMP_GT SCMP_CMP_MASKED_EQ";
+const FLAGS: &str = "SECCOMP_FILTER_FLAG_TSYNC SECCOMP_FILTER_FLAG_SPEC_ALLOW SECCOMP_FILTER_FLAG_LOG";
+
+pub(crate) fn print() -> Result<u8> {
+    let words = |text: &'static str| text.split_whitespace().collect::<Vec<_>>();
+    let features = json!({
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": "1.3.0",
+        "hooks": words("prestart createRuntime createContainer startContainer poststart poststop"),
+        "mountOptions": words(MOUNT_OPTIONS),
+        "linux": {
+            "namespaces": words("cgroup ipc mount network pid time user uts"),
+            "capabilities": plan::capability_names(),
+            "cgroup": { "v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "seccomp": {
+                "enabled": true,
+                "actions": words(ACTIONS),
+                "operators": words(OPERATORS),
+                "knownFlags": words(FLAGS),
+                "supportedFlags": words(FLAGS)
+            },
+            "apparmor": { "enabled": true },
+            "selinux": { "enabled": true },
+            "intelRdt": { "enabled": false },
+            "mountExtensions": { "idmap": { "enabled": false } }
+        },
+        "annotations": { "org.kelp.version": env!("CARGO_PKG_VERSION") }
+    });
+    let text = serde_json::to_string_pretty(&features).map_err(|error| Error::new("cannot write JSON").because(error))?;
+    println!("{text}");
+    Ok(0)
+}

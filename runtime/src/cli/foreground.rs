@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a program in the foreground needs of us: its terminal relayed, signals passed on, its status returned.
+
+use kelp_runtime::error::Doing;
+use kelp_runtime::{Created, Error, Result, process};
+use kelp_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
+use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use kelp_sys::rustix::io::{Errno, read, retry_on_intr, write};
+use kelp_sys::rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use kelp_sys::rustix::process::{getpid, set_child_subreaper};
+use kelp_sys::rustix::stdio::{stdin, stdout};
+use kelp_sys::rustix::termios::{isatty, tcgetwinsize, tcsetwinsize};
+use kelp_sys::term::Raw;
+use std::path::Path;
+
+const SIGCHLD: i32 = 17;
+const SIGWINCH: i32 = 28;
+/// Signals that are passed on. Those that a process raises itself, and the stop signals of a terminal, are not.
+const PASSED_ON: [i32; 14] = [1, 2, 3, 10, 12, 13, 14, 15, 18, 23, SIGWINCH, 29, 30, SIGCHLD];
+
+/// How many sockets systemd passes (sd_listen_fds(3)): they go on to the container.
+pub(crate) fn passed_sockets() -> u32 {
+    let ours = std::env::var("LISTEN_PID").ok().is_none_or(|pid| pid == std::process::id().to_string());
+    let count = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok());
+    count.filter(|_| ours).unwrap_or(0)
+}
+
+/// Orphans of a container without a pid namespace come to us, so that none outlives `run`.
+pub(crate) fn become_subreaper() -> Result<()> {
+    set_child_subreaper(Some(getpid())).doing(|| "cannot become the reaper of orphans".into())
+}
+
+/// Whether the terminal of the process has somewhere to go.
+pub(crate) fn check_console(terminal: bool, detached: bool, socket: bool) -> Result<()> {
+    match (terminal, detached, socket) {
+        (true, true, false) => Err(Error::bad_input("cannot open a terminal for the process")
+            .because("nobody would hold it: it is detached, and there is no console socket")
+            .hint("give --console-socket, or set process.terminal to false")),
+        (false, _, true) => Err(Error::bad_input("cannot use --console-socket")
+            .because("process.terminal is false, so that there will be no terminal")),
+        _ => Ok(()),
+    }
+}
+
+/// Sends the terminal's master over the socket, with the name that runc sends.
+pub(crate) fn send_console(path: &Path, master: &OwnedFd) -> Result<()> {
+    let send = || -> std::result::Result<(), Errno> {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        connect(&socket, &SocketAddrUnix::new(path)?)?;
+        kelp_sys::socket::send(socket.as_fd(), b"/dev/ptmx", &[master.as_fd()]).map(drop)
+    };
+    send().doing(|| format!("cannot send the terminal to {}", path.display()))
+}
+
+/// Stays with the program until it ends; returns its exit status, or 128 and the number of the signal that ended it.
+pub(crate) fn accompany(created: &Created) -> Result<u8> {
+    let signals = kelp_sys::signal::open(&PASSED_ON).doing(|| "cannot receive signals".into())?;
+    let raw = match &created.console {
+        Some(_) if isatty(stdin()) => Some(Raw::enter(stdin()).doing(|| "cannot set the terminal to raw mode".into())?),
+        _ => None,
+    };
+    if let Some(master) = &created.console {
+        copy_size(master)?;
+    }
+    let mut companion = Companion { created, signals, stdin_open: created.console.is_some(), master_open: true };
+    while !companion.step()? {}
+    companion.drain()?;
+    drop(raw);
+    let status = process::await_status(&created.pidfd)?;
+    Ok(u8::try_from(status).unwrap_or(255))
+}
+
+/// Where our stdin is no terminal, the program's keeps the size it was made with.
+fn copy_size(master: &OwnedFd) -> Result<()> {
+    match tcgetwinsize(stdin()) {
+        Ok(size) => tcsetwinsize(master, size).doing(|| "cannot set the size of the terminal".into()),
+        Err(Errno::NOTTY | Errno::INVAL | Errno::BADF) => Ok(()),
+        Err(errno) => Err(errno).doing(|| "cannot read the size of the terminal".into()),
+    }
+}
+
+struct Companion<'a> {
+    created: &'a Created,
+    signals: OwnedFd,
+    stdin_open: bool,
+    master_open: bool,
+}
+
+impl Companion<'_> {
+    /// Waits for something to happen and sees to it. True when the program has ended.
+    fn step(&mut self) -> Result<bool> {
+        let master = self.created.console.as_ref().filter(|_| self.master_open);
+        // What is not to be waited for stands in the list with no events asked.
+        let idle = self.signals.as_fd();
+        let (input_fd, input_flags) =
+            if self.stdin_open { (stdin(), PollFlags::IN) } else { (idle, PollFlags::empty()) };
+        let (output_fd, output_flags) =
+            master.map_or((idle, PollFlags::empty()), |master| (master.as_fd(), PollFlags::IN));
+        let mut fds = [
+            PollFd::new(&self.created.pidfd, PollFlags::IN),
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(input_fd, input_flags),
+            PollFd::from_borrowed_fd(output_fd, output_flags),
+        ];
+        match poll(&mut fds, None) {
+            Err(Errno::INTR) => return Ok(false),
+            other => other.doing(|| "cannot wait for the program".into())?,
+        };
+        let [ended, signal, input, output] = fds.map(|fd| !fd.revents().is_empty());
+        if signal {
+            self.pass_signals()?;
+        }
+        if input && self.stdin_open {
+            self.pass_input()?;
+        }
+        if output && self.master_open {
+            self.pass_output()?;
+        }
+        Ok(ended)
+    }
+
+    fn pass_signals(&self) -> Result<()> {
+        while let Some((number, _)) = kelp_sys::signal::next(self.signals.as_fd()).doing(|| "cannot read a signal".into())? {
+            match (number, &self.created.console) {
+                (SIGCHLD, _) => {}
+                (SIGWINCH, Some(master)) => copy_size(master)?,
+                (number, _) => drop(process::signal(self.created.pidfd.as_fd(), number)?),
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_input(&mut self) -> Result<()> {
+        let Some(master) = &self.created.console else { return Ok(()) };
+        let mut buffer = [0; 4096];
+        match retry_on_intr(|| read(stdin(), &mut buffer)) {
+            // The end of our input is ^D for the program.
+            Ok(0) => {
+                self.stdin_open = false;
+                write_all(master.as_fd(), &[4])
+            }
+            Ok(count) => write_all(master.as_fd(), &buffer[..count]),
+            Err(errno) => Err(errno).doing(|| "cannot read stdin".into()),
+        }
+    }
+
+    /// A terminal whose last slave is closed reads as an error: the end.
+    fn pass_output(&mut self) -> Result<()> {
+        let Some(master) = &self.created.console else { return Ok(()) };
+        let mut buffer = [0; 65536];
+        match retry_on_intr(|| read(master, &mut buffer)) {
+            Ok(0) | Err(Errno::IO) => {
+                self.master_open = false;
+                Ok(())
+            }
+            Ok(count) => write_all(stdout(), &buffer[..count]),
+            Err(errno) => Err(errno).doing(|| "cannot read the terminal".into()),
+        }
+    }
+
+    /// What the program wrote before it ended is still in the terminal.
+    fn drain(&mut self) -> Result<()> {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        while self.master_open {
+            let Some(master) = &self.created.console else { return Ok(()) };
+            let mut fds = [PollFd::new(master, PollFlags::IN)];
+            if retry_on_intr(|| poll(&mut fds, Some(&now))).doing(|| "cannot read the terminal".into())? == 0 {
+                return Ok(());
+            }
+            self.pass_output()?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes all of it. Somebody who does not read us any more is no error of the program.
+fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        match retry_on_intr(|| write(to, bytes)) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::PIPE | Errno::IO) => return Ok(()),
+            Err(Errno::AGAIN) => {
+                let mut fds = [PollFd::from_borrowed_fd(to, PollFlags::OUT)];
+                retry_on_intr(|| poll(&mut fds, None)).doing(|| "cannot wait for the terminal".into())?;
+            }
+            Err(errno) => return Err(errno).doing(|| "cannot pass on the terminal".into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Help texts.
+
+use kelp_runtime::Error;
+
+pub(crate) const OVERVIEW: &str = "\
+kelp-runtime: runs OCI bundles, as root or as an ordinary user
+
+Usage: kelp-runtime [GLOBAL OPTIONS] COMMAND [OPTIONS] [OPERANDS]
+
+  spec       write an example config.json
+  plan       print what would be done with a bundle, and do nothing
+  run        create and start a container, wait for it, delete it
+  create     create a container: its program waits for start
+  start      start the program of a created container
+  exec       run another program in a running container
+  state      print the state of a container
+  kill       send a signal to a container
+  pause      stop all processes of a container where they are
+  resume     let them go on
+  delete     remove a stopped container
+  list       list containers
+  ps         list the processes of a container
+  features   print what this runtime can do
+  steps      list the steps of a container's life, which errors and traces name
+
+Global options:
+  --root DIR                where containers' states are kept
+  --log FILE                write messages to FILE as well
+  --log-format text|json    how
+  --systemd-cgroup          have systemd make the cgroups
+  --cgroup-manager NAME     cgroupfs, systemd, disabled
+  --version, --help
+
+kelp-runtime COMMAND --help tells a command's options.
+";
+
+const CREATE: &str = "\
+  -b, --bundle DIR           the bundle; the current directory by default
+      --console-socket PATH  a socket that gets the terminal
+      --pid-file FILE        gets the program's pid
+      --preserve-fds N       pass N descriptors beyond 0, 1, 2
+      --no-pivot             chroot instead of pivot_root
+      --no-new-keyring       keep the session keyring
+";
+
+const RUN: &str = "\
+  -d, --detach               do not wait
+      --keep                 do not delete the container when it ends
+      --no-subreaper         do not adopt orphans
+";
+
+const EXEC: &str = "\
+  -p, --process FILE         the process as JSON, as in config.json
+  -t, --tty                  a terminal
+  -d, --detach               do not wait
+  -e, --env NAME=VALUE       add to the environment
+  -u, --user UID[:GID]       as this user
+  -g, --additional-gids GID  and this group
+      --cwd DIR              in this directory
+  -c, --cap NAME             with this capability too
+      --no-new-privs         set no_new_privs
+      --apparmor PROFILE, --process-label LABEL
+      --console-socket PATH, --pid-file FILE, --preserve-fds N, --ignore-paused
+";
+
+pub(crate) fn version() -> String {
+    format!("kelp-runtime version {}\nspec: 1.3.0\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// The help of one command.
+pub(crate) fn of(verb: &str) -> String {
+    let (usage, options) = match verb {
+        "create" => ("create [OPTIONS] ID", CREATE.to_owned()),
+        "run" => ("run [OPTIONS] ID", format!("{CREATE}{RUN}")),
+        "exec" => ("exec [OPTIONS] ID [--] PROGRAM [ARG…]", EXEC.into()),
+        "kill" => ("kill [-a|--all] ID [SIGNAL]", String::new()),
+        "delete" => ("delete [-f|--force] ID…", String::new()),
+        "list" => ("list [-q|--quiet] [-f|--format table|json]", String::new()),
+        "ps" => ("ps [-f|--format table|json] ID [OPTIONS OF ps]", String::new()),
+        "spec" => ("spec [-b|--bundle DIR] [--rootless]", String::new()),
+        "plan" => ("plan [BUNDLE]", String::new()),
+        "start" | "state" | "pause" | "resume" => return format!("Usage: kelp-runtime {verb} ID\n"),
+        _ => return OVERVIEW.into(),
+    };
+    let options = if options.is_empty() { options } else { format!("\nOptions:\n{options}") };
+    format!("Usage: kelp-runtime {usage}\n{options}")
+}
+
+pub(crate) fn unknown_command(name: &str) -> Error {
+    Error::bad_input("cannot tell what to do")
+        .because(format!("there is no command {name:?}"))
+        .hint("kelp-runtime --help lists them")
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `--log` and `--log-format`: lines that podman, docker and containerd parse. Errors go to stderr too.
+
+use super::Global;
+use kelp_runtime::{Error, Result};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::SystemTime;
+
+/// Where messages go.
+pub(crate) struct Log {
+    file: Option<File>,
+    json: bool,
+}
+
+pub(crate) fn is_json(format: &str) -> Result<bool> {
+    match format {
+        "json" => Ok(true),
+        "text" => Ok(false),
+        other => Err(Error::bad_input(format!("cannot use --log-format {other:?}")).because("it is neither text nor json")),
+    }
+}
+
+impl Log {
+    /// Opens the file; one that cannot be opened is no reason not to run, but is said.
+    pub(crate) fn open(global: &Global) -> Self {
+        let open = |path| OpenOptions::new().create(true).append(true).mode(0o644).open(path);
+        let file = global.log.as_ref().and_then(|path| match open(path) {
+            Ok(file) => Some(file),
+            Err(error) => {
+                eprintln!("warning: cannot open the log {}: {error}", path.display());
+                None
+            }
+        });
+        Self { file, json: global.log_json }
+    }
+
+    /// An error: the long form on stderr, one line in the log.
+    pub(crate) fn error(&self, error: &Error) {
+        self.write("error", &error.to_string());
+        match (&self.file, self.json) {
+            (None, true) => eprintln!("{}", line("error", &error.to_string(), true)),
+            _ => eprintln!("error: {error:#}"),
+        }
+    }
+
+    /// Something odd that stopped nobody.
+    pub(crate) fn warn(&self, text: &str) {
+        match self.file {
+            Some(_) => self.write("warning", text),
+            None => eprintln!("warning: {text}"),
+        }
+    }
+
+    /// All of them; the exit status is 0 all the same.
+    pub(crate) fn warn_all(&self, errors: &[Error]) -> u8 {
+        errors.iter().for_each(|error| self.warn(&error.to_string()));
+        0
+    }
+
+    fn write(&self, level: &str, text: &str) {
+        let Some(mut file) = self.file.as_ref() else { return };
+        if let Err(error) = file.write_all(format!("{}\n", line(level, text, self.json)).as_bytes()) {
+            eprintln!("warning: cannot write the log: {error}");
+        }
+    }
+}
+
+/// As logrus writes it, which is what the callers read.
+fn line(level: &str, text: &str, json: bool) -> String {
+    let time = humantime::format_rfc3339_seconds(SystemTime::now());
+    if json {
+        serde_json::json!({ "level": level, "msg": text, "time": time.to_string() }).to_string()
+    } else {
+        format!("time=\"{time}\" level={level} msg={text:?}")
+    }
+}

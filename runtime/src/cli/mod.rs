@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reads the command line into an invocation, and performs it.
+
+mod arguments;
+mod create;
+mod exec;
+mod features;
+mod foreground;
+mod help;
+mod list;
+mod log;
+mod signal;
+mod spec;
+
+pub(crate) use arguments::Arguments;
+pub(crate) use log::Log;
+
+use kelp_runtime::cgroup::Manager;
+use kelp_runtime::{Error, Result, Runtime};
+use std::path::PathBuf;
+
+/// Options before the verb.
+#[derive(Debug, Default)]
+pub(crate) struct Global {
+    /// `--root`
+    pub(crate) root: Option<PathBuf>,
+    /// `--log`
+    pub(crate) log: Option<PathBuf>,
+    /// `--log-format json`
+    pub(crate) log_json: bool,
+    /// `--debug`
+    pub(crate) debug: bool,
+    /// `--systemd-cgroup`, `--cgroup-manager`
+    pub(crate) cgroups: Manager,
+}
+
+/// One call of the program.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    pub(crate) global: Global,
+    verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug)]
+enum Verb {
+    Create(create::Create),
+    Run(create::Create),
+    Start { id: String },
+    State { id: String },
+    Kill { id: String, signal: i32, all: bool },
+    Delete { ids: Vec<String>, force: bool },
+    Exec(Box<exec::Exec>),
+    Pause { id: String },
+    Resume { id: String },
+    List(list::Format),
+    Ps { id: String, json: bool, arguments: Vec<String> },
+    Plan { bundle: PathBuf },
+    Spec(spec::Write),
+    Features,
+    Steps,
+    Print(String),
+}
+
+/// Reads the whole command line.
+pub(crate) fn parse(parser: lexopt::Parser) -> Result<Invocation> {
+    let mut arguments = Arguments::new(parser);
+    let mut global = Global::default();
+    while let Some(option) = arguments.next_option()? {
+        match option.as_str() {
+            "root" => global.root = Some(arguments.path()?),
+            "log" => global.log = Some(arguments.path()?),
+            "log-format" => global.log_json = log::is_json(&arguments.text("--log-format")?)?,
+            "debug" => global.debug = arguments.switch()?,
+            "systemd-cgroup" if arguments.switch()? => global.cgroups = Manager::Systemd,
+            "systemd-cgroup" => {}
+            "cgroup-manager" => global.cgroups = manager(&arguments.text("--cgroup-manager")?)?,
+            // runc knows them; here what we may do decides, and criu is found in PATH.
+            "rootless" | "criu" => drop(arguments.text(&option)?),
+            "version" | "v" => return Ok(Invocation { global, verb: Verb::Print(help::version()) }),
+            "help" | "h" => return Ok(Invocation { global, verb: Verb::Print(help::OVERVIEW.into()) }),
+            other => return Err(arguments::unknown_option(other, "kelp-runtime")),
+        }
+    }
+    let Some(verb) = arguments.operand()? else {
+        return Err(Error::bad_input("cannot tell what to do").because("no command was given").hint("kelp-runtime --help"));
+    };
+    let verb = parse_verb(&verb, &mut arguments)?;
+    Ok(Invocation { global, verb })
+}
+
+fn manager(name: &str) -> Result<Manager> {
+    match name {
+        "cgroupfs" => Ok(Manager::Cgroupfs),
+        "systemd" => Ok(Manager::Systemd),
+        "disabled" => Ok(Manager::Disabled),
+        other => Err(Error::bad_input(format!("cannot use --cgroup-manager {other:?}"))
+            .because("it is none of cgroupfs, systemd, disabled")),
+    }
+}
+
+fn parse_verb(verb: &str, arguments: &mut Arguments) -> Result<Verb> {
+    if arguments.wants_help() {
+        return Ok(Verb::Print(help::of(verb)));
+    }
+    Ok(match verb {
+        "create" => Verb::Create(create::parse(arguments, "create")?),
+        "run" => Verb::Run(create::parse(arguments, "run")?),
+        "start" => Verb::Start { id: arguments.only_id("start")? },
+        "state" => Verb::State { id: arguments.only_id("state")? },
+        "pause" => Verb::Pause { id: arguments.only_id("pause")? },
+        "resume" => Verb::Resume { id: arguments.only_id("resume")? },
+        "kill" => signal::parse(arguments)?,
+        "delete" => list::parse_delete(arguments)?,
+        "exec" => Verb::Exec(Box::new(exec::parse(arguments)?)),
+        "list" => list::parse(arguments)?,
+        "ps" => list::parse_ps(arguments)?,
+        "plan" => Verb::Plan { bundle: create::parse_plan(arguments)? },
+        "spec" => Verb::Spec(spec::parse(arguments)?),
+        "features" => arguments.end("features").map(|()| Verb::Features)?,
+        "steps" => arguments.end("steps").map(|()| Verb::Steps)?,
+        "help" => Verb::Print(help::OVERVIEW.into()),
+        other => return Err(help::unknown_command(other)),
+    })
+}
+
+/// Performs the invocation; returns the exit status.
+pub(crate) fn run(invocation: Invocation, log: &Log) -> Result<u8> {
+    let mut runtime = Runtime::new(invocation.global.root.clone().unwrap_or_else(Runtime::default_root));
+    runtime.cgroups = invocation.global.cgroups;
+    match invocation.verb {
+        Verb::Create(create) => create::create(&runtime, &create, log),
+        Verb::Run(create) => create::run(&runtime, &create, log),
+        Verb::Exec(exec) => exec::run(&runtime, *exec),
+        Verb::Start { id } => runtime.start(&id).map(|warnings| log.warn_all(&warnings)),
+        Verb::Delete { ids, force } => list::delete(&runtime, &ids, force, log),
+        Verb::Kill { id, signal, all } => runtime.kill(&id, signal, all).map(|()| 0),
+        Verb::Pause { id } => runtime.pause(&id).map(|()| 0),
+        Verb::Resume { id } => runtime.resume(&id).map(|()| 0),
+        Verb::State { id } => list::state(&runtime, &id),
+        Verb::List(format) => list::list(&runtime, format),
+        Verb::Ps { id, json, arguments } => list::ps(&runtime, &id, json, &arguments),
+        Verb::Plan { bundle } => create::plan(&bundle, runtime.cgroups),
+        Verb::Spec(write) => spec::write(&write),
+        Verb::Features => features::print(),
+        Verb::Steps => {
+            kelp_runtime::Step::ALL.iter().for_each(|step| println!("{}", step.name()));
+            Ok(0)
+        }
+        Verb::Print(text) => {
+            print!("{text}");
+            Ok(0)
+        }
+    }
+}
