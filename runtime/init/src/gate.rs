@@ -12,8 +12,8 @@ use crate::step::{During, Step, Stop};
 use kelp_sys::clone::Namespaces;
 use kelp_sys::rustix::fd::{AsFd, OwnedFd};
 use kelp_sys::rustix::io::{Errno, read, retry_on_intr};
-use kelp_sys::rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use kelp_sys::rustix::net::{SocketFlags, accept_with};
+use kelp_sys::rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 /// The connection of whoever said `start`.
 pub(crate) struct Starter(OwnedFd);
