@@ -8,10 +8,10 @@ use crate::options::{Options, Pull, env};
 use crate::places::Places;
 use crate::progress::Shown;
 use crate::spec::Program;
-use crate::{container, hello};
+use crate::{container, hello, output};
 use kelp_bundles::idmap::IdMap;
 use kelp_bundles::process::{self, Overrides};
-use kelp_bundles::{Image, LayerStack, Platform, Reference, Store, job, load, user};
+use kelp_bundles::{Image, LayerStack, Platform, Reference, Store, job, load, pull};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -81,10 +81,20 @@ fn unpack_hello(store: &Store) -> Result<Image> {
         .ok_or_else(|| Error::new(Kind::Other, "cannot load the embedded image hello", "its archive holds no image"))
 }
 
-/// Registries are the pull command's; until it can be called from here, the user is sent there.
-fn fetch(store: &Store, name: &str, _platform: &Platform, _quiet: bool) -> Result<Image> {
-    let _: Reference = name.parse()?;
-    Err(absent(store, name))
+fn fetch(store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<Image> {
+    let reference: Reference = name.parse()?;
+    if !quiet {
+        output::note(format!("{} is not here: pulling it", reference.familiar()));
+    }
+    let options = pull::Options { platform: platform.clone(), ..pull::Options::default() };
+    let progress = if quiet { Shown::quiet() } else { Shown::new() };
+    pull::pull(store, &reference, &options, &progress).map_err(|error| {
+        let error = Error::from(error);
+        match near(store, name) {
+            Some(other) => error.hint(format!("did you mean {other}? It is here")),
+            None => error,
+        }
+    })
 }
 
 fn absent(store: &Store, name: &str) -> Error {
@@ -116,7 +126,7 @@ impl Chosen {
     }
 
     /// The program and what goes with it.
-    pub(crate) fn wanted(&self, lower: &[PathBuf], options: &Options, hostname: &str) -> Result<Wanted> {
+    pub(crate) fn wanted(&self, lower: &[PathBuf], options: &Options) -> Result<Wanted> {
         let flags = &options.process;
         let mut variables = env::collect(&flags.env_file, &flags.env, |key| std::env::var(key).ok())?;
         if self.is_hello {
@@ -128,27 +138,23 @@ impl Chosen {
             env: variables,
             user: flags.user.clone(),
             workdir: flags.workdir.clone(),
-            hostname: Some(hostname.to_owned()),
-            terminal: options.tty,
+            groups: flags.group_add.clone(),
         };
         let layers = LayerStack::open(lower)?;
-        let mut defaults = process::defaults(&self.image.config, &layers, &overrides)?;
-        for group in &flags.group_add {
-            defaults.user.additional_gids.push(user::group(group, &layers)?);
-        }
+        let defaults = process::defaults(&self.image.config, &layers, &overrides)?;
         let program = Program {
             args: defaults.args,
             env: defaults.env,
             cwd: PathBuf::from(defaults.cwd),
-            uid: defaults.user.uid,
-            gid: defaults.user.gid,
-            groups: defaults.user.additional_gids,
+            uid: defaults.uid,
+            gid: defaults.gid,
+            groups: defaults.additional_gids,
         };
         Ok(Wanted {
             program,
             volumes: defaults.volumes,
             exposed: defaults.exposed_ports,
-            labels: defaults.labels.into_iter().collect(),
+            labels: defaults.labels,
             stop_signal: defaults.stop_signal,
             user: self.image.config.run().user.filter(|user| !user.is_empty()),
         })

@@ -35,6 +35,11 @@ impl Filters {
         self.by_key.contains_key(key)
     }
 
+    /// The first value asked for under a key.
+    pub(crate) fn first(&self, key: &str) -> Option<&str> {
+        self.by_key.get(key)?.first().map(String::as_str)
+    }
+
     /// Whether all keys have a value that holds. Labels must all hold, as in Docker.
     pub(crate) fn all(&self, holds: impl Fn(&str, &str) -> bool) -> bool {
         self.by_key.iter().all(|(key, values)| match key.as_str() {

@@ -1,16 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `kelp load`: Load an image from a tar archive or an OCI layout.
+//! `kelp load`: images from an archive, from standard input, or from an OCI layout.
 
 use crate::error::{Error, Kind, Result};
+use crate::output;
 use crate::places::Places;
+use crate::progress::Shown;
 use clap::Args;
+use kelp_bundles::idmap::IdMap;
+use kelp_bundles::load::{self, Source};
+use kelp_bundles::{Image, Reference, Store};
+use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Load an image from a tar archive or an OCI layout
 #[derive(Debug, Args)]
-pub(crate) struct Load {}
+pub(crate) struct Load {
+    /// A docker-archive or oci-archive, compressed or not; without it, standard input
+    #[arg(short, long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// The same, or the folder of an OCI layout
+    #[arg(conflicts_with = "input")]
+    path: Option<PathBuf>,
+    /// No progress
+    #[arg(short, long)]
+    quiet: bool,
+}
 
 /// Performs the command.
-pub(crate) fn run(_args: &Load, _places: &Places) -> Result<ExitCode> {
-    Err(Error::new(Kind::Unsupported, "cannot load", "not built yet"))
+pub(crate) fn run(args: &Load, places: &Places) -> Result<ExitCode> {
+    let store = Store::open(&places.store)?;
+    let progress = if args.quiet { Shown::quiet() } else { Shown::new() };
+    let images = match args.input.as_ref().or(args.path.as_ref()) {
+        Some(path) => load::load(&store, Source::Path(path), &progress)?,
+        None if std::io::stdin().is_terminal() => {
+            return Err(Error::new(Kind::BadInput, "cannot load an image", "standard input is a terminal")
+                .hint("kelp load -i FILE, or kelp load < FILE"));
+        }
+        None => load::load(&store, Source::Stream(&mut std::io::stdin()), &progress)?,
+    };
+    unpack(&store, &images, &progress)?;
+    for image in &images {
+        match &image.name {
+            Some(name) => output::line(format!("Loaded image: {}", Reference::familiar(name)))?,
+            None => output::line(format!("Loaded image ID: {}", image.id))?,
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Unpacks at once what runs on this machine, so that the first start need not.
+pub(super) fn unpack(store: &Store, images: &[Image], progress: &Shown) -> Result<()> {
+    let map = IdMap::of_caller()?;
+    let runnable = images.iter().filter(|image| image.check_platform(&kelp_bundles::Platform::host()).is_ok());
+    for image in runnable {
+        store.unpack(image, &map, progress)?;
+    }
+    Ok(())
 }

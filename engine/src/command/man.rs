@@ -41,6 +41,7 @@ fn page(command: &Command) -> Result<Vec<u8>> {
 /// `kelp-run.1`, `kelp-volume-ls.1` …
 fn write(command: &Command, name: &str, folder: &Path) -> Result<()> {
     let file = folder.join(format!("{name}.1"));
-    fs::write(&file, page(&command.clone().display_name(name.to_owned()))?).doing(|| format!("cannot write {}", file.display()))?;
+    fs::write(&file, page(&command.clone().display_name(name.to_owned()))?)
+        .doing(|| format!("cannot write {}", file.display()))?;
     command.get_subcommands().try_for_each(|inner| write(inner, &format!("{name}-{}", inner.get_name()), folder))
 }

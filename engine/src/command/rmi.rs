@@ -1,16 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `kelp rmi`: Remove one or more images.
+//! `kelp rmi`: names of images, and with the last one the image.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
+use crate::output;
 use crate::places::Places;
 use clap::Args;
+use kelp_bundles::Store;
+use kelp_bundles::store::Force;
 use std::process::ExitCode;
 
 /// Remove one or more images
 #[derive(Debug, Args)]
-pub(crate) struct Rmi {}
+pub(crate) struct Rmi {
+    /// Remove all its names, and an image that a container was made from
+    #[arg(short, long)]
+    force: bool,
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
 
 /// Performs the command.
-pub(crate) fn run(_args: &Rmi, _places: &Places) -> Result<ExitCode> {
-    Err(Error::new(Kind::Unsupported, "cannot rmi", "not built yet"))
+pub(crate) fn run(args: &Rmi, places: &Places) -> Result<ExitCode> {
+    let store = Store::open(&places.store)?;
+    let force = if args.force { Force::Yes } else { Force::No };
+    super::each(&args.images, |name| {
+        let removed = store.remove(name, force)?;
+        removed.untagged.iter().try_for_each(|name| output::line(format!("Untagged: {}", name.familiar())))?;
+        removed.deleted.iter().try_for_each(|id| output::line(format!("Deleted: {id}")))
+    })
 }

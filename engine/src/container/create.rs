@@ -67,7 +67,7 @@ impl Maker<'_> {
         self.name = Some(name.clone());
         let lower = self.chosen.unpack(&self.folder, &self.ids)?;
         let hostname = self.options.network.hostname.clone().unwrap_or_else(|| self.default_hostname());
-        let wanted = self.chosen.wanted(&lower, self.options, &hostname)?;
+        let wanted = self.chosen.wanted(&lower, self.options)?;
         let files = etc::make(&self.folder, &self.options.network, self.network, &hostname)?;
         self.mounted = volumes::make(self.places, self.options.files.wishes(), &wanted.volumes)?;
         self.fill_volumes(&lower)?;
