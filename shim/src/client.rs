@@ -165,14 +165,12 @@ impl Connection {
     /// Sends `signal`, after the timeout SIGKILL (`None`: never), waits for the end. No restart follows.
     pub fn stop(&mut self, signal: i32, timeout: Option<std::time::Duration>) -> Result<Status, Error> {
         let timeout_ms = timeout.map_or(u32::MAX, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX - 1));
-        self.send(&Request::Stop { signal, timeout_ms })?;
-        self.exit()
+        self.exit(&Request::Stop { signal, timeout_ms })
     }
 
     /// Waits until the container is over.
     pub fn wait(&mut self) -> Result<Status, Error> {
-        self.send(&Request::Wait)?;
-        self.exit()
+        self.exit(&Request::Wait)
     }
 
     /// How far the container has come, and its init's pid.
@@ -196,6 +194,14 @@ impl Connection {
         let sent = self.send_raw(&packet);
         self.outgoing = packet;
         sent
+    }
+
+    /// Sends one message. A holder that has left has said why before: that is received next, and is what counts.
+    fn tell(&mut self, request: &Request<'_>) -> Result<(), Error> {
+        match self.send(request) {
+            Err(error) if error.kind == Kind::Lost => Ok(()),
+            sent => sent,
+        }
     }
 
     /// Sends a packet as it is, for tests of what the holder makes of nonsense.
@@ -252,7 +258,8 @@ impl Connection {
     }
 
     /// The status, whatever else is under way before it.
-    fn exit(&mut self) -> Result<Status, Error> {
+    fn exit(&mut self, request: &Request<'_>) -> Result<Status, Error> {
+        self.tell(request)?;
         loop {
             if let Reply::Exit(status) = self.receive()? {
                 return Ok(status);

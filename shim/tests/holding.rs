@@ -238,14 +238,18 @@ fn a_stalled_reader_holds_the_program_up_and_loses_nothing() {
 
 #[test]
 fn what_an_ended_program_wrote_reaches_a_reader_who_was_stalled() {
-    // Fits the pipes and sockets on the way: the program ends while its reader sleeps.
-    let container = Container::new("seq -f '%0127.0f' 2500; touch \"$0.done\"");
+    // All pipes and sockets on the way are full when the program ends.
+    let endless = print_megabytes(100);
+    let container = Container::new(&format!("{endless} & sleep 0.5; kill $!; wait; exit 3"));
     let mut child = container.hold("run").stdout(Stdio::piped()).spawn().unwrap();
-    container.wait_for_file("program.done");
-    assert_eq!(container.wait_for_record().status(), status(0), "the record does not wait for the reader");
+    assert_eq!(container.wait_for_record().status(), status(3), "the record does not wait for the reader");
+    let logged = container.logged("stdout");
+    assert!(logged.len() > 128 << 10, "{} bytes are not enough for a stall", logged.len());
     let mut bytes = Vec::new();
     child.stdout.take().unwrap().read_to_end(&mut bytes).unwrap();
-    assert_eq!((bytes.len(), child.wait().unwrap().code()), (320_000, Some(0)));
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert!(logged.as_bytes() == bytes, "{} bytes logged, {} read", logged.len(), bytes.len());
+    container.assert_nothing_left();
 }
 
 #[test]
@@ -316,7 +320,7 @@ fn a_hundred_clients_come_and_go_without_a_trace() {
             assert_eq!(client.receive().unwrap_err().kind, Kind::Lost);
         }
     }
-    until("the clients to be forgotten", || open_descriptors(holder) == before);
+    until("the clients to be forgotten", || open_descriptors(holder) <= before);
     assert!(resident(holder) <= memory + 128, "{memory} kB became {} kB", resident(holder));
     assert_eq!(container.connect().stop(SIGTERM, Some(PATIENCE)).unwrap().signal, Some(SIGTERM));
 }
@@ -404,7 +408,7 @@ fn senseless_clients_are_told_and_dropped_and_nobody_else_notices() {
     let mut client = container.connect();
     client.send(&Request::Stdin(b"not attached")).unwrap();
     assert_eq!(client.receive().unwrap_err().kind, Kind::BadInput);
-    until("them to be forgotten", || open_descriptors(holder) == before);
+    until("them to be forgotten", || open_descriptors(holder) <= before);
     assert_eq!(witness.ping().unwrap().0, Phase::Running);
     witness.stop(SIGKILL, None).unwrap();
 }

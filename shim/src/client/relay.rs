@@ -8,7 +8,7 @@
 use super::keys::{Typed, Watch};
 use super::terminal::{self, RawTerminal};
 use super::{Connection, DetachKeys, unexpected};
-use crate::error::{Doing, Error, Kind};
+use crate::error::{Doing, Error};
 use crate::protocol::{DATA_MAX, Reply, Request, STDIN_WINDOW, Status, Stream, Streams};
 use kelp_sys::rustix::event::{PollFd, PollFlags, poll};
 use kelp_sys::rustix::io::{Errno, read, write};
@@ -134,7 +134,7 @@ impl<'a> Session<'a> {
                 return Ok(Ended::Exited(status));
             }
             if ready.stdin && self.read_stdin()? == Detached::Yes {
-                self.tell(&Request::Detach)?;
+                self.connection.tell(&Request::Detach)?;
                 return Ok(Ended::Detached);
             }
         }
@@ -174,10 +174,10 @@ impl<'a> Session<'a> {
                         raw.again();
                     }
                     if let Some(size) = terminal::size() {
-                        self.tell(&Request::Resize(size))?;
+                        self.connection.tell(&Request::Resize(size))?;
                     }
                 }
-                _ if self.proxy_signals => self.tell(&Request::Signal(signal))?,
+                _ if self.proxy_signals => self.connection.tell(&Request::Signal(signal))?,
                 _ => return Ok(Some(Ended::Signalled(signal))),
             }
         }
@@ -212,19 +212,11 @@ impl<'a> Session<'a> {
                     Stream::Stderr => self.hung_up.stderr = true,
                 }
                 self.pending = Pending::default();
-                self.tell(&Request::Hangup(stream))?;
+                self.connection.tell(&Request::Hangup(stream))?;
             }
             Err(errno) => return Err(errno).doing(|| format!("cannot write the container's output to our {stream:?}")),
         }
         Ok(())
-    }
-
-    /// Says something. A holder that has left has said why before: that is read next, and is what counts.
-    fn tell(&mut self, request: &Request<'_>) -> Result<(), Error> {
-        match self.connection.send(request) {
-            Err(error) if error.kind == Kind::Lost => Ok(()),
-            sent => sent,
-        }
     }
 
     fn read_stdin(&mut self) -> Result<Detached, Error> {
@@ -237,15 +229,12 @@ impl<'a> Session<'a> {
         };
         if length == 0 {
             self.stdin_open = false;
-            self.tell(&Request::StdinEof)?;
+            self.connection.tell(&Request::StdinEof)?;
             return Ok(Detached::No);
         }
         if self.raw.is_none() {
             self.stdin_under_way += length;
-            let input = std::mem::take(&mut self.input);
-            let told = self.tell(&Request::Stdin(&input[..length]));
-            self.input = input;
-            told?;
+            self.connection.tell(&Request::Stdin(&self.input[..length]))?;
             return Ok(Detached::No);
         }
         let (keys, detached) = match self.keys.type_in(&self.input[..length]) {
@@ -254,7 +243,7 @@ impl<'a> Session<'a> {
         };
         for piece in keys.chunks(DATA_MAX) {
             self.stdin_under_way += piece.len();
-            self.tell(&Request::Stdin(piece))?;
+            self.connection.tell(&Request::Stdin(piece))?;
         }
         Ok(detached)
     }
