@@ -142,7 +142,9 @@ fn plain(e: &std::io::Error) -> String {
     let mut chars = text.chars();
     match chars.next() {
         // An acronym keeps its capitals.
-        Some(first) if chars.clone().next().is_some_and(char::is_lowercase) => first.to_lowercase().chain(chars).collect(),
+        Some(first) if chars.clone().next().is_some_and(char::is_lowercase) => {
+            first.to_lowercase().chain(chars).collect()
+        }
         _ => text.to_owned(),
     }
 }

@@ -206,7 +206,8 @@ fn ask_helper(program: &str, grants: &str, pid: u32, ranges: &[Range]) -> Result
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     let error = Error::new(Kind::Other, doing(), format!("{} ({})", said, output.status));
-    Err(error.hint(format!("{program} must be setuid root or have file capabilities, and {grants} must grant these ranges")))
+    Err(error
+        .hint(format!("{program} must be setuid root or have file capabilities, and {grants} must grant these ranges")))
 }
 
 #[cfg(test)]

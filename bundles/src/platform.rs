@@ -123,7 +123,8 @@ impl FromStr for Platform {
             _ => ("", "", None),
         };
         if os.is_empty() || arch.is_empty() {
-            let error = Error::new(Kind::BadInput, format!("reading the platform {text:?}"), "it is not os/arch[/variant]");
+            let error =
+                Error::new(Kind::BadInput, format!("reading the platform {text:?}"), "it is not os/arch[/variant]");
             return Err(error.hint("for example linux/arm64"));
         }
         let (arch, implied) = go_name(arch);

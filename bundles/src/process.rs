@@ -69,7 +69,8 @@ pub fn defaults(config: &ImageConfig, layers: &LayerStack, overrides: &Overrides
             user.additional_gids.push(gid);
         }
     }
-    let keys = |map: Option<BTreeMap<String, serde_json::Value>>| map.map(|m| m.into_keys().collect()).unwrap_or_default();
+    let keys =
+        |map: Option<BTreeMap<String, serde_json::Value>>| map.map(|m| m.into_keys().collect()).unwrap_or_default();
     Ok(Defaults {
         args: args(&run, overrides)?,
         env: env(&run, overrides, &user),
@@ -95,8 +96,12 @@ fn args(run: &RunConfig, overrides: &Overrides) -> Result<Vec<String>> {
     let entrypoint = entrypoint.filter(|words| words.len() != 1 || !words[0].is_empty()).unwrap_or_default();
     let args = [entrypoint, cmd].concat();
     if args.is_empty() {
-        return Err(Error::new(Kind::BadInput, "choosing the program to run", "the image names none, and you named none")
-            .hint("write a program after the image's name"));
+        return Err(Error::new(
+            Kind::BadInput,
+            "choosing the program to run",
+            "the image names none, and you named none",
+        )
+        .hint("write a program after the image's name"));
     }
     Ok(args)
 }
@@ -144,7 +149,8 @@ mod tests {
     }
 
     fn said(entrypoint: Option<&str>, cmd: &str) -> Result<String> {
-        let run = RunConfig { entrypoint: Some(words("entry point")), cmd: Some(words("image cmd")), ..RunConfig::default() };
+        let run =
+            RunConfig { entrypoint: Some(words("entry point")), cmd: Some(words("image cmd")), ..RunConfig::default() };
         let entrypoint = entrypoint.map(|e| if e.is_empty() { vec![String::new()] } else { words(e) });
         args(&run, &Overrides { entrypoint, cmd: words(cmd), ..Overrides::default() }).map(|args| args.join(" "))
     }

@@ -72,11 +72,8 @@ pub fn pull(store: &Store, reference: &Reference, options: &Options, progress: &
 }
 
 fn attempt(store: &Store, reference: &Reference, options: &Options, progress: &dyn Progress) -> Result<Image> {
-    let speaking = registry::Options {
-        verify: options.verify,
-        credentials: options.credentials.clone(),
-        retry: Retry::DEFAULT,
-    };
+    let speaking =
+        registry::Options { verify: options.verify, credentials: options.credentials.clone(), retry: Retry::DEFAULT };
     let repository = Repository::open(reference, &speaking, store.limits().document)?;
     let claims = Claims::begin(store)?;
     let stop = AtomicBool::new(false);
@@ -162,8 +159,10 @@ impl Pull<'_> {
         let disk = rustix::fs::statvfs(self.store.images()).doing(|| "asking for the free space of the image store")?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         match needed > free {
-            true => Err(Error::new(Kind::TooBig, "fetching blobs", format!("{needed} bytes are to come, {free} are free"))
-                .hint("kelp system prune frees what nothing needs")),
+            true => {
+                Err(Error::new(Kind::TooBig, "fetching blobs", format!("{needed} bytes are to come, {free} are free"))
+                    .hint("kelp system prune frees what nothing needs"))
+            }
             false => Ok(()),
         }
     }
@@ -188,7 +187,11 @@ impl Pull<'_> {
         let found = partial.into_digest();
         if found != digest {
             crate::store::forget_file(&path);
-            let error = Error::new(Kind::BadInput, format!("checking the blob {}", digest.short()), format!("its content is {found}"));
+            let error = Error::new(
+                Kind::BadInput,
+                format!("checking the blob {}", digest.short()),
+                format!("its content is {found}"),
+            );
             return Err(error.hint("the registry is broken or lies: nothing of it was kept"));
         }
         self.claims.adopt(&path, &digest)?;

@@ -199,7 +199,10 @@ fn is_component(text: &str) -> bool {
     let plain = |b: &u8| matches!(b, b'a'..=b'z' | b'0'..=b'9');
     let bytes = text.as_bytes();
     let edges = bytes.first().is_some_and(|b| plain(b)) && bytes.last().is_some_and(|b| plain(b));
-    edges && bytes.split(|b| plain(b)).all(|gap| matches!(gap, b"" | b"." | b"_" | b"__") || gap.iter().all(|b| *b == b'-'))
+    edges
+        && bytes
+            .split(|b| plain(b))
+            .all(|gap| matches!(gap, b"" | b"." | b"_" | b"__") || gap.iter().all(|b| *b == b'-'))
 }
 
 #[cfg(test)]
@@ -236,8 +239,30 @@ mod tests {
     #[test]
     fn what_docker_refuses_is_refused() {
         for text in [
-            "", ":tag", "@sha256:00", "App", "user/App", "a//b", "/a", "a/", "a:", "a:-x", "a b", "a/.b", "a/b.", "a/b___c",
-            "a/b..c", "host.tld:x/a", "-h.tld/a", "h..tld/a", "[::1/a", "app@sha256:abc", "app@md5:00", "a:b:c", "é", HEX,
+            "",
+            ":tag",
+            "@sha256:00",
+            "App",
+            "user/App",
+            "a//b",
+            "/a",
+            "a/",
+            "a:",
+            "a:-x",
+            "a b",
+            "a/.b",
+            "a/b.",
+            "a/b___c",
+            "a/b..c",
+            "host.tld:x/a",
+            "-h.tld/a",
+            "h..tld/a",
+            "[::1/a",
+            "app@sha256:abc",
+            "app@md5:00",
+            "a:b:c",
+            "é",
+            HEX,
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }

@@ -43,7 +43,8 @@ fn find_in(text: &str, passwd: &str, group: &str) -> Result<User> {
         (None, Ok(uid)) if is_id(uid) => (uid, 0, "/", None),
         _ => return Err(no_such("user", wanted, "/etc/passwd")),
     };
-    let mut user = User { uid, gid, additional_gids: Vec::new(), home: if home.is_empty() { "/" } else { home }.to_owned() };
+    let mut user =
+        User { uid, gid, additional_gids: Vec::new(), home: if home.is_empty() { "/" } else { home }.to_owned() };
     if wanted_group.is_empty() {
         user.additional_gids = groups_of(name, group);
     } else {
@@ -119,8 +120,12 @@ fn is_id(id: u32) -> bool {
 }
 
 fn no_such(what: &str, name: &str, file: &str) -> Error {
-    Error::new(Kind::NotFound, format!("looking for the {what} {name}"), format!("no line of the image's {file} has it"))
-        .hint("use a number, or a name of the image")
+    Error::new(
+        Kind::NotFound,
+        format!("looking for the {what} {name}"),
+        format!("no line of the image's {file} has it"),
+    )
+    .hint("use a number, or a name of the image")
 }
 
 #[cfg(test)]

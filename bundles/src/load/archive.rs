@@ -55,13 +55,17 @@ impl Archive {
         let name = format!("blobs/sha256/{}", digest.hex());
         match self.members.get(&name) {
             // In an OCI layout nothing has two names, and a link could be anything.
-            Some(Member::Link(_)) => Err(Error::new(Kind::BadInput, format!("reading {name}"), "it is a link, not a blob")),
+            Some(Member::Link(_)) => {
+                Err(Error::new(Kind::BadInput, format!("reading {name}"), "it is a link, not a blob"))
+            }
             _ => {
                 let (found, size) = self.blob(&name)?;
                 match found == *digest {
                     true => Ok((found, size)),
-                    false => Err(Error::new(Kind::BadInput, format!("reading {name}"), format!("its content is {found}"))
-                        .hint("the archive is broken or lies: nothing of it was kept")),
+                    false => {
+                        Err(Error::new(Kind::BadInput, format!("reading {name}"), format!("its content is {found}"))
+                            .hint("the archive is broken or lies: nothing of it was kept"))
+                    }
                 }
             }
         }
@@ -79,7 +83,12 @@ impl Archive {
 }
 
 /// Reads all members; large ones become blobs of `claims`.
-pub(super) fn read(store: &Store, claims: &Claims<'_>, input: impl BufRead, progress: &dyn Progress) -> Result<Archive> {
+pub(super) fn read(
+    store: &Store,
+    claims: &Claims<'_>,
+    input: impl BufRead,
+    progress: &dyn Progress,
+) -> Result<Archive> {
     let limits = store.limits();
     let mut tar = Reader::new(input, limits.header);
     let mut archive = Archive { members: HashMap::new() };

@@ -34,7 +34,8 @@ pub(super) fn images(store: &Store, claims: &Claims<'_>, archive: &Archive) -> R
 /// The images of a folder with an OCI layout.
 pub(super) fn load(store: &Store, claims: &Claims<'_>, folder: &Path, progress: &dyn Progress) -> Result<Vec<Found>> {
     let root = at::open_root(folder)?;
-    let open = |name: &str| at::open_plain(&root, name.as_bytes(), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK);
+    let open =
+        |name: &str| at::open_plain(&root, name.as_bytes(), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK);
     let text = |name: &str| -> Result<Vec<u8>> {
         let file = File::from(open(name).doing(|| format!("opening {name}"))?);
         let mut text = Vec::new();
@@ -51,7 +52,8 @@ pub(super) fn load(store: &Store, claims: &Claims<'_>, folder: &Path, progress: 
         }
         let name = format!("blobs/sha256/{}", digest.hex());
         let mut file = File::from(open(&name).doing(|| format!("opening {name}"))?);
-        copy(claims, &mut file, &digest, descriptor.size(), progress).map_err(|e| e.while_doing(format!("copying {name}")))
+        copy(claims, &mut file, &digest, descriptor.size(), progress)
+            .map_err(|e| e.while_doing(format!("copying {name}")))
     };
     reach_all(store, claims, &index, &blobs)
 }

@@ -78,7 +78,12 @@ fn finish(store: &Store, claims: Claims<'_>, found: Vec<Found>) -> Result<Vec<Im
     Ok(images)
 }
 
-fn from_stream(store: &Store, claims: &Claims<'_>, input: impl Read + Send, progress: &dyn Progress) -> Result<Vec<Found>> {
+fn from_stream(
+    store: &Store,
+    claims: &Claims<'_>,
+    input: impl Read + Send,
+    progress: &dyn Progress,
+) -> Result<Vec<Found>> {
     let (plain, _) = compression::decoder(input).doing(|| "reading the archive")?;
     let archive = archive::read(store, claims, BufReader::with_capacity(1 << 18, plain), progress)?;
     match (archive.document("oci-layout"), archive.document("manifest.json")) {

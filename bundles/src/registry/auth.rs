@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_challenge_is_read_with_its_quotes() {
-        let challenge = parse(r#"Bearer realm="https://auth.tld/token",service="registry",scope="repository:a/b:pull,push""#);
+        let challenge =
+            parse(r#"Bearer realm="https://auth.tld/token",service="registry",scope="repository:a/b:pull,push""#);
         assert_eq!(challenge.realm.as_deref(), Some("https://auth.tld/token"));
         assert_eq!((challenge.scheme.as_str(), challenge.service.as_deref()), ("bearer", Some("registry")));
         assert_eq!(challenge.scope.as_deref(), Some("repository:a/b:pull,push"));

@@ -178,7 +178,9 @@ impl Http {
 /// What may go away by itself.
 fn is_passing(e: &ureq::Error) -> bool {
     match e {
-        ureq::Error::Io(io) => io.kind() != std::io::ErrorKind::ConnectionRefused && io.kind() != std::io::ErrorKind::InvalidData,
+        ureq::Error::Io(io) => {
+            io.kind() != std::io::ErrorKind::ConnectionRefused && io.kind() != std::io::ErrorKind::InvalidData
+        }
         ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed => true,
         _ => false,
     }

@@ -69,8 +69,12 @@ impl Repository {
         let digest = Digest::of(&bytes);
         let wanted = target.parse::<Digest>().ok().or_else(|| claimed?.parse().ok());
         if wanted.is_some_and(|wanted| wanted != digest) {
-            return Err(Error::new(Kind::BadInput, doing(), format!("the answer is {digest}, which was not asked for"))
-                .hint("the registry is broken or lies: nothing of it was kept"));
+            return Err(Error::new(
+                Kind::BadInput,
+                doing(),
+                format!("the answer is {digest}, which was not asked for"),
+            )
+            .hint("the registry is broken or lies: nothing of it was kept"));
         }
         Ok(Document { media_type: media_type_of(&bytes, &media_type), bytes, digest })
     }
@@ -88,13 +92,20 @@ impl Repository {
             StatusCode::PARTIAL_CONTENT if starts_at(&response, offset) => offset,
             // It sends all of it, or does not understand: from the start.
             StatusCode::OK => 0,
-            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => return self.blob(digest, 0),
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => {
+                return self.blob(digest, 0);
+            }
             _ => return Err(self.refusal(response, &doing)),
         };
         Ok(Arriving { offset, body: Box::new(response.into_body().into_reader()) })
     }
 
-    fn expect(&self, response: Response<Body>, good: &[StatusCode], doing: &dyn Fn() -> String) -> Result<Response<Body>> {
+    fn expect(
+        &self,
+        response: Response<Body>,
+        good: &[StatusCode],
+        doing: &dyn Fn() -> String,
+    ) -> Result<Response<Body>> {
         match good.contains(&response.status()) {
             true => Ok(response),
             false => Err(self.refusal(response, doing)),
@@ -107,11 +118,14 @@ impl Repository {
         let said = http::errors_of(response);
         let registry = self.http.registry();
         match status {
-            StatusCode::NOT_FOUND => Error::new(Kind::NotFound, doing(), format!("the registry has no such thing{said}"))
-                .hint("check the name and the tag; a private repository needs kelp login first"),
+            StatusCode::NOT_FOUND => {
+                Error::new(Kind::NotFound, doing(), format!("the registry has no such thing{said}"))
+                    .hint("check the name and the tag; a private repository needs kelp login first")
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Error::new(Kind::Unauthorized, doing(), format!("access is refused ({status}){said}"))
-                    .hint(format!("log in with kelp login {registry}, or check the name: registries hide what you may not see"))
+                Error::new(Kind::Unauthorized, doing(), format!("access is refused ({status}){said}")).hint(format!(
+                    "log in with kelp login {registry}, or check the name: registries hide what you may not see"
+                ))
             }
             _ => Error::new(Kind::Network, doing(), format!("the registry answered {status}{said}")),
         }
@@ -139,4 +153,3 @@ fn media_type_of(bytes: &[u8], header: &str) -> String {
     let own = serde_json::from_slice::<Typed>(bytes).ok().and_then(|t| t.media_type);
     own.unwrap_or_else(|| header.split(';').next().unwrap_or_default().trim().to_owned())
 }
-

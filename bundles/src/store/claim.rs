@@ -91,7 +91,8 @@ impl<'s> Claims<'s> {
         rustix::fs::syncfs(&images).doing(|| "writing the image store to disk")?;
         for digest in arrived.iter() {
             let path = self.store.blob(digest);
-            fs::set_permissions(&path, Permissions::from_mode(DURABLE)).doing(|| format!("sealing {}", path.display()))?;
+            fs::set_permissions(&path, Permissions::from_mode(DURABLE))
+                .doing(|| format!("sealing {}", path.display()))?;
         }
         Ok(())
     }
@@ -166,8 +167,12 @@ impl BlobWriter<'_, '_> {
         let (digest, size, _) = std::mem::replace(&mut self.out, Hashing::new(sink)).finish();
         if expected.is_some_and(|e| *e != digest) {
             let expected = expected.map(ToString::to_string).unwrap_or_default();
-            return Err(Error::new(Kind::BadInput, format!("checking the blob {expected}"), format!("its content is {digest}"))
-                .hint("whoever sent it is broken or lies: nothing of it was kept"));
+            return Err(Error::new(
+                Kind::BadInput,
+                format!("checking the blob {expected}"),
+                format!("its content is {digest}"),
+            )
+            .hint("whoever sent it is broken or lies: nothing of it was kept"));
         }
         if let Some(path) = self.path.take() {
             self.claims.adopt(&path, &digest)?;
@@ -179,7 +184,11 @@ impl BlobWriter<'_, '_> {
     pub fn copy_from(&mut self, input: &mut dyn Read, limit: u64) -> Result<u64> {
         let copied = io::copy(&mut input.take(limit.saturating_add(1)), &mut self.out).doing(|| "copying a blob")?;
         match copied > limit {
-            true => Err(Error::new(Kind::TooBig, "copying a blob", format!("it is longer than the {limit} bytes it may have"))),
+            true => Err(Error::new(
+                Kind::TooBig,
+                "copying a blob",
+                format!("it is longer than the {limit} bytes it may have"),
+            )),
             false => Ok(copied),
         }
     }

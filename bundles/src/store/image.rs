@@ -47,6 +47,18 @@ impl Image {
         self.layers.iter().map(|layer| layer.size).sum()
     }
 
+    /// Refuses an image that does not run on `platform`. One that does not say what it is for is taken at its word.
+    ///
+    /// # Errors
+    /// [`Kind::WrongPlatform`], with a hint.
+    pub fn check_platform(&self, platform: &Platform) -> Result<()> {
+        let own = self.config.platform();
+        match own.architecture.is_empty() || platform.accepts(&own) {
+            true => Ok(()),
+            false => Err(platform.mismatch(&self.label(), &[own])),
+        }
+    }
+
     /// What people call it: its name, or the start of its id.
     pub fn label(&self) -> String {
         self.name.as_ref().map_or_else(|| self.id.short().to_owned(), Reference::familiar)
@@ -77,7 +89,11 @@ pub(crate) fn check_manifest(manifest: &ImageManifest, layer_limit: usize) -> Re
     let is_config = matches!(config_type, MediaType::ImageConfig)
         || config_type.as_ref() == "application/vnd.docker.container.image.v1+json";
     if !is_config {
-        return Err(Error::new(Kind::Unsupported, doing(), format!("it is an artifact of type {config_type}, not a container image")));
+        return Err(Error::new(
+            Kind::Unsupported,
+            doing(),
+            format!("it is an artifact of type {config_type}, not a container image"),
+        ));
     }
     if manifest.layers().len() > layer_limit {
         let because = format!("it has {} layers; {layer_limit} can be stacked", manifest.layers().len());
@@ -90,7 +106,11 @@ fn check_layer_type(media_type: &MediaType) -> Result<()> {
     let name = media_type.as_ref();
     let doing = "reading the manifest";
     if name.contains("nondistributable") || name.contains(".foreign.") {
-        let error = Error::new(Kind::Unsupported, doing, format!("it has a foreign layer ({name}), which registries do not hold"));
+        let error = Error::new(
+            Kind::Unsupported,
+            doing,
+            format!("it has a foreign layer ({name}), which registries do not hold"),
+        );
         return Err(error.hint("such layers are for Windows"));
     }
     // The bytes tell how it is compressed; the name only has to say that it is a tar.
@@ -109,7 +129,8 @@ impl Store {
         let chosen = self.choose(descriptor, platform, &label)?;
         let manifest_digest = digest_of(&chosen)?;
         let manifest = self.manifest(&manifest_digest)?;
-        check_manifest(&manifest, self.limits().layers).map_err(|e| e.while_doing(format!("opening the image {label}")))?;
+        check_manifest(&manifest, self.limits().layers)
+            .map_err(|e| e.while_doing(format!("opening the image {label}")))?;
         let id = digest_of(manifest.config())?;
         let config = self.config(&id)?;
         let layers = layers_of(&manifest, &config).map_err(|e| e.while_doing(format!("opening the image {label}")))?;

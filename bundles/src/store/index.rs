@@ -67,26 +67,46 @@ impl Store {
         Ok(Listed { name, target: digest_of(descriptor)?, pulled: pulled_digest(descriptor), image })
     }
 
-    /// The image a person means: by name, by id, by the start of an id.
+    /// The image a person means, by name, by id, by the start of an id; one that runs on `platform`.
     ///
     /// # Errors
     /// [`Kind::NotFound`]; [`Kind::BadInput`] where several ids start so; [`Kind::WrongPlatform`].
     pub fn find(&self, text: &str, platform: &Platform) -> Result<Image> {
         let index = self.read_index()?;
         let descriptor = self.find_in(&index, text)?;
-        self.image(&descriptor, platform, name_of(&descriptor))
+        let image = self.image(&descriptor, platform, name_of(&descriptor))?;
+        image.check_platform(platform)?;
+        Ok(image)
     }
 
-    /// The image of this exact name.
+    /// The same, for whatever machine it is: to look at it.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]; [`Kind::BadInput`] where several ids start so.
+    pub fn find_any(&self, text: &str) -> Result<Image> {
+        let index = self.read_index()?;
+        let descriptor = self.find_in(&index, text)?;
+        self.image(&descriptor, &Platform::host(), name_of(&descriptor))
+    }
+
+    /// The image of this exact name; one that runs on `platform`.
     ///
     /// # Errors
     /// [`Kind::NotFound`]; [`Kind::WrongPlatform`].
     pub fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Image> {
         let index = self.read_index()?;
-        match index.manifests().iter().find(|d| answers_to(d, reference)) {
-            Some(descriptor) => self.image(descriptor, platform, Some(reference.clone())),
-            None => Err(not_found(&reference.familiar())),
-        }
+        let found = index.manifests().iter().find(|d| answers_to(d, reference));
+        let descriptor = found.ok_or_else(|| not_found(&reference.familiar()))?;
+        let image = self.image(descriptor, platform, Some(reference.clone()))?;
+        image.check_platform(platform)?;
+        Ok(image)
+    }
+
+    /// All names of the image with this manifest.
+    pub fn names(&self, image: &Image) -> Result<Vec<Reference>> {
+        let index = self.read_index()?;
+        let same = index.manifests().iter().filter(|d| d.digest().to_string() == image.manifest.as_str());
+        Ok(same.filter_map(name_of).collect())
     }
 
     /// Gives an image another name; takes the name from the image that had it.

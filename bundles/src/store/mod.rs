@@ -37,9 +37,9 @@ use crate::limits::Limits;
 
 pub use claim::{BlobWriter, Claims};
 pub use collect::{Freed, Partials};
+pub use image::{Image, Layer};
 pub(crate) use image::{check_manifest, digest_of, is_index, is_manifest, layers_of};
 pub(crate) use index::PULLED_DIGEST;
-pub use image::{Image, Layer};
 pub use index::{Force, Listed, Removed};
 
 /// The store below one folder.

@@ -27,9 +27,10 @@ fn octal(field: &[u8]) -> io::Result<i64> {
     let text = field.trim_ascii_start();
     let end = text.iter().position(|b| *b == 0 || *b == b' ').unwrap_or(text.len());
     text[..end].iter().try_fold(0i64, |sum, digit| match digit {
-        b'0'..=b'7' => {
-            sum.checked_mul(8).and_then(|s| s.checked_add(i64::from(digit - b'0'))).ok_or_else(|| malformed("a number is too large"))
-        }
+        b'0'..=b'7' => sum
+            .checked_mul(8)
+            .and_then(|s| s.checked_add(i64::from(digit - b'0')))
+            .ok_or_else(|| malformed("a number is too large")),
         _ => Err(malformed("a number is not octal")),
     })
 }

@@ -210,7 +210,10 @@ impl<R: BufRead> Reader<R> {
     fn extension(&mut self, header: &Header) -> io::Result<Vec<u8>> {
         let size = header.size()?;
         if size > self.header_limit {
-            return Err(malformed(&format!("a header of {size} bytes is longer than the {} allowed", self.header_limit)));
+            return Err(malformed(&format!(
+                "a header of {size} bytes is longer than the {} allowed",
+                self.header_limit
+            )));
         }
         self.expect_content(size)?;
         let mut bytes = vec![0; size as usize];

@@ -29,9 +29,11 @@ pub(super) fn check(segments: &[Segment], size: u64, content: u64) -> io::Result
         if segment.offset < end {
             return Err(malformed("the pieces of a sparse file overlap"));
         }
-        end = segment.offset.checked_add(segment.length).filter(|e| *e <= size).ok_or_else(|| {
-            malformed("a piece of a sparse file lies beyond its end")
-        })?;
+        end = segment
+            .offset
+            .checked_add(segment.length)
+            .filter(|e| *e <= size)
+            .ok_or_else(|| malformed("a piece of a sparse file lies beyond its end"))?;
         sum += segment.length;
     }
     match sum == content && i64::try_from(size).is_ok() {

@@ -54,13 +54,24 @@ fn every_format_of_gnu_tar_reads_the_same() {
     fs::hard_link(dir.path().join("tree/small"), dir.path().join("tree/tied")).unwrap();
     std::os::unix::fs::symlink("t".repeat(150), dir.path().join("tree/way")).unwrap();
     for format in ["gnu", "pax", "oldgnu"] {
-        let tar = Command::new("tar").args(["--format", format, "--sort=name", "-C"]).arg(dir.path()).args(["-c", "tree"]).output().unwrap();
+        let tar = Command::new("tar")
+            .args(["--format", format, "--sort=name", "-C"])
+            .arg(dir.path())
+            .args(["-c", "tree"])
+            .output()
+            .unwrap();
         let entries = read_all(&tar.stdout).unwrap();
         let paths: Vec<String> = entries.iter().map(|(e, _)| String::from_utf8(e.path.clone()).unwrap()).collect();
-        assert!(paths.iter().any(|p| p.ends_with(&format!("{}/{}", "e".repeat(120), "f".repeat(100)))), "{format}: {paths:?}");
+        assert!(
+            paths.iter().any(|p| p.ends_with(&format!("{}/{}", "e".repeat(120), "f".repeat(100)))),
+            "{format}: {paths:?}"
+        );
         let find = |name: &str| entries.iter().find(|(e, _)| e.path == name.as_bytes()).unwrap();
         assert_eq!(find("tree/small").1, b"content", "{format}");
-        assert_eq!((find("tree/tied").0.kind, find("tree/tied").0.link.as_slice()), (EntryKind::HardLink, &b"tree/small"[..]));
+        assert_eq!(
+            (find("tree/tied").0.kind, find("tree/tied").0.link.as_slice()),
+            (EntryKind::HardLink, &b"tree/small"[..])
+        );
         assert_eq!(find("tree/way").0.link, "t".repeat(150).into_bytes());
         assert_eq!(find("tree/").0.kind, EntryKind::Folder);
     }
@@ -81,7 +92,13 @@ fn sparse_files_of_every_form_have_the_same_pieces() {
         &["--format=pax", "--sparse-version=0.1"],
         &["--format=pax", "--sparse-version=1.0"],
     ] {
-        let tar = Command::new("tar").args(options).args(["-S", "-C"]).arg(dir.path()).args(["-c", "sparse"]).output().unwrap();
+        let tar = Command::new("tar")
+            .args(options)
+            .args(["-S", "-C"])
+            .arg(dir.path())
+            .args(["-c", "sparse"])
+            .output()
+            .unwrap();
         assert!(tar.stdout.len() < 1 << 20, "{options:?}: the test needs a file system with holes");
         let entries = read_all(&tar.stdout).unwrap();
         let (entry, content) = &entries[0];

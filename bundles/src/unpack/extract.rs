@@ -94,7 +94,11 @@ impl<'b> Extract<'b> {
         while let Some(entry) = tar.next().doing(|| "reading the archive")? {
             self.done.entries += 1;
             if self.done.entries > limit {
-                return Err(Error::new(Kind::TooBig, "reading the archive", format!("it has more than {limit} entries")));
+                return Err(Error::new(
+                    Kind::TooBig,
+                    "reading the archive",
+                    format!("it has more than {limit} entries"),
+                ));
             }
             self.entry(&entry, tar).map_err(|trouble| trouble.about(&entry))?;
         }
@@ -133,9 +137,16 @@ impl<'b> Extract<'b> {
         Ok(())
     }
 
-    fn file<R: std::io::BufRead>(&mut self, folder: &OwnedFd, name: &[u8], entry: &Entry, tar: &mut Reader<R>) -> Step<()> {
+    fn file<R: std::io::BufRead>(
+        &mut self,
+        folder: &OwnedFd,
+        name: &[u8],
+        entry: &Entry,
+        tar: &mut Reader<R>,
+    ) -> Step<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = self.make(folder, name, || rfs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)).call("openat")?;
+        let file =
+            self.make(folder, name, || rfs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)).call("openat")?;
         write_content(&file, entry, tar)?;
         self.attributes(&file, entry)?;
         rfs::futimens(&file, &at::times(entry.mtime.0, entry.mtime.1)).call("futimens")
@@ -189,7 +200,9 @@ impl<'b> Extract<'b> {
             return Err(Trouble::Refused("a whiteout must name something"));
         }
         match at::look(folder, name).call("fstatat")? {
-            None => rfs::mknodat(folder, name, FileType::CharacterDevice, Mode::empty(), 0).call("mknodat of a whiteout"),
+            None => {
+                rfs::mknodat(folder, name, FileType::CharacterDevice, Mode::empty(), 0).call("mknodat of a whiteout")
+            }
             Some(stat) if at::kind(&stat) == FileType::Directory => {
                 let hiding = at::open_plain(folder, name, at::LIST).call("openat2")?;
                 self.hide_below(&hiding, &at::join(&path, name))
@@ -507,8 +520,10 @@ impl Trouble {
         match self {
             Self::Refused(why) => Error::new(Kind::BadInput, doing, why).hint("the image is broken or hostile"),
             Self::Input(e) => Error::io(doing, &e),
-            Self::Owner(uid, gid) => Error::new(Kind::Unsupported, doing, format!("the owner {uid}:{gid} has no place in the id map"))
-                .hint("grant this user a longer range in /etc/subuid and /etc/subgid"),
+            Self::Owner(uid, gid) => {
+                Error::new(Kind::Unsupported, doing, format!("the owner {uid}:{gid} has no place in the id map"))
+                    .hint("grant this user a longer range in /etc/subuid and /etc/subgid")
+            }
             Self::Kernel(call, errno) => {
                 let error = Error::io(doing, &errno.into());
                 Error::new(error.kind(), error.doing(), format!("{call}: {}", error.because()))

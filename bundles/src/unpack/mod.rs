@@ -108,6 +108,12 @@ impl Store {
         }
     }
 
+    /// How large the image's layers are on disk, for those that are unpacked; the others count as their blobs.
+    pub fn size(&self, image: &Image) -> u64 {
+        let layers = image.layers.iter();
+        layers.map(|l| Done::read(&self.layer(&l.chain_id)).ok().flatten().map_or(l.size, |done| done.bytes)).sum()
+    }
+
     /// The image's layers if all of them are unpacked. Takes no lock.
     pub fn unpacked(&self, image: &Image) -> Result<Option<Unpacked>> {
         let mut unpacked = Unpacked::default();
@@ -211,7 +217,13 @@ fn publish(job: &Unpack, staged: &[Staged]) -> Result<()> {
 }
 
 /// One layer: read, inflate, hash and write, each at its own pace.
-fn unpack_layer(source: &Source, to: &Path, below: &[PathBuf], owners: Owners, progress: &dyn Progress) -> Result<Done> {
+fn unpack_layer(
+    source: &Source,
+    to: &Path,
+    below: &[PathBuf],
+    owners: Owners,
+    progress: &dyn Progress,
+) -> Result<Done> {
     let doing = || format!("unpacking the layer {}", source.digest.short());
     progress.event(Event::UnpackBegins(&source.digest, source.size));
     let blob = File::open(&source.blob).doing(doing)?;

@@ -42,8 +42,7 @@ pub(crate) struct Images {
 
 const KEYS: [&str; 5] = ["dangling", "label", "reference", "before", "since"];
 const TABLE: &str = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
-const TABLE_WITH_DIGESTS: &str =
-    "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+const TABLE_WITH_DIGESTS: &str = "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 const HEADINGS: &[(&str, &str)] =
     &[("ID", "IMAGE ID"), ("CreatedSince", "CREATED"), ("CreatedAt", "CREATED AT"), ("Repository", "REPOSITORY")];
 
@@ -176,9 +175,13 @@ mod tests {
 
     #[test]
     fn patterns_stop_at_slashes() {
-        for (pattern, text, fits) in
-            [("bus*", "busybox:1", true), ("*", "a/b", false), ("*/*", "a/b", true), ("b?x", "box", true), ("b", "bb", false)]
-        {
+        for (pattern, text, fits) in [
+            ("bus*", "busybox:1", true),
+            ("*", "a/b", false),
+            ("*/*", "a/b", true),
+            ("b?x", "box", true),
+            ("b", "bb", false),
+        ] {
             assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), fits, "{pattern} {text}");
         }
     }
