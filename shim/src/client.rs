@@ -151,10 +151,15 @@ impl Connection {
         }
     }
 
-    /// Sends the program a signal.
+    /// Sends the program a signal, and returns when it has been sent.
     pub fn signal(&mut self, signal: i32) -> Result<(), Error> {
         self.send(&Request::Signal(signal))?;
-        self.ping().map(drop)
+        self.tell(&Request::Ping)?;
+        match self.receive()? {
+            // The signal may have been the end.
+            Reply::Pong { .. } | Reply::Exit(_) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Tells the container's terminal its size.

@@ -251,3 +251,79 @@ impl Client {
 fn put(socket: &OwnedFd, packet: &[u8]) -> Result<(), Errno> {
     send(socket, packet, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kelp_sys::rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
+    use std::time::Duration;
+
+    fn attached(starter: bool, spool: &Spool) -> (Client, OwnedFd) {
+        let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+        let (ours, theirs) = pair.unwrap();
+        let mut client = Client::new(1, ours, starter);
+        client.attach(Streams::OUTPUT, spool);
+        (client, theirs)
+    }
+
+    /// Pieces until the client's socket takes no more.
+    fn fill(client: &mut Client, spool: &mut Spool) -> u64 {
+        while client.flush(spool) == Flushed::All {
+            spool.push(Stream::Stdout, &[b'x'; 16 << 10]);
+        }
+        spool.end()
+    }
+
+    fn read_all(socket: &OwnedFd) -> Vec<Vec<u8>> {
+        let mut packet = vec![0; 64 << 10];
+        let mut all = Vec::new();
+        while let Ok((_, length)) = recv(socket, &mut packet[..], RecvFlags::DONTWAIT) {
+            all.push(packet[..length].to_vec());
+        }
+        all
+    }
+
+    #[test]
+    fn only_who_started_the_container_may_stall_for_ever() {
+        for starter in [true, false] {
+            let mut spool = Spool::default();
+            let (mut client, theirs) = attached(starter, &spool);
+            assert_eq!(client.stall_deadline(), None);
+            fill(&mut client, &mut spool);
+            let deadline = client.stall_deadline();
+            assert_eq!(deadline.is_none(), starter);
+            if let Some(deadline) = deadline {
+                assert!(deadline > Instant::now() + STALL_LIMIT - Duration::from_secs(5));
+            }
+            read_all(&theirs);
+            assert_eq!((client.flush(&spool), client.stall_deadline()), (Flushed::All, None), "reading ends a stall");
+        }
+    }
+
+    #[test]
+    fn who_is_given_up_on_holds_up_nobody_and_is_told_when_it_reads_again() {
+        let mut spool = Spool::default();
+        let (mut client, theirs) = attached(false, &spool);
+        let end = fill(&mut client, &mut spool);
+        assert!(client.needs_from() < end);
+        client.give_up_on();
+        assert_eq!((client.needs_from(), client.flush(&spool)), (u64::MAX, Flushed::Blocked));
+        read_all(&theirs);
+        assert_eq!(client.flush(&spool), Flushed::Finished);
+        let last = read_all(&theirs).pop().unwrap();
+        assert!(matches!(Reply::decode(&last), Ok(Reply::Error(error)) if error.kind == Kind::TooSlow));
+    }
+
+    #[test]
+    fn the_spool_forgets_what_all_have() {
+        let mut spool = Spool::default();
+        let (mut client, theirs) = attached(true, &spool);
+        for text in ["one", "two"] {
+            spool.push(Stream::Stdout, text.as_bytes());
+        }
+        assert_eq!(client.flush(&spool), Flushed::All);
+        spool.forget_before(client.needs_from());
+        assert_eq!((spool.bytes(), spool.end()), (0, 2));
+        assert_eq!(read_all(&theirs), [b"1one".to_vec(), b"1two".to_vec()]);
+    }
+}

@@ -544,7 +544,10 @@ impl Holder {
                 self.clients.push(client);
             }
             Ok(None) => {}
-            Err(error) => complain(&error),
+            Err(error) => {
+                complain(&error);
+                std::thread::sleep(QUIET_MAX); // it may be so again at once, as when the machine has no descriptors left
+            }
         }
     }
 

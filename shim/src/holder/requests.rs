@@ -124,6 +124,10 @@ impl Holder {
 
     fn attach(&mut self, index: usize, streams: Streams, size: Option<Size>) {
         if let Some(size) = size {
+            if matches!(self.stage, Stage::Running) {
+                // A change, so that a full-screen program paints itself for who has just come.
+                self.resize(Size { rows: size.rows.saturating_add(1), ..size });
+            }
             self.resize(size);
         }
         let takes_input = self.launch.stdin != Stdin::Null;
@@ -166,6 +170,7 @@ impl Holder {
         if self.init.is_none() && self.clients[index].streams == Streams::default() {
             return Err(not_running("cannot send a signal", "the container has ended"));
         }
+        self.clients[index].waits = true; // for the case that it is the last signal of all
         self.kill(signal);
         Ok(())
     }
