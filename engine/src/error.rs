@@ -38,6 +38,9 @@ pub(crate) struct Error {
     status: Option<u8>,
 }
 
+/// The status that says: not the program, we.
+const OUR_FAULT: u8 = 125;
+
 /// The engine's result.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -59,7 +62,7 @@ impl Error {
         self
     }
 
-    /// The same error, leaving the program with this status instead of 1.
+    /// The same error, leaving the program with this status instead of 125.
     pub(crate) fn status(mut self, status: u8) -> Self {
         self.status = Some(status);
         self
@@ -88,14 +91,14 @@ impl Error {
         let status = match self.kind {
             Kind::ProgramNotFound => 127,
             Kind::ProgramNotExecutable => 126,
-            _ => 125,
+            _ => OUR_FAULT,
         };
         self.status(status)
     }
 
     /// The status `main` leaves with.
     pub(crate) fn exit_status(&self) -> u8 {
-        self.status.unwrap_or(1)
+        self.status.unwrap_or(OUR_FAULT)
     }
 
     /// An I/O error on a path of ours or of the user.

@@ -8,7 +8,7 @@ use crate::options::{Options, Pull, env};
 use crate::places::Places;
 use crate::progress::Shown;
 use crate::spec::Program;
-use crate::{container, hello, output};
+use crate::{hello, near, output};
 use kelp_bundles::idmap::IdMap;
 use kelp_bundles::process::{self, Overrides};
 use kelp_bundles::{Image, LayerStack, Platform, Reference, Store, job, load, pull};
@@ -109,7 +109,7 @@ fn absent(store: &Store, name: &str) -> Error {
 fn near(store: &Store, name: &str) -> Option<String> {
     let names = store.list().ok()?.into_iter().filter_map(|listed| listed.name);
     let familiar = names.flat_map(|name| [name.familiar_name(), name.familiar()]);
-    container::near(name, familiar)
+    near::near(name, familiar)
 }
 
 impl Chosen {

@@ -10,6 +10,7 @@ mod error;
 mod hello;
 mod ids;
 mod image;
+mod near;
 mod options;
 mod output;
 mod overlay;
@@ -18,6 +19,7 @@ mod progress;
 mod spec;
 mod template;
 mod time;
+mod usage;
 mod volume;
 
 use clap::Parser;
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
     }
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
-        Err(usage) => return refuse(&usage),
+        Err(error) => return refuse(&error),
     };
     let result = places::Places::find(cli.root.as_deref()).and_then(|places| command::perform(&cli.command, &places));
     result.unwrap_or_else(|error| {
@@ -40,8 +42,16 @@ fn main() -> ExitCode {
 }
 
 /// Help and version go to stdout with status 0; anything not understood leaves with Docker's 125.
-fn refuse(usage: &clap::Error) -> ExitCode {
-    // Printing fails only where the reader has gone.
-    usage.print().ok();
-    ExitCode::from(if usage.use_stderr() { 125 } else { 0 })
+fn refuse(error: &clap::Error) -> ExitCode {
+    match usage::explain(error) {
+        Some(error) => {
+            output::error(&error);
+            ExitCode::from(error.exit_status())
+        }
+        None => {
+            // Printing fails only where the reader has gone.
+            error.print().ok();
+            ExitCode::SUCCESS
+        }
+    }
 }

@@ -121,7 +121,7 @@ fn describe(args: &Exec, container: &Container, pid: i32) -> Result<Process> {
 
 /// Names are those of the container's own files as they are now, read as text and never followed out of it.
 fn become_user(process: &mut Process, name: &str, pid: i32, variables: &mut Vec<String>) -> Result<()> {
-    let root = LayerStack::open(&[PathBuf::from(format!("/proc/{pid}/root"))])?;
+    let root = LayerStack::open(&[PathBuf::from(format!("/proc/{pid}/root/."))])?;
     let found = user::find(name, &root)?;
     process
         .user_mut()

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `--filter KEY=VALUE` of the listing commands: values of one key are alternatives, keys must all hold.
 
-use crate::container;
 use crate::error::{Error, Kind, Result};
+use crate::near;
 use std::collections::BTreeMap;
 
 /// What must hold.
@@ -20,7 +20,7 @@ impl Filters {
             let (key, value) =
                 text.split_once('=').ok_or_else(|| Error::new(Kind::BadInput, doing(), "expected KEY=VALUE"))?;
             if !known.contains(&key) {
-                let near = container::near(key, known.iter().map(|name| (*name).to_owned()));
+                let near = near::near(key, known.iter().map(|name| (*name).to_owned()));
                 let hint =
                     near.map_or_else(|| format!("known are {}", known.join(", ")), |it| format!("did you mean {it}?"));
                 return Err(Error::new(Kind::BadInput, doing(), format!("there is no filter {key}")).hint(hint));

@@ -64,7 +64,7 @@ fn by_prefix(places: &Places, wanted: &str) -> Result<Container> {
 fn near(places: &Places, wanted: &str) -> Option<String> {
     let names = fs::read_dir(places.names()).ok()?;
     let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    super::near(wanted, names)
+    crate::near::near(wanted, names)
 }
 
 /// All containers, the newest first.
