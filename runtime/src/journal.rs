@@ -16,8 +16,10 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Made {
-    /// A directory of the cgroup file system.
+    /// The container's directory in the cgroup file system.
     Cgroup(PathBuf),
+    /// A directory above it, which others may be using too by now.
+    CgroupParent(PathBuf),
     /// The container's init.
     Init(crate::process::Identity),
     /// The file of `--pid-file`.

@@ -20,7 +20,10 @@ pub(crate) fn unmake(folder: &Folder, child: Option<OwnedFd>) -> Vec<Error> {
         note(process::signal(child.as_fd(), 9).and_then(|_| process::reap(&child).map(drop)));
     }
     match Journal::read(folder.path()) {
-        Ok(made) => made.iter().rev().for_each(|made| note(unmake_one(made))),
+        Ok(all) => {
+            let lived = all.iter().any(|made| matches!(made, Made::Init(_)));
+            all.iter().rev().for_each(|made| note(unmake_one(made, lived)));
+        }
         Err(error) => note(Err(error)),
     }
     if failures.is_empty() {
@@ -29,10 +32,12 @@ pub(crate) fn unmake(folder: &Folder, child: Option<OwnedFd>) -> Vec<Error> {
     failures
 }
 
-fn unmake_one(made: &Made) -> Result<()> {
+/// `lived`: init was made. Before that nobody of ours was in the cgroup, so whoever is there now must not be killed.
+fn unmake_one(made: &Made, lived: bool) -> Result<()> {
     match made {
         Made::Init(init) => end(*init),
-        Made::Cgroup(dir) => remove_cgroup(dir),
+        Made::Cgroup(dir) if lived => remove_cgroup(dir),
+        Made::Cgroup(dir) | Made::CgroupParent(dir) => cgroup::remove_if_unused(dir),
         Made::PidFile(path) => match std::fs::remove_file(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             other => other.doing(|| format!("cannot remove {}", path.display())),

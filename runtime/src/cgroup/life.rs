@@ -192,6 +192,14 @@ impl Cgroup {
     }
 }
 
+/// Removes a directory of cgroupfs unless there is something in it: another container's cgroup or processes.
+pub fn remove_if_unused(dir: &Path) -> Result<(), Error> {
+    match rmdir(dir) {
+        Ok(()) | Err(Errno::NOENT | Errno::BUSY | Errno::NOTEMPTY) => Ok(()),
+        Err(errno) => Err(kernel(format!("cannot remove the cgroup {}", dir.display()), "rmdir", errno)),
+    }
+}
+
 #[cfg(test)]
 #[path = "life_tests.rs"]
 mod tests;

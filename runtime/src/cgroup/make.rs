@@ -14,32 +14,48 @@ use super::facts::{open_directory, read_file};
 use super::place::no_controller;
 use super::{CgroupPlan, Controllers, Error, Kind, Level, error, kernel};
 
+/// How often a vanished directory is made again.
+const TRIES: u32 = 100;
+
 /// Makes the directories from `base` (which is there) down to `dir`, opens the last one.
+///
+/// A directory on the way may vanish under our hands, when the last other container in it is deleted: then again.
 pub(super) fn make(plan: &CgroupPlan, base: &Level, dir: &Path) -> Result<OwnedFd, Error> {
+    for _ in 0..TRIES {
+        if let Some(cgroup) = try_make(plan, base, dir)? {
+            return Ok(cgroup);
+        }
+    }
+    Err(refused(dir, "mkdir", Errno::NOENT))
+}
+
+/// None: something on the way was removed meanwhile.
+fn try_make(plan: &CgroupPlan, base: &Level, dir: &Path) -> Result<Option<OwnedFd>, Error> {
     let wanted = plan.needed | Controllers::WORTH_HAVING;
     let chain = plan.directories();
     let mut parent = base.dir.as_path();
     for below in &chain {
         // The plan's own look was a moment ago: mostly it saw that nothing is left to enable, and one look is enough.
         let had = parent == base.dir && !base.available.is_empty() && base.enabled.contains(wanted & base.available);
-        if !had {
-            give(parent, wanted, plan)?;
+        if !(had || give(parent, wanted, plan)?) || !make_one(below, below == dir)? {
+            return Ok(None);
         }
-        make_one(below, below == dir)?;
         parent = below;
     }
     let cgroup = open_directory(dir).map_err(|errno| refused(dir, "open", errno))?;
     if let Some(owner) = plan.owner {
         delegate(cgroup.as_fd(), dir, owner)?;
     }
-    Ok(cgroup)
+    Ok(Some(cgroup))
 }
 
-/// Makes one directory. Those on the way may exist; the container's own may too, if nobody lives there.
-fn make_one(dir: &Path, last: bool) -> Result<(), Error> {
+/// Makes one directory. Those on the way may exist; the container's own may too, if nobody lives there. Not done, if the
+/// one above is gone.
+fn make_one(dir: &Path, last: bool) -> Result<bool, Error> {
     match fs::mkdir(dir, Mode::from_raw_mode(0o755)) {
-        Err(Errno::EXIST) if last => must_be_free(dir),
-        Err(Errno::EXIST) | Ok(()) => Ok(()),
+        Err(Errno::EXIST) if last => must_be_free(dir).map(|()| true),
+        Err(Errno::EXIST) | Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(refused(dir, "mkdir", errno)),
     }
 }
@@ -57,14 +73,17 @@ fn must_be_free(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Lets the children of `dir` have the controllers that the limits need, and those worth having.
-fn give(dir: &Path, wanted: Controllers, plan: &CgroupPlan) -> Result<(), Error> {
+/// Lets the children of `dir` have the controllers that the limits need, and those worth having. Not done, if it is gone.
+fn give(dir: &Path, wanted: Controllers, plan: &CgroupPlan) -> Result<bool, Error> {
     let doing = |errno| refused(dir, "read its controllers", errno);
-    let at = open_directory(dir).map_err(doing)?;
+    let at = match open_directory(dir) {
+        Err(Errno::NOENT) => return Ok(false),
+        opened => opened.map_err(doing)?,
+    };
     let list = |file| Ok(Controllers::parse(&read_file(&at, file).map_err(doing)?));
     let enabled = list("cgroup.subtree_control")?;
     if enabled.contains(wanted) {
-        return Ok(());
+        return Ok(true);
     }
     let wanted = (wanted & list("cgroup.controllers")?) - enabled;
     // All in one write, which the kernel does or does not; what is merely worth having must not cost what is needed.
@@ -74,7 +93,7 @@ fn give(dir: &Path, wanted: Controllers, plan: &CgroupPlan) -> Result<(), Error>
     };
     let missing = plan.needed - enabled - if refusal.is_none() { wanted } else { Controllers::NONE };
     match (missing.is_empty(), refusal) {
-        (true, _) => Ok(()),
+        (true, _) => Ok(true),
         // EBUSY is how the kernel says: no internal processes.
         (false, None | Some(Errno::BUSY)) => Err(no_controller(dir, refusal.is_some(), missing, plan.v1)),
         (false, Some(errno)) => {

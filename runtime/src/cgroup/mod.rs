@@ -10,7 +10,7 @@
 //! ```text
 //! let facts = Facts::read()?;                          // looks, touches nothing
 //! let plan = plan(&request, &facts)?;                  // pure: text by Display, data in its fields
-//! for dir in plan.missing_directories() { journal.will_make(Made::Cgroup(dir))? }
+//! for made in plan.will_be_made() { journal.will_make(&made)? }
 //! let cgroup = Cgroup::make(&plan)?;                   // None: no cgroup at all (no delegation, nothing asked)
 //! clone3(CLONE_INTO_CGROUP, cgroup.fd())
 //! cgroup.apply(&plan)?;                                // limits and the device program, while the child mounts
@@ -44,7 +44,7 @@ pub use controllers::Controllers;
 pub use device::{Access, Rule, Sort};
 use error::{error, kernel};
 pub use facts::{Facts, Level};
-pub use life::{Cgroup, Record};
+pub use life::{Cgroup, Record, remove_if_unused};
 pub use limits::{Absent, Limits, MemoryCheck, Write};
 pub use mountinfo::Mount;
 pub use place::Place;

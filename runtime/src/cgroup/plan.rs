@@ -12,6 +12,7 @@ use super::device::{self, Rule};
 use super::limits::{Absent, Limits};
 use super::place::{Place, place};
 use super::{Controllers, Error, Facts};
+use crate::journal::Made;
 
 /// Who makes the cgroup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,12 +91,14 @@ impl CgroupPlan {
         chain
     }
 
-    /// Those of [`Self::directories`] that do not exist now: what a journal writes down before [`super::Cgroup::make`],
-    /// and what a failed create removes. (The rest of the life of a container removes its own directory only, as runc
-    /// does: others may be moving into its parents.)
+    /// What the journal must have before [`super::Cgroup::make`]: the container's directory, and those above it that do
+    /// not exist now.
     #[must_use]
-    pub fn missing_directories(&self) -> Vec<PathBuf> {
-        self.directories().into_iter().filter(|dir| !dir.exists()).collect()
+    pub fn will_be_made(&self) -> Vec<Made> {
+        let mut directories = self.directories();
+        let Some(own) = directories.pop() else { return Vec::new() };
+        let parents = directories.into_iter().filter(|dir| !dir.exists()).map(Made::CgroupParent);
+        parents.chain([Made::Cgroup(own)]).collect()
     }
 }
 

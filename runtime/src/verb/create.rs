@@ -168,8 +168,8 @@ impl Build<'_> {
 
     fn make_cgroup(&self, plan: &CgroupPlan, journal: &mut Journal) -> Result<Option<Cgroup>> {
         self.runtime.begin(Step::MakeCgroup)?;
-        for directory in plan.missing_directories() {
-            journal.will_make(&Made::Cgroup(directory))?;
+        for made in plan.will_be_made() {
+            journal.will_make(&made)?;
         }
         Cgroup::make(plan)
     }
