@@ -25,12 +25,3 @@ pub fn into_own_session() -> Result<(), Errno> {
         _ => unsafe { libc::_exit(0) },
     }
 }
-
-/// Gives the heap's free pages back to the kernel: `malloc_trim(0)`. See malloc_trim(3).
-pub fn trim_heap() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes an integer; glibc locks its arenas itself.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}

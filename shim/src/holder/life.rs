@@ -36,6 +36,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 const SPOOL_MAX: usize = 4 << 20;
 /// How long `on_exit` may keep clients from hearing of the end.
 const CLEANING_MAX: Duration = Duration::from_secs(10);
+/// A container that has been silent for so long may be so for days.
+const REST_AFTER: Duration = Duration::from_secs(1);
 const SIGKILL: i32 = 9;
 
 /// The container's init.
@@ -99,6 +101,8 @@ pub(crate) struct Holder {
     pub(super) kill_at: Option<Instant>,
     /// The client that started the container has cleaned up, or `on_exit` has.
     pub(super) settled: bool,
+    /// Nothing has happened for a while, and our memory has been given back.
+    resting: bool,
     /// For one read at a time, of output or of a request.
     pub(super) buffer: Vec<u8>,
     _kept: Vec<OwnedFd>,
@@ -151,6 +155,7 @@ impl Holder {
             verdict: None,
             started: Instant::now(),
             kill_at: None,
+            resting: false,
             buffer: vec![0; REQUEST_MAX],
             _kept: kept,
         })
@@ -163,7 +168,6 @@ impl Holder {
             Err(error) => self.fail(error),
         }
         self.flush_clients();
-        kelp_sys::daemon::trim_heap();
         while !self.is_done() {
             self.turn();
         }
@@ -175,8 +179,12 @@ impl Holder {
 
     /// Waits for something, does all that can be done now.
     fn turn(&mut self) {
-        let mut ready = self.wait();
-        ready.drain(..).for_each(|ready| self.serve(ready));
+        let ready = self.wait();
+        if ready.is_empty() && !self.resting {
+            rest();
+        }
+        self.resting = ready.is_empty();
+        ready.into_iter().for_each(|ready| self.serve(ready));
         self.look_at_the_clock();
         self.flush_clients();
     }
@@ -211,7 +219,10 @@ impl Holder {
             fds.push(PollFd::new(&client.socket, PollFlags::IN | out));
             what.push(Ready::Client(client.id));
         }
-        let timeout = self.next_deadline().map(|at| timespec(at.saturating_duration_since(Instant::now())));
+        let now = Instant::now();
+        let rest = (!self.resting).then(|| now + REST_AFTER);
+        let timeout = self.next_deadline().into_iter().chain(rest).min();
+        let timeout = timeout.map(|at| timespec(at.saturating_duration_since(now)));
         if let Err(errno) = poll(&mut fds, timeout.as_ref())
             && errno != Errno::INTR
         {
@@ -607,6 +618,12 @@ impl Holder {
             Stage::Cleaning { .. } | Stage::Over { .. } => Phase::Exited,
         }
     }
+}
+
+/// Gives back what a sleeper does not need: most of our code served only to create the container.
+fn rest() {
+    kelp_sys::memory::trim_heap();
+    kelp_sys::memory::forget_text();
 }
 
 fn status_of(status: WaitStatus) -> Status {
