@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use kelp_tests::{Bundle, World, claims, schema_errors};
+use kelp_tests::{Bundle, Who, World, claims, schema_errors};
 use serde_json::{Value, json};
 
 const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -108,7 +108,8 @@ fn each_kind_runs_in_its_namespaces(w: &World) {
         assert_eq!(words[1] == own("uts"), outside, "uts: {line}");
         assert_eq!(words[2] == own("mnt"), outside, "mnt: {line}");
     }
-    assert_eq!(lines(w).len(), 6);
+    let ran: Vec<String> = lines(w).iter().filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect();
+    assert_eq!(ran.len(), 6, "only {ran:?} ran");
 }
 
 fn tool(w: &World) -> String {
@@ -125,7 +126,8 @@ fn each_kind_reads_a_valid_state_with_its_status(w: &World) {
     bundle.run().ok();
     let expected = ["creating", "creating", "creating", "created", "running", "stopped"];
     for (kind, status) in KINDS.iter().zip(expected) {
-        let text = fs::read_to_string(format!("{}.{kind}", record(w).display())).unwrap();
+        let text = fs::read_to_string(format!("{}.{kind}", record(w).display()));
+        let text = text.unwrap_or_else(|e| panic!("the {kind} hook wrote nothing: {e}"));
         let state: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{kind}: {e}: {text}"));
         assert_eq!(state["id"], bundle.id(), "{kind}: {state}");
         assert_eq!(state["bundle"], bundle.dir().to_string_lossy().as_ref(), "{kind}: {state}");
@@ -200,13 +202,23 @@ fn a_hook_that_does_not_exist_is_named(w: &World) {
 
 fn prestart_runs_before_pivot_and_poststop_after_delete(w: &World) {
     let bundle = bundle_with_record(w);
-    // At prestart the container's namespaces exist, and its process still sees the host's root.
-    let pid = "sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p'";
-    let script = format!("P=$({pid}); test -d /proc/$P/root{} && echo before >>RECORD", w.dir().display());
+    // At prestart the container's namespaces exist and can be joined by its pid, as hooks that set up a network do;
+    // its process still sees the host's root.
+    let pid = "P=$(sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p')";
+    let script = format!("{pid}; echo namespace $({0} readlink /proc/$P/ns/net) >>RECORD", tool(w));
     add(&bundle, "prestart", hook(w, &script));
+    if w.who() == Who::Root {
+        add(
+            &bundle,
+            "prestart",
+            hook(w, &format!("{pid}; test -d /proc/$P/root{} && echo old root >>RECORD", w.dir().display())),
+        );
+    }
     let state = w.runtime_root().join(bundle.id());
     add(&bundle, "poststop", hook(w, &format!("test -e {} || echo after >>RECORD", state.display())));
     bundle.run().ok();
     let lines = lines(w);
+    assert!(lines[0].starts_with("namespace net:["), "{lines:?}");
+    assert_eq!(lines.iter().any(|line| line == "old root"), w.who() == Who::Root, "{lines:?}");
     assert_eq!(lines.last().map(String::as_str), Some("after"), "{lines:?}");
 }

@@ -315,7 +315,9 @@ fn devices_of_the_spec_are_made(w: &World) {
 fn the_cgroup_mount_shows_the_containers_own_cgroup(w: &World) {
     let bundle = w.bundle("b");
     bundle.edit(|spec| {
-        spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+        namespaces.push(json!({"type": "cgroup"}));
         let mounts = spec["mounts"].as_array_mut().unwrap();
         mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
         mounts.push(json!({
