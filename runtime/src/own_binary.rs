@@ -11,7 +11,8 @@ use crate::script::vector;
 use kelp_sys::clone::execve_file;
 use kelp_sys::rustix::fd::{AsFd, OwnedFd};
 use kelp_sys::rustix::fs::{
-    CWD, MemfdFlags, Mode, OFlags, SealFlags, Stat, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create, openat, sendfile,
+    CWD, MemfdFlags, Mode, OFlags, SealFlags, Stat, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create, openat,
+    sendfile,
 };
 use kelp_sys::rustix::process::geteuid;
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
@@ -61,7 +62,9 @@ fn could_write(stat: &Stat, spec: &Spec) -> bool {
         return true;
     }
     let has = |maps: Option<&[LinuxIdMapping]>, id: u32| {
-        maps.unwrap_or_default().iter().any(|map| id.checked_sub(map.host_id()).is_some_and(|offset| offset < map.size()))
+        maps.unwrap_or_default()
+            .iter()
+            .any(|map| id.checked_sub(map.host_id()).is_some_and(|offset| offset < map.size()))
     };
     linux.is_none_or(|linux| has(linux.uid_mappings().as_deref(), stat.st_uid))
 }
@@ -76,7 +79,9 @@ fn go_on_sealed(own: &OwnedFd, stat: &Stat) -> Result<()> {
         return Ok(());
     }
     let copy = sealed_copy(own, stat).doing(|| "cannot copy our own program to memory".into())?;
-    let text = |word: std::ffi::OsString| CString::new(word.into_vec()).map_err(|error| Error::new("cannot go on").because(error));
+    let text = |word: std::ffi::OsString| {
+        CString::new(word.into_vec()).map_err(|error| Error::new("cannot go on").because(error))
+    };
     let args = std::env::args_os().map(text).collect::<Result<Vec<_>>>()?;
     let env = std::env::vars_os()
         .map(|(name, value)| {

@@ -69,9 +69,8 @@ impl Arguments {
         match self.parser.optional_value().as_ref().map(|value| value.to_str()) {
             None | Some(Some("true" | "1")) => Ok(true),
             Some(Some("false" | "0")) => Ok(false),
-            Some(value) => {
-                Err(Error::bad_input(format!("cannot use {:?}", value.unwrap_or_default())).because("a switch is true or false"))
-            }
+            Some(value) => Err(Error::bad_input(format!("cannot use {:?}", value.unwrap_or_default()))
+                .because("a switch is true or false")),
         }
     }
 

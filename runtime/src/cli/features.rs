@@ -13,8 +13,7 @@ const MOUNT_OPTIONS: &str = "async atime bind defaults dev diratime dirsync exec
     symfollow sync unbindable";
 const ACTIONS: &str = "SCMP_ACT_ALLOW SCMP_ACT_ERRNO SCMP_ACT_KILL SCMP_ACT_KILL_PROCESS SCMP_ACT_KILL_THREAD SCMP_ACT_LOG \
     SCMP_ACT_TRACE SCMP_ACT_TRAP";
-const OPERATORS: &str =
-    "SCMP_CMP_NE SCMP_CMP_LT SCMP_CMP_LE SCMP_CMP_EQ SCMP_CMP_GE SCMP_CMP_GT SCMP_CMP_MASKED_EQ";
+const OPERATORS: &str = "SCMP_CMP_NE SCMP_CMP_LT SCMP_CMP_LE SCMP_CMP_EQ SCMP_CMP_GE SCMP_CMP_GT SCMP_CMP_MASKED_EQ";
 const FLAGS: &str = "SECCOMP_FILTER_FLAG_TSYNC SECCOMP_FILTER_FLAG_SPEC_ALLOW SECCOMP_FILTER_FLAG_LOG";
 
 pub(crate) fn print() -> Result<u8> {
@@ -42,7 +41,8 @@ pub(crate) fn print() -> Result<u8> {
         },
         "annotations": { "org.kelp.version": env!("CARGO_PKG_VERSION") }
     });
-    let text = serde_json::to_string_pretty(&features).map_err(|error| Error::new("cannot write JSON").because(error))?;
+    let text =
+        serde_json::to_string_pretty(&features).map_err(|error| Error::new("cannot write JSON").because(error))?;
     println!("{text}");
     Ok(0)
 }

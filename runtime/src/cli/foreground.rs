@@ -120,7 +120,9 @@ impl Companion<'_> {
     }
 
     fn pass_signals(&self) -> Result<()> {
-        while let Some((number, _)) = kelp_sys::signal::next(self.signals.as_fd()).doing(|| "cannot read a signal".into())? {
+        while let Some((number, _)) =
+            kelp_sys::signal::next(self.signals.as_fd()).doing(|| "cannot read a signal".into())?
+        {
             match (number, &self.created.console) {
                 (SIGCHLD, _) => {}
                 (SIGWINCH, Some(master)) => copy_size(master)?,

@@ -35,7 +35,9 @@ fn json(arguments: &mut Arguments) -> Result<bool> {
     match arguments.text("--format")?.as_str() {
         "json" => Ok(true),
         "table" => Ok(false),
-        other => Err(Error::bad_input(format!("cannot use --format {other:?}")).because("it is neither table nor json")),
+        other => {
+            Err(Error::bad_input(format!("cannot use --format {other:?}")).because("it is neither table nor json"))
+        }
     }
 }
 
@@ -102,9 +104,13 @@ pub(crate) fn list(runtime: &Runtime, format: Format) -> Result<u8> {
 
 fn print_table(states: &[State]) {
     let bundle = |state: &State| state.bundle.display().to_string();
-    let widest = |of: &dyn Fn(&State) -> usize, least: usize| states.iter().map(of).chain([least]).max().unwrap_or(least);
+    let widest =
+        |of: &dyn Fn(&State) -> usize, least: usize| states.iter().map(of).chain([least]).max().unwrap_or(least);
     let (id_width, bundle_width) = (widest(&|state| state.id.len(), 2), widest(&|state| bundle(state).len(), 6));
-    println!("{:<id_width$}  {:<10}  {:<10}  {:<bundle_width$}  {:<30}  OWNER", "ID", "PID", "STATUS", "BUNDLE", "CREATED");
+    println!(
+        "{:<id_width$}  {:<10}  {:<10}  {:<bundle_width$}  {:<30}  OWNER",
+        "ID", "PID", "STATUS", "BUNDLE", "CREATED"
+    );
     for state in states {
         let (bundle, State { id, pid, status, created, owner, .. }) = (bundle(state), state);
         println!("{id:<id_width$}  {pid:<10}  {status:<10}  {bundle:<bundle_width$}  {created:<30}  {owner}");
@@ -127,9 +133,10 @@ pub(crate) fn ps(runtime: &Runtime, id: &str, json: bool, arguments: &[String]) 
     let text = String::from_utf8_lossy(&output.stdout);
     let mut lines = text.lines();
     let title = lines.next().unwrap_or_default();
-    let column = title.split_whitespace().position(|word| word == "PID").ok_or_else(|| {
-        Error::bad_input("cannot list processes").because("ps printed no column PID")
-    })?;
+    let column = title
+        .split_whitespace()
+        .position(|word| word == "PID")
+        .ok_or_else(|| Error::bad_input("cannot list processes").because("ps printed no column PID"))?;
     println!("{title}");
     for line in lines {
         let pid = line.split_whitespace().nth(column).and_then(|word| word.parse().ok());

@@ -18,7 +18,9 @@ pub(crate) fn is_json(format: &str) -> Result<bool> {
     match format {
         "json" => Ok(true),
         "text" => Ok(false),
-        other => Err(Error::bad_input(format!("cannot use --log-format {other:?}")).because("it is neither text nor json")),
+        other => {
+            Err(Error::bad_input(format!("cannot use --log-format {other:?}")).because("it is neither text nor json"))
+        }
     }
 }
 

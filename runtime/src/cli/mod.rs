@@ -83,7 +83,9 @@ pub(crate) fn parse(parser: lexopt::Parser) -> Result<Invocation> {
         }
     }
     let Some(verb) = arguments.operand()? else {
-        return Err(Error::bad_input("cannot tell what to do").because("no command was given").hint("kelp-runtime --help"));
+        return Err(Error::bad_input("cannot tell what to do")
+            .because("no command was given")
+            .hint("kelp-runtime --help"));
     };
     let verb = parse_verb(&verb, &mut arguments)?;
     Ok(Invocation { global, verb })
@@ -131,7 +133,11 @@ pub(crate) fn run(invocation: Invocation, log: &Log) -> Result<u8> {
     match invocation.verb {
         Verb::Create(create) => create::create(&runtime, &create, log),
         Verb::Run(create) => create::run(&runtime, &create, log),
-        Verb::Exec(exec) => exec::run(&runtime, *exec),
+        // runc tells its own failure from the program's: 255.
+        Verb::Exec(exec) => exec::run(&runtime, *exec).or_else(|error| {
+            log.error(&error);
+            Ok(255)
+        }),
         Verb::Start { id } => runtime.start(&id).map(|warnings| log.warn_all(&warnings)),
         Verb::Delete { ids, force } => list::delete(&runtime, &ids, force, log),
         Verb::Kill { id, signal, all } => runtime.kill(&id, signal, all).map(|()| 0),

@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn signals_have_names_and_numbers() {
-        let known = [("9", 9), ("KILL", 9), ("SIGTERM", 15), ("sigterm", 15), ("RTMIN+1", 35), ("SIGRTMAX-1", 63), ("0", 0)];
+        let known =
+            [("9", 9), ("KILL", 9), ("SIGTERM", 15), ("sigterm", 15), ("RTMIN+1", 35), ("SIGRTMAX-1", 63), ("0", 0)];
         for (text, wanted) in known {
             assert_eq!(number(text).unwrap(), wanted, "{text}");
         }

@@ -39,7 +39,11 @@ pub(crate) fn write(write: &Write) -> Result<u8> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| {
         let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
         let error = Error::new(format!("cannot write {}", path.display())).because(error);
-        if exists { error.hint("it is not overwritten: remove it, or name another bundle with --bundle") } else { error }
+        if exists {
+            error.hint("it is not overwritten: remove it, or name another bundle with --bundle")
+        } else {
+            error
+        }
     })?;
     writeln!(file, "{text}").doing(|| format!("cannot write {}", path.display()))?;
     Ok(0)

@@ -103,7 +103,7 @@ impl Plan {
         let spec = &bundle.spec;
         let nothing = Linux::default();
         let linux = spec.linux().as_ref().unwrap_or(&nothing);
-        let folder = host.cwd.join(folder);
+        let folder: PathBuf = host.cwd.join(folder).components().collect();
         let (namespaces, joins) = namespace::plan(linux)?;
         let maps = idmap::plan(linux, namespaces, host)?;
         let joins_user = joins.iter().any(|joined| joined.namespace == Namespaces::USER);

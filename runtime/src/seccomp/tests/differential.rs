@@ -17,7 +17,7 @@ use super::profiles;
 use super::shared_profile;
 use crate::seccomp::abi::{Abi, Multiplexer, X32_BASE, X86_64_AUDIT};
 use crate::seccomp::number::{self, Name};
-use crate::seccomp::rule::{Condition, Policy, Test, verdict};
+use crate::seccomp::rule::{Condition, Policy, Rule, Test, verdict};
 use crate::seccomp::{NATIVE, compile};
 
 /// Why a verdict may be another than libseccomp's.
@@ -33,9 +33,9 @@ enum Difference {
     /// Where an architecture's first rule in libseccomp's order is about a call that the architecture has not, libseccomp
     /// 2.5 forgets to load the number there. Ours is then what the rules say.
     NumberNotLoaded,
-    /// Where a longer rule asks for what a shorter one excludes (`a < 5` and `a >= 5 && b == 1`), libseccomp 2.5 may take the
-    /// longer one for said already, and drop it. Ours is then what the rules say.
-    OppositeTests,
+    /// Where two rules share a test and one of them goes on to test more, libseccomp 2.5 makes one node of the shared test,
+    /// and may drop a rule (`a < 5`, then `a >= 5 && b == 1`) or mix what comes after. Ours is then what the rules say.
+    SharedTest,
     /// libseccomp compares all of the argument that says what `socketcall` or `ipc` shall do; the kernel and we the low half.
     SelectorHalf,
 }
@@ -57,6 +57,8 @@ struct Trial<'a> {
     abis: Vec<(Abi, Option<u32>)>,
     ours: Vec<SockFilter>,
     theirs: Vec<SockFilter>,
+    /// The instructions of theirs that test what is there by chance.
+    chance: Vec<bool>,
     tally: &'a mut Tally,
 }
 
@@ -79,7 +81,8 @@ impl<'a> Trial<'a> {
                 abis.push((abi, newest(profile, &abi)));
             }
         }
-        Some(Self { profile, policy: Policy::read(profile).unwrap(), abis, ours, theirs, tally })
+        let (policy, chance) = (Policy::read(profile).unwrap(), machine::tests_of_chance(&theirs));
+        Some(Self { profile, policy, abis, ours, theirs, chance, tally })
     }
 
     /// The ABI to which a call belongs.
@@ -133,22 +136,24 @@ impl<'a> Trial<'a> {
         if abi.wide && call.arguments[0] >> 32 != 0 && abi.multiplexers().iter().any(|all| all.name == name) {
             return Some(Difference::SelectorHalf);
         }
-        let chance = machine::tests_of_chance(&self.theirs);
-        if way.into_iter().any(|at| chance[at]) {
+        if way.into_iter().any(|at| self.chance[at]) {
             return Some(Difference::StaleAccumulator);
         }
-        self.has_opposite_tests(abi, name).then_some(Difference::OppositeTests)
+        self.shares_a_test(abi, name).then_some(Difference::SharedTest)
     }
 
-    /// Whether one rule about `name` asks an argument for the opposite of what another asks, as far as one node of
-    /// libseccomp's tree sees: a whole argument of 32 bits, the high half of one of 64.
-    fn has_opposite_tests(&self, abi: &Abi, name: Name) -> bool {
+    /// Whether two rules about `name`, one of them with more than one condition, have a node of libseccomp's tree in common.
+    fn shares_a_test(&self, abi: &Abi, name: Name) -> bool {
         let carried = abi.multiplexers().iter().filter(|all| all.name == name).flat_map(|all| all.carried);
         let names = carried.map(|&(name, _)| name).chain([name]);
-        let rules = names.flat_map(|name| self.policy.about(name)).map(|&rule| &self.policy.rules[rule as usize]);
-        let seen: Vec<(u8, bool, u64)> =
-            rules.flat_map(|rule| &rule.conditions).map(|one| node(one, abi.wide)).collect();
-        seen.iter().any(|&(argument, outcome, value)| seen.contains(&(argument, !outcome, value)))
+        let rules: Vec<&Rule> =
+            names.flat_map(|name| self.policy.about(name)).map(|&rule| &self.policy.rules[rule as usize]).collect();
+        let nodes = |rule: &Rule| rule.conditions.iter().map(|one| node(one, abi.wide)).collect::<Vec<_>>();
+        let longer = rules.iter().enumerate().filter(|(_, rule)| rule.conditions.len() > 1);
+        longer.into_iter().any(|(at, rule)| {
+            let mut others = rules.iter().enumerate().filter(|&(other, _)| other != at);
+            others.any(|(_, other)| nodes(other).iter().any(|shared| nodes(rule).contains(shared)))
+        })
     }
 
     /// Whether `verdict` is what the rules say, when no two of them contradict each other.
@@ -205,13 +210,16 @@ fn json(profile: &LinuxSeccomp) -> String {
     serde_json::to_string(profile).unwrap()
 }
 
-/// What a node of libseccomp's tree tests, and which outcome the condition wants.
-fn node(condition: &Condition, wide: bool) -> (u8, bool, u64) {
-    let (wanted, value) = match condition.test {
-        Test::Equal(value) | Test::Masked { value, .. } | Test::AtLeast(value) | Test::Greater(value) => (true, value),
-        Test::NotEqual(value) | Test::Less(value) | Test::AtMost(value) => (false, value),
-    };
-    (condition.argument, wanted, if wide { value >> 32 } else { value & u64::from(u32::MAX) })
+/// What a node of libseccomp's tree tests: a whole argument of 32 bits, the high half of one of 64.
+fn node(condition: &Condition, wide: bool) -> (u8, u64) {
+    let (Test::Equal(value)
+    | Test::NotEqual(value)
+    | Test::Less(value)
+    | Test::AtMost(value)
+    | Test::AtLeast(value)
+    | Test::Greater(value)
+    | Test::Masked { value, .. }) = condition.test;
+    (condition.argument, if wide { value >> 32 } else { value & u64::from(u32::MAX) })
 }
 
 fn holds(condition: &Condition, wide: bool, call: &Call) -> bool {

@@ -7,6 +7,7 @@ mod kernel;
 mod machine;
 mod oracle;
 mod profiles;
+mod speed;
 
 use std::path::PathBuf;
 
