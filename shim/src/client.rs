@@ -34,6 +34,10 @@ pub struct Connection {
     socket: OwnedFd,
     id: String,
     pid: i32,
+    /// We started the holder.
+    launched: bool,
+    /// The holder has said something.
+    heard: bool,
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
 }
@@ -55,6 +59,7 @@ pub fn launch(shim: &Path, launch: &Launch, kept: &[OwnedFd]) -> Result<Connecti
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).doing(doing)?;
     let child = spawn(shim, launch, theirs)?;
     let mut connection = Connection::new(ours, &launch.id);
+    connection.launched = true;
     let created = connection.introduce(&json, kept).and_then(|()| connection.created());
     let spawned = reap(child);
     created.map_err(|error| match (error.kind, spawned) {
@@ -125,7 +130,15 @@ pub fn is_held(container: &Path) -> Result<bool, Error> {
 
 impl Connection {
     fn new(socket: OwnedFd, id: &str) -> Connection {
-        Connection { socket, id: id.to_owned(), pid: 0, outgoing: Vec::new(), incoming: vec![0; MESSAGE_MAX] }
+        Connection {
+            socket,
+            id: id.to_owned(),
+            pid: 0,
+            launched: false,
+            heard: false,
+            outgoing: Vec::new(),
+            incoming: vec![0; MESSAGE_MAX],
+        }
     }
 
     /// The pid of the container's init, if this connection launched it.
@@ -204,7 +217,7 @@ impl Connection {
     /// Sends one message. A holder that has left has said why before: that is received next, and is what counts.
     fn tell(&mut self, request: &Request<'_>) -> Result<(), Error> {
         match self.send(request) {
-            Err(error) if error.kind == Kind::Lost => Ok(()),
+            Err(error) if matches!(error.kind, Kind::Lost | Kind::NoSuchContainer) => Ok(()),
             sent => sent,
         }
     }
@@ -233,6 +246,7 @@ impl Connection {
                 Ok((_, length)) => break length,
             }
         };
+        self.heard = true;
         let reply = self.incoming.get(..length).ok_or(crate::protocol::Malformed).and_then(Reply::decode);
         match reply.doing(|| format!("cannot understand the holder of container {}", self.id))? {
             Reply::Error(error) => Err(error),
