@@ -37,9 +37,22 @@ impl Lock {
         }
     }
 
+    /// The lock on `path` alone, or `None` where somebody holds it or nothing is there.
+    pub(crate) fn try_existing(path: &Path) -> Result<Option<Self>> {
+        match File::open(path) {
+            Ok(file) => Self::try_file(file, path),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e).doing(|| format!("opening the lock {}", path.display())),
+        }
+    }
+
     /// The lock on `path` alone, or `None` where somebody holds it.
     pub(crate) fn try_alone(path: &Path) -> Result<Option<Self>> {
         let file = open(path).doing(|| format!("opening the lock {}", path.display()))?;
+        Self::try_file(file, path)
+    }
+
+    fn try_file(file: File, path: &Path) -> Result<Option<Self>> {
         match retry(&file, Mode::Alone, Wait::No) {
             Ok(()) => Ok(is_still_at(&file, path).then_some(Self { _file: file })),
             Err(Errno::WOULDBLOCK) => Ok(None),

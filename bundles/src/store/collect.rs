@@ -72,7 +72,7 @@ impl Store {
     fn claimed(&self) -> Result<Reached> {
         let mut reached = Reached::default();
         for dir in list(&self.images().join("ingest"))? {
-            match Lock::try_alone(&dir)? {
+            match Lock::try_existing(&dir)? {
                 Some(_dead) => fs::remove_dir_all(&dir).doing(|| format!("removing {}", dir.display()))?,
                 None => match fs::read_to_string(dir.join("claims")) {
                     Ok(text) => reached.blobs.extend(text.lines().filter_map(hex_of)),
@@ -171,7 +171,10 @@ impl Store {
             }
             let lock_path = path.with_extension("lock");
             if let Some(_lock) = Lock::try_alone(&lock_path)? {
-                self.discard(&path)?;
+                // It may have been published since we listed it.
+                if path.exists() {
+                    self.discard(&path)?;
+                }
                 super::forget_file(&lock_path);
             }
         }
@@ -186,7 +189,7 @@ impl Store {
     fn sweep_partials(&self) -> Result<u64> {
         let mut bytes = 0;
         for path in list(&self.images().join("partial"))? {
-            if let Some(_lock) = Lock::try_alone(&path)? {
+            if let Some(_lock) = Lock::try_existing(&path)? {
                 bytes += fs::metadata(&path).map_or(0, |m| m.len());
                 super::forget_file(&path);
             }

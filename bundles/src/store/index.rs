@@ -166,7 +166,9 @@ impl Store {
             self.refuse_if_needed(text, &ids, &names, by_name)?;
         }
         retain(index, |d| !same(d));
-        Ok(Removed { untagged: names, deleted: ids })
+        // The same config may be reached by another manifest: compressed otherwise, say.
+        let kept: Vec<Digest> = index.manifests().iter().flat_map(|d| self.ids_of(d)).collect();
+        Ok(Removed { untagged: names, deleted: ids.into_iter().filter(|id| !kept.contains(id)).collect() })
     }
 
     /// The ids of the image, or of all images of a list. One that cannot be read has none: it must be removable too.
