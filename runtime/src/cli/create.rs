@@ -82,8 +82,8 @@ impl Create {
 }
 
 pub(crate) fn create(runtime: &Runtime, create: &Create, log: &Log) -> Result<u8> {
+    own_binary::protect()?;
     let bundle = create.read_bundle(true)?;
-    own_binary::protect(&bundle.spec)?;
     let created = runtime.create_read(create.request(Gate::Closed), bundle)?;
     hand_over(runtime, create, created, log)?;
     Ok(0)
@@ -102,8 +102,8 @@ fn hand_over(runtime: &Runtime, create: &Create, mut created: Created, log: &Log
 }
 
 pub(crate) fn run(runtime: &Runtime, create: &Create, log: &Log) -> Result<u8> {
+    own_binary::protect()?;
     let bundle = create.read_bundle(create.detach)?;
-    own_binary::protect(&bundle.spec)?;
     if !create.detach && !create.no_subreaper {
         foreground::become_subreaper()?;
     }

@@ -72,6 +72,7 @@ fn capability(name: &str) -> Result<Capability> {
 }
 
 pub(crate) fn run(runtime: &Runtime, exec: Exec) -> Result<u8> {
+    own_binary::protect()?;
     let process = match &exec.process {
         Some(path) => ExecProcess::Whole(Box::new(with_terminal(bundle::read_process(path)?, exec.changes.terminal))),
         None => ExecProcess::Changed(exec.changes),
@@ -81,7 +82,6 @@ pub(crate) fn run(runtime: &Runtime, exec: Exec) -> Result<u8> {
         ExecProcess::Changed(changes) => changes.terminal,
     };
     foreground::check_console(terminal, exec.detach, exec.console_socket.is_some())?;
-    own_binary::protect_exec()?;
     let request = ExecRequest {
         process,
         stdio: Stdio::Inherit,
