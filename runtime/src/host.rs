@@ -45,7 +45,7 @@ impl Host {
 }
 
 /// The first user namespace maps all ids onto themselves: user_namespaces(7).
-fn in_user_namespace() -> Result<bool> {
+pub(crate) fn in_user_namespace() -> Result<bool> {
     let map = std::fs::read_to_string("/proc/self/uid_map").doing(|| "cannot read our id map".into())?;
     Ok(!map.split_whitespace().eq(["0", "0", "4294967295"]))
 }

@@ -61,15 +61,17 @@ impl Runtime {
     }
 
     /// Where states are by default: `/run/kelp` for root, `$XDG_RUNTIME_DIR/kelp` or `/tmp/kelp-UID` for others.
+    ///
+    /// Who is root only of a user namespace, as below a rootless podman, is an ordinary user here, as for runc.
     #[must_use]
     pub fn default_root() -> PathBuf {
         let uid = kelp_sys::rustix::process::geteuid().as_raw();
-        if uid == 0 {
-            return PathBuf::from("/run/kelp");
-        }
-        match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
-            Some(dir) => PathBuf::from(dir).join("kelp"),
-            None => PathBuf::from(format!("/tmp/kelp-{uid}")),
+        let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        match runtime_dir {
+            // Where our id map cannot be read we are what we seem.
+            Some(dir) if uid != 0 || host::in_user_namespace().unwrap_or(false) => dir.join("kelp"),
+            None if uid != 0 => PathBuf::from(format!("/tmp/kelp-{uid}")),
+            _ => PathBuf::from("/run/kelp"),
         }
     }
 
