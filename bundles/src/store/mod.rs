@@ -127,11 +127,10 @@ impl Store {
     }
 }
 
-/// Makes a folder and those above it. Others may pass through root's, as containers with other ids must; nobody may look
-/// into a user's.
+/// Makes a folder and those above it, for the owner alone: whoever could pass through could execute an image's setuid
+/// programs outside of any container, as the owner of the store.
 pub(crate) fn make_folder(dir: &Path) -> Result<()> {
-    let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
-    DirBuilder::new().recursive(true).mode(mode).create(dir).doing(|| format!("making {}", dir.display()))
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).doing(|| format!("making {}", dir.display()))
 }
 
 /// Puts `content` at `path`, durably and at once: whoever reads sees the old or the new.
