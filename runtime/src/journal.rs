@@ -20,6 +20,8 @@ pub enum Made {
     Cgroup(PathBuf),
     /// A directory above it, which others may be using too by now.
     CgroupParent(PathBuf),
+    /// A scope of systemd.
+    Unit(crate::cgroup::Scope),
     /// The container's init.
     Init(crate::process::Identity),
     /// The file of `--pid-file`.

@@ -38,6 +38,9 @@ fn unmake_one(made: &Made, lived: bool) -> Result<()> {
         Made::Init(init) => end(*init),
         Made::Cgroup(dir) if lived => remove_cgroup(dir),
         Made::Cgroup(dir) | Made::CgroupParent(dir) => cgroup::remove_if_unused(dir),
+        Made::Unit(scope) if lived => scope.stop(),
+        // Systemd collects a scope in which nobody is; and if it refused to make ours, this one is another's.
+        Made::Unit(_) => Ok(()),
         Made::PidFile(path) => match std::fs::remove_file(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             other => other.doing(|| format!("cannot remove {}", path.display())),
@@ -58,7 +61,7 @@ fn end(init: Identity) -> Result<()> {
 
 /// Whatever still lives in it dies: a container without a pid namespace can leave processes behind.
 fn remove_cgroup(dir: &std::path::Path) -> Result<()> {
-    let Some(cgroup) = Cgroup::open(&cgroup::Record { dir: dir.to_owned() })? else { return Ok(()) };
+    let Some(cgroup) = Cgroup::open(&cgroup::Record::at(dir))? else { return Ok(()) };
     cgroup.kill()?;
     cgroup.remove()
 }

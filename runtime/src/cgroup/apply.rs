@@ -18,9 +18,7 @@ use super::{Controllers, Error, Kind, error, kernel};
 /// Writes all limits, in order. What the kernel calls invalid is tried once more after the rest: it may have been so only
 /// together with an old value (a burst above the old quota, a node outside the old set).
 pub(super) fn write_limits(cgroup: BorrowedFd<'_>, limits: &Limits) -> Result<(), Error> {
-    if let Some(check) = limits.check {
-        check_memory(cgroup, check)?;
-    }
+    check(cgroup, limits)?;
     let mut postponed = Vec::new();
     for write in &limits.writes {
         match perform(cgroup, write) {
@@ -32,6 +30,11 @@ pub(super) fn write_limits(cgroup: BorrowedFd<'_>, limits: &Limits) -> Result<()
         perform(cgroup, write).map_err(|errno| refused(cgroup, write, errno))?;
     }
     Ok(())
+}
+
+/// Looks whether the limits may be set at all.
+pub(super) fn check(cgroup: BorrowedFd<'_>, limits: &Limits) -> Result<(), Error> {
+    limits.check.map_or(Ok(()), |check| check_memory(cgroup, check))
 }
 
 /// One write, or what stands in for it.

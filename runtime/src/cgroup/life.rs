@@ -17,6 +17,7 @@ use super::facts::{open_directory, read_file};
 use super::limits::Limits;
 use super::make::write_file;
 use super::place::Place;
+use super::systemd::{Keeper, Scope, ScopePlan};
 use super::{CgroupPlan, Error, Kind, apply, error, kernel, make, tree};
 
 /// How long killed processes may take to go, and running ones to stand still. Both take microseconds unless a process
@@ -28,6 +29,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Record {
     /// Its directory.
     pub dir: PathBuf,
+    /// The scope of systemd that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+}
+
+impl Record {
+    /// A cgroup of which no more is known than where it is.
+    #[must_use]
+    pub fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), scope: None }
+    }
 }
 
 /// A container's cgroup, open.
@@ -35,6 +47,8 @@ pub struct Record {
 pub struct Cgroup {
     record: Record,
     fd: OwnedFd,
+    /// Keeps a new scope alive until the container is in it: as long as the [`Cgroup`] that made it.
+    _keeper: Option<Keeper>,
 }
 
 impl Cgroup {
@@ -45,15 +59,23 @@ impl Cgroup {
             Place::None { .. } => Ok(None),
             Place::Directory { base, dir } => {
                 let fd = make::make(plan, base, dir)?;
-                Ok(Some(Self { record: Record { dir: dir.clone() }, fd }))
+                Ok(Some(Self { record: Record::at(dir), fd, _keeper: None }))
             }
+            Place::Scope(scope) => Self::make_scope(plan, scope).map(Some),
         }
+    }
+
+    fn make_scope(plan: &CgroupPlan, scope: &ScopePlan) -> Result<Self, Error> {
+        let (keeper, dir) = scope.start()?;
+        let fd = make::take(plan, &dir)?;
+        let record = Record { dir, scope: Some(scope.scope.clone()) };
+        Ok(Self { record, fd, _keeper: Some(keeper) })
     }
 
     /// Opens what `make` made. None if it has gone, which is how every removed cgroup ends.
     pub fn open(record: &Record) -> Result<Option<Self>, Error> {
         match open_directory(&record.dir) {
-            Ok(fd) => Ok(Some(Self { record: record.clone(), fd })),
+            Ok(fd) => Ok(Some(Self { record: record.clone(), fd, _keeper: None })),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(kernel(format!("cannot look at the cgroup {}", record.dir.display()), "open", errno)),
         }
@@ -89,9 +111,24 @@ impl Cgroup {
     pub fn update(&self, resources: &LinuxResources) -> Result<(), Error> {
         let limits = Limits::of(resources)?;
         let rules = resources.devices().as_deref().filter(|rules| !rules.is_empty());
+        if let Some(scope) = &self.record.scope {
+            // Systemd writes too: the look at the memory in use comes before it.
+            apply::check(self.fd(), &limits)?;
+            scope.limit(&limits.writes)?;
+        }
         apply::write_limits(self.fd(), &limits)?;
         let rules = rules.map(super::device::rules).transpose()?;
         rules.map_or(Ok(()), |rules| apply::guard_devices(self.fd(), &rules, false))
+    }
+
+    /// Puts a process into it that could not be cloned into it: a user may write `cgroup.procs` only where all between
+    /// the two cgroups is his own, and his systemd may where he may not.
+    pub fn attach(&self, pid: i32) -> Result<(), Error> {
+        match (write_file(&self.fd, "cgroup.procs", pid.to_string().as_bytes()), &self.record.scope) {
+            (Ok(()), _) => Ok(()),
+            (Err(Errno::ACCESS | Errno::PERM), Some(scope)) => scope.put(pid.cast_unsigned()),
+            (Err(errno), _) => Err(self.failed("put a process into", "write cgroup.procs", errno)),
+        }
     }
 
     /// Stops all processes where they are. When this returns, they stand still; if they would not, they run on.
@@ -145,8 +182,14 @@ impl Cgroup {
         Ok(processes)
     }
 
-    /// Removes it and what the container made below. Waits for processes that are being killed, and kills none itself.
+    /// Removes it and what the container made below, and its scope. Waits for processes that are being killed, and kills
+    /// none itself.
     pub fn remove(self) -> Result<(), Error> {
+        self.remove_directory()?;
+        self.record.scope.as_ref().map_or(Ok(()), Scope::stop)
+    }
+
+    fn remove_directory(&self) -> Result<(), Error> {
         // Mostly it is empty, and one call is enough.
         if self.rmdir()? {
             return Ok(());

@@ -47,8 +47,12 @@ struct Inmate(Child);
 
 impl Inmate {
     fn put_into(cgroup: &Cgroup, script: &str) -> Self {
-        let inmate = Self(shell(cgroup, script).spawn().unwrap());
-        assert!(Event::Populated.wait(cgroup.fd(), Some(true), PATIENCE).unwrap(), "the shell never entered");
+        let mut inmate = Self(shell(cgroup, script).spawn().unwrap());
+        let pid = i32::try_from(inmate.0.id()).unwrap();
+        while !cgroup.processes().unwrap().contains(&pid) {
+            assert!(inmate.0.try_wait().unwrap().is_none(), "the shell never entered");
+            std::thread::yield_now();
+        }
         inmate
     }
 
@@ -279,4 +283,108 @@ fn the_oom_killer_is_counted() {
     assert!(!inmate.gone().success());
     assert_eq!(cgroup.oom_kills().unwrap(), 1);
     cgroup.remove().unwrap();
+}
+
+/// A plan for a scope of this test alone. None, with the reason printed, without systemd.
+fn planned_scope(name: &str, resources: &str) -> Option<CgroupPlan> {
+    if !Path::new("/run/systemd/system").exists() {
+        println!("skipped: systemd does not run here");
+        return None;
+    }
+    let facts = Facts::read().unwrap();
+    let linux = format!(r#"{{"cgroupsPath": ":kelp-test-{}:{name}", "resources": {resources}}}"#, std::process::id());
+    let annotations = r#"{"org.systemd.property.TimeoutStopUSec": "uint64 7000000"}"#;
+    let spec = format!(r#"{{"ociVersion": "1.2.0", "annotations": {annotations}, "linux": {linux}}}"#);
+    let rootless = !kelp_sys::rustix::process::geteuid().is_root();
+    Some(plan(&serde_json::from_str(&spec).unwrap(), "c1", &facts, Manager::Systemd, rootless).unwrap())
+}
+
+/// What systemd says of a property of a scope.
+fn shown(cgroup: &Cgroup, property: &str) -> String {
+    let scope = cgroup.record().scope.as_ref().unwrap();
+    let mut systemctl = Command::new("systemctl");
+    if scope.bus == super::super::Bus::User {
+        systemctl.arg("--user");
+    }
+    let output = systemctl.args(["show", "--value", "-p", property, &scope.unit]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_scope_is_made_limited_changed_and_stopped_by_systemd() {
+    let resources =
+        r#"{"memory": {"limit": 67108864}, "pids": {"limit": 77}, "cpu": {"shares": 2048, "quota": 12345}}"#;
+    let Some(plan) = planned_scope("whole", resources) else { return };
+    let cgroup = made(&plan);
+    cgroup.apply(&plan).unwrap();
+    let reads = |file: &str| std::fs::read_to_string(cgroup.dir().join(file)).unwrap().trim().to_owned();
+    assert_eq!([reads("memory.max"), reads("pids.max")], ["67108864", "77"]);
+    assert_eq!([reads("cpu.weight"), reads("cpu.max")], ["174", "12345 100000"]);
+    assert_eq!([shown(&cgroup, "MemoryMax"), shown(&cgroup, "TasksMax")], ["67108864", "77"]);
+    assert_eq!([shown(&cgroup, "Delegate"), shown(&cgroup, "TimeoutStopUSec")], ["yes", "7s"]);
+    cgroup.update(&serde_json::from_str(r#"{"memory": {"limit": 134217728}}"#).unwrap()).unwrap();
+    assert_eq!([reads("memory.max"), shown(&cgroup, "MemoryMax")], ["134217728", "134217728"]);
+    let inmate = Inmate::put_into(&cgroup, "exec sleep 60");
+    let record = cgroup.record().clone();
+    // The helper goes with it, the scope stays: somebody is in it.
+    drop(cgroup);
+    let cgroup = Cgroup::open(&record).unwrap().unwrap();
+    assert_eq!(cgroup.processes().unwrap(), [i32::try_from(inmate.0.id()).unwrap()]);
+    let error = Cgroup::make(&plan).unwrap_err();
+    assert_eq!(error.kind(), Kind::AlreadyExists, "{error:#}");
+    cgroup.kill().unwrap();
+    cgroup.remove().unwrap();
+    assert!(!record.dir.exists());
+    // Its name is free at once.
+    for _ in 0..5 {
+        made(&plan).remove_after_its_keeper();
+    }
+}
+
+impl Cgroup {
+    /// Removes a scope in which there is only the helper.
+    fn remove_after_its_keeper(self) {
+        let record = self.record().clone();
+        drop(self);
+        if let Some(cgroup) = Cgroup::open(&record).unwrap() {
+            cgroup.remove().unwrap();
+        }
+        record.scope.unwrap().stop().unwrap();
+    }
+}
+
+#[test]
+fn one_task_is_room_enough_for_init() {
+    let Some(plan) = planned_scope("tight", r#"{"pids": {"limit": 1}}"#) else { return };
+    let cgroup = made(&plan);
+    let inmate = Inmate::put_into(&cgroup, "exec sleep 60");
+    cgroup.apply(&plan).unwrap();
+    assert_eq!(std::fs::read_to_string(cgroup.dir().join("pids.max")).unwrap(), "1\n");
+    cgroup.kill().unwrap();
+    drop(inmate);
+    cgroup.remove_after_its_keeper();
+}
+
+#[test]
+fn a_process_from_anywhere_is_attached() {
+    let Some(plan) = planned_scope("attach", "{}") else { return };
+    let cgroup = made(&plan);
+    let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
+    let pid = i32::try_from(sleeper.id()).unwrap();
+    cgroup.record().scope.as_ref().unwrap().put(sleeper.id()).unwrap();
+    assert!(cgroup.processes().unwrap().contains(&pid));
+    cgroup.attach(pid).unwrap();
+    cgroup.kill().unwrap();
+    sleeper.wait().unwrap();
+    cgroup.remove_after_its_keeper();
+}
+
+#[test]
+fn a_property_that_systemd_does_not_know_is_explained() {
+    let Some(mut plan) = planned_scope("odd", "{}") else { return };
+    if let Place::Scope(scope) = &mut plan.place {
+        scope.properties.push(("NoSuchThing".into(), super::super::Value::Bool(true)));
+    }
+    let error = format!("{:#}", Cgroup::make(&plan).unwrap_err());
+    assert!(error.contains("NoSuchThing") && error.contains("hint"), "{error}");
 }

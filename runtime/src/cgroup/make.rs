@@ -42,11 +42,16 @@ fn try_make(plan: &CgroupPlan, base: &Level, dir: &Path) -> Result<Option<OwnedF
         }
         parent = below;
     }
+    take(plan, dir).map(Some)
+}
+
+/// Opens the container's directory and gives it to whom it belongs.
+pub(super) fn take(plan: &CgroupPlan, dir: &Path) -> Result<OwnedFd, Error> {
     let cgroup = open_directory(dir).map_err(|errno| refused(dir, "open", errno))?;
     if let Some(owner) = plan.owner {
         delegate(cgroup.as_fd(), dir, owner)?;
     }
-    Ok(Some(cgroup))
+    Ok(cgroup)
 }
 
 /// Makes one directory. Those on the way may exist; the container's own may too, if nobody lives there. Not done, if the

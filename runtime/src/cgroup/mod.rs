@@ -50,3 +50,4 @@ pub use mountinfo::Mount;
 pub use place::Place;
 pub use plan::{CgroupPlan, Manager, plan};
 pub use statistics::{Counters, Gauges, Nested, Statistics};
+pub use systemd::{Bus, Property, Scope, ScopePlan, Value};

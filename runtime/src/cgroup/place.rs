@@ -5,6 +5,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::systemd::ScopePlan;
 use super::{Controllers, Error, Facts, Kind, Level, error};
 
 /// Where the container's cgroup goes.
@@ -23,6 +24,8 @@ pub enum Place {
         /// The container's cgroup, some levels below.
         dir: PathBuf,
     },
+    /// To a scope that systemd makes.
+    Scope(Box<ScopePlan>),
 }
 
 /// Places the cgroup of container `id`, which needs the controllers `needed`.
@@ -117,13 +120,18 @@ fn without_mount(asked: bool, facts: &Facts, needed: Controllers) -> Result<Plac
     if needed.is_empty() && !asked {
         return Ok(Place::None { why: "cgroup v2 is not mounted and no limit is asked for" });
     }
+    Err(no_mount(facts))
+}
+
+/// The words for a machine where cgroup v2 is not mounted.
+pub(super) fn no_mount(facts: &Facts) -> Error {
     let because = "cgroup v2 is not mounted (no cgroup2 in /proc/self/mountinfo)";
     let hint = if facts.v1.is_empty() {
         "mount -t cgroup2 cgroup2 /sys/fs/cgroup"
     } else {
         "this machine uses cgroup v1; boot it with systemd.unified_cgroup_hierarchy=1"
     };
-    Err(error(Kind::Unsupported, "cannot limit the container", because).hint(hint))
+    error(Kind::Unsupported, "cannot limit the container", because).hint(hint)
 }
 
 /// The words for a controller that the chosen place cannot give.

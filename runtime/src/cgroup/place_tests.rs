@@ -42,6 +42,7 @@ fn text(path: Option<&str>, facts: &Facts, needed: &str) -> String {
     match place("c1", path.map(Path::new), facts, needs(needed)) {
         Ok(Place::None { why }) => why.to_owned(),
         Ok(Place::Directory { base, dir }) => format!("{} in {}", dir.display(), base.dir.display()),
+        Ok(Place::Scope(_)) => unreachable!("only the plan asks systemd"),
         Err(error) => format!("error: {error:#}"),
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Runs in create, after the look at the host and before the journal is opened.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,8 @@ use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Mount, Spec};
 
 use super::device::{self, Rule};
 use super::limits::{Absent, Limits};
-use super::place::{Place, place};
+use super::place::{Place, no_mount, place};
+use super::systemd::{self, Bus, ScopePlan};
 use super::{Controllers, Error, Facts};
 use crate::journal::Made;
 
@@ -53,7 +55,7 @@ pub fn plan(spec: &Spec, id: &str, facts: &Facts, manager: Manager, rootless: bo
     let place = match manager {
         Manager::Disabled => Place::None { why: "cgroups are switched off" },
         Manager::Cgroupfs => place(id, linux.and_then(|linux| linux.cgroups_path().as_deref()), facts, needed)?,
-        Manager::Systemd => return Err(super::systemd::not_yet()),
+        Manager::Systemd => Place::Scope(Box::new(scope(spec, id, facts, &limits, rootless)?)),
     };
     let asked = resources.and_then(|resources| resources.devices().as_ref()).is_some_and(|rules| !rules.is_empty());
     let denies = !device::allow_everything(&rules);
@@ -72,13 +74,22 @@ pub fn plan(spec: &Spec, id: &str, facts: &Facts, manager: Manager, rootless: bo
     })
 }
 
+/// Plans the scope: of the machine's systemd if we are the host's root, else of the user's own.
+fn scope(spec: &Spec, id: &str, facts: &Facts, limits: &Limits, rootless: bool) -> Result<ScopePlan, Error> {
+    let Some(mount) = &facts.mount else { return Err(no_mount(facts)) };
+    let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref());
+    let bus = if rootless { Bus::User } else { Bus::System };
+    systemd::plan(id, path, bus, mount, limits, spec.annotations().as_ref().unwrap_or(&HashMap::new()))
+}
+
 impl CgroupPlan {
     /// The container's directory, if it gets one.
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         match &self.place {
             Place::Directory { dir, .. } => Some(dir),
-            Place::None { .. } => None,
+            // Systemd decides where it puts it.
+            Place::None { .. } | Place::Scope(_) => None,
         }
     }
 
@@ -91,10 +102,13 @@ impl CgroupPlan {
         chain
     }
 
-    /// What the journal must have before [`super::Cgroup::make`]: the container's directory, and those above it that do
-    /// not exist now.
+    /// What the journal must have before [`super::Cgroup::make`]: the container's directory and those above it that do
+    /// not exist now, or its unit. The unit's directory is known after ([`super::Cgroup::dir`]), and is noted then.
     #[must_use]
     pub fn will_be_made(&self) -> Vec<Made> {
+        if let Place::Scope(plan) = &self.place {
+            return vec![Made::Unit(plan.scope.clone())];
+        }
         let mut directories = self.directories();
         let Some(own) = directories.pop() else { return Vec::new() };
         let parents = directories.into_iter().filter(|dir| !dir.exists()).map(Made::CgroupParent);
@@ -131,6 +145,15 @@ fn mapped(map: &LinuxIdMapping, id: u32) -> Option<u32> {
     map.host_id().checked_add(offset)
 }
 
+fn write_scope(f: &mut fmt::Formatter<'_>, plan: &ScopePlan) -> fmt::Result {
+    let whose = match plan.scope.bus {
+        Bus::System => "the system's",
+        Bus::User => "the user's",
+    };
+    writeln!(f, "cgroup of {} in {}, made by {whose} systemd", plan.scope.unit, plan.slice)?;
+    plan.properties.iter().try_for_each(|(name, value)| writeln!(f, "  property {name} {value}"))
+}
+
 impl fmt::Display for CgroupPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
@@ -139,6 +162,7 @@ impl fmt::Display for CgroupPlan {
                 writeln!(f, "cgroup {}", dir.display())?;
                 writeln!(f, "  made in {}", base.dir.display())?;
             }
+            Place::Scope(plan) => write_scope(f, plan)?,
         }
         if !self.needed.is_empty() {
             writeln!(f, "  needs {}", self.needed)?;

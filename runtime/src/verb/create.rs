@@ -171,7 +171,12 @@ impl Build<'_> {
         for made in plan.will_be_made() {
             journal.will_make(&made)?;
         }
-        Cgroup::make(plan)
+        let cgroup = Cgroup::make(plan)?;
+        if let (None, Some(cgroup)) = (plan.directory(), &cgroup) {
+            // Systemd has chosen it.
+            journal.will_make(&Made::Cgroup(cgroup.dir().to_owned()))?;
+        }
+        Ok(cgroup)
     }
 
     /// A socket in the container's folder, which only we can reach. Its path is too long for an address; its place among

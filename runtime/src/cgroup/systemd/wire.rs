@@ -3,6 +3,8 @@
 //!
 //! Spec: D-Bus specification, "Type system" and "Message protocol".
 
+use std::fmt;
+
 /// What we send is little-endian on every machine; the protocol lets each message choose.
 const LITTLE: u8 = b'l';
 /// No message for us is nearly as long.
@@ -31,6 +33,24 @@ pub enum Value {
     Texts(Vec<String>),
     /// `a(st)`
     Rates(Vec<(String, u64)>),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::I32(value) => value.fmt(f),
+            Self::U32(value) => value.fmt(f),
+            Self::I64(value) => value.fmt(f),
+            Self::U64(u64::MAX) => f.write_str("infinity"),
+            Self::U64(value) => value.fmt(f),
+            Self::Text(text) => text.fmt(f),
+            Self::Bytes(bytes) => write!(f, "{bytes:x?}"),
+            Self::Numbers(numbers) => write!(f, "{numbers:?}"),
+            Self::Texts(texts) => write!(f, "{texts:?}"),
+            Self::Rates(rates) => rates.iter().try_for_each(|(path, rate)| write!(f, "{path}={rate} ")),
+        }
+    }
 }
 
 impl Value {
