@@ -73,6 +73,13 @@ fn set(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
+/// Makes a folder of the store and those above it, for the owner alone: whoever could pass through could execute a
+/// container's setuid programs outside of it.
+pub(crate) fn make_private(folder: &Path) -> Result<()> {
+    let made = DirBuilder::new().mode(0o700).recursive(true).create(folder);
+    made.doing(|| format!("cannot make {}", folder.display()))
+}
+
 fn default_store(uid: u32) -> Result<PathBuf> {
     if uid == 0 {
         return Ok(PathBuf::from("/var/lib/kelp"));

@@ -97,6 +97,7 @@ pub(crate) fn make(places: &Places, name: &str, labels: BTreeMap<String, String>
     let folder = places.volumes().join(&name);
     let new = places.volumes().join(format!(".new-{}", container::id::random()?));
     let record = VolumeRecord { created: time::now(), labels, used: false };
+    crate::places::make_private(&places.volumes())?;
     fs::create_dir_all(new.join("_data")).doing(doing)?;
     container::record::write(&new, FILE, &record)?;
     match fs::rename(&new, &folder) {

@@ -83,7 +83,7 @@ fn ids() -> String {
 }
 
 fn overlay(places: &Places) -> Result<String> {
-    std::fs::create_dir_all(&places.store).map_err(|error| crate::error::Error::io("cannot make the store", &error))?;
+    crate::places::make_private(&places.store)?;
     Ok(match overlay::probe(places)? {
         Overlay::Works => "native".to_owned(),
         Overlay::Refused { because, .. } => format!("none, copies instead: {because}"),

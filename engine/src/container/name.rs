@@ -137,7 +137,7 @@ pub(crate) fn check(name: &str) -> Result<()> {
 /// Takes `name` for container `id`.
 pub(crate) fn take(places: &Places, name: &str, id: &str) -> Result<()> {
     let doing = || format!("cannot call the container {name}");
-    fs::create_dir_all(places.names()).doing(doing)?;
+    crate::places::make_private(&places.names())?;
     let target = PathBuf::from("../containers").join(id);
     for _ in 0..2 {
         match symlink(&target, places.names().join(name)) {
