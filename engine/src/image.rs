@@ -141,7 +141,8 @@ impl Chosen {
             groups: flags.group_add.clone(),
         };
         let layers = LayerStack::open(lower)?;
-        let defaults = process::defaults(&self.image.config, &layers, &overrides)?;
+        let defaults = process::defaults(&self.image.config, &layers, &overrides)
+            .map_err(|error| Error::from(error).while_doing(format!("cannot run {}", options.image())))?;
         let program = Program {
             args: defaults.args,
             env: defaults.env,

@@ -13,7 +13,7 @@ use crate::image::{self, Chosen, Wanted};
 use crate::options::network::Network;
 use crate::options::{Options, signal};
 use crate::overlay::{self, Overlay};
-use crate::places::Places;
+use crate::places::{Places, make_private};
 use crate::spec::{self, Attachment, Device, Maps, RootFilesystem};
 use crate::{ids, output, time};
 use kelp_bundles::idmap::IdMap;
@@ -37,7 +37,7 @@ pub(crate) fn create(places: &Places, options: &Options) -> Result<Container> {
     let id = id::random()?;
     let folder = places.containers().join(&id);
     let doing = || format!("cannot make {}", folder.display());
-    fs::create_dir_all(places.containers()).doing(doing)?;
+    make_private(&places.containers())?;
     DirBuilder::new().mode(0o700).create(&folder).doing(doing)?;
     let claim = Claim::make(&folder)?;
     let mut maker =
@@ -67,7 +67,11 @@ impl Maker<'_> {
         self.name = Some(name.clone());
         let lower = self.chosen.unpack(&self.folder, &self.ids)?;
         let hostname = self.options.network.hostname.clone().unwrap_or_else(|| self.default_hostname());
-        let wanted = self.chosen.wanted(&lower, self.options)?;
+        let mut wanted = self.chosen.wanted(&lower, self.options)?;
+        if matches!(self.ids, IdMap::Single { .. }) {
+            // A user who maps only his own ids may not set groups; the process keeps the caller's.
+            wanted.program.groups.clear();
+        }
         let files = etc::make(&self.folder, &self.options.network, self.network, &hostname)?;
         self.mounted = volumes::make(self.places, self.options.files.wishes(), &wanted.volumes)?;
         self.fill_volumes(&lower)?;
@@ -204,7 +208,7 @@ fn check_user(wanted: &Wanted, maps: Option<&Maps>, ids: &IdMap) -> Result<()> {
     Err(match ids {
         IdMap::Single { because, .. } => {
             Error::new(Kind::Unsupported, doing, format!("there is no such id inside: {because}"))
-                .hint("grant this user a range of ids, or run as root inside: --user 0")
+                .hint("have root add a range for you to /etc/subuid and /etc/subgid, or be root inside: --user 0")
         }
         _ => Error::new(Kind::BadInput, doing, "the ids granted in /etc/subuid and /etc/subgid do not reach that far"),
     })

@@ -3,6 +3,7 @@
 
 use super::claim::{Claim, Tried};
 use super::find::Container;
+use super::interpreter;
 use super::network::{self, Uplink};
 use super::record::{Record, Start};
 use super::{remove, status};
@@ -47,6 +48,10 @@ pub(crate) enum Left {
 
 /// Starts it. On an error before the program ran, the caller decides what becomes of the container.
 pub(crate) fn start(places: &Places, container: &Container, stay: &Stay) -> Result<Left> {
+    attempt(places, container, stay).map_err(|error| interpreter::explain(error, container))
+}
+
+fn attempt(places: &Places, container: &Container, stay: &Stay) -> Result<Left> {
     let record = &container.record;
     let claim = claim(places, container)?;
     places.make_run()?;

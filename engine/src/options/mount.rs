@@ -75,17 +75,12 @@ fn named_or_host(source: &str) -> Result<Source, String> {
     volume_name(source).map(Source::Volume).map_err(|why| format!("{why}; a path starts with / or ./"))
 }
 
-/// A volume's name: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`, as Docker has it.
+/// A volume's name: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`.
 pub(crate) fn volume_name(name: &str) -> Result<String, String> {
     let mut chars = name.chars();
     let good = chars.next().is_some_and(|first| first.is_ascii_alphanumeric())
-        && name.len() > 1
         && chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
-    if good {
-        Ok(name.to_owned())
-    } else {
-        Err(format!("{name:?} is not a name: use letters, digits, _ . -, two or more"))
-    }
+    if good { Ok(name.to_owned()) } else { Err(format!("{name:?} is not a name: use letters, digits, _ . -")) }
 }
 
 /// `--tmpfs TARGET[:OPTIONS]`.
