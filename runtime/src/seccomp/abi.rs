@@ -128,6 +128,11 @@ impl Abi {
         self.private.map_or(u32::MAX, |private| private - 1)
     }
 
+    /// Whether the call `name` carries others here.
+    pub(super) fn carries(&self, name: Name) -> bool {
+        self.multiplexed && MULTIPLEXERS.iter().any(|multiplexer| multiplexer.name == name)
+    }
+
     /// The calls that carry others here.
     pub(super) fn multiplexers(&self) -> &'static [Multiplexer] {
         if self.multiplexed { &MULTIPLEXERS } else { &[] }

@@ -61,14 +61,14 @@ pub(super) fn blocks(policy: &Policy, abis: &[Abi]) -> Result<Vec<Block>, Refuse
             [false, true].map(|x32| abis.iter().find(|part| part.audit == abi.audit && part.is_x32() == x32));
         match low {
             Some(part) => number_space(policy, part, &mut spans)?,
-            None => spans.push(0, Outcome::Always(BAD_ARCHITECTURE)),
+            None => spans.push_always(0, BAD_ARCHITECTURE),
         }
         match high {
             Some(part) => number_space(policy, part, &mut spans)?,
             None if abi.audit == X86_64_AUDIT => {
-                spans.push(X32_BASE, Outcome::Always(BAD_ARCHITECTURE));
+                spans.push_always(X32_BASE, BAD_ARCHITECTURE);
                 // -1 is not a call: a tracer puts it there to have one skipped.
-                spans.push(u32::MAX, Outcome::Always(policy.default));
+                spans.push_always(u32::MAX, policy.default);
             }
             None => {}
         }
@@ -81,6 +81,14 @@ pub(super) fn blocks(policy: &Policy, abis: &[Abi]) -> Result<Vec<Block>, Refuse
 struct Spans(Vec<Span>);
 
 impl Spans {
+    /// The way of nearly all numbers: nothing to drop, nothing but a word to compare.
+    fn push_always(&mut self, start: u32, verdict: u32) {
+        match self.0.last() {
+            Some(Span { outcome: Outcome::Always(last), .. }) if *last == verdict => {}
+            _ => self.0.push(Span { start, outcome: Outcome::Always(verdict) }),
+        }
+    }
+
     fn push(&mut self, start: u32, outcome: Outcome) {
         if self.0.last().is_none_or(|last| last.outcome != outcome) {
             self.0.push(Span { start, outcome });
@@ -97,16 +105,25 @@ fn number_space(policy: &Policy, abi: &Abi, spans: &mut Spans) -> Result<(), Ref
     };
     let mut next = 0;
     // MIPS' ABIs share one space of numbers: below the base there is nothing.
-    spans.push(if abi.is_x32() { abi.base } else { 0 }, Outcome::Always(unruled(0)));
+    spans.push_always(if abi.is_x32() { abi.base } else { 0 }, unruled(0));
     for call in abi.calls {
         if call.number > next {
-            spans.push(abi.base + next, Outcome::Always(unruled(next)));
+            spans.push_always(abi.base + next, unruled(next));
         }
-        let outcome = outcome(policy, abi, call.name)?.unwrap_or(Outcome::Always(unruled(call.number)));
-        spans.push(abi.base + call.number, outcome);
+        let start = abi.base + call.number;
+        match policy.about(call.name) {
+            [] if !abi.carries(call.name) => spans.push_always(start, unruled(call.number)),
+            &[rule] if !abi.carries(call.name) && policy.rules[rule as usize].conditions.is_empty() => {
+                spans.push_always(start, policy.rules[rule as usize].verdict);
+            }
+            rules => match outcome(policy, abi, call.name, rules)? {
+                Some(outcome) => spans.push(start, outcome),
+                None => spans.push_always(start, unruled(call.number)),
+            },
+        }
         next = call.number + 1;
     }
-    spans.push(abi.base + next, Outcome::Always(unruled(next)));
+    spans.push_always(abi.base + next, unruled(next));
     Ok(())
 }
 
@@ -121,17 +138,12 @@ fn newest(policy: &Policy, abi: &Abi) -> Option<u32> {
     abi.calls.iter().rev().find(counts).map(|call| call.number)
 }
 
-/// What the rules say about the call `name`, if there are any.
-fn outcome(policy: &Policy, abi: &Abi, name: Name) -> Result<Option<Outcome>, Refused> {
-    let own = policy.about(name);
+/// What `rules`, those about the call `name`, and the rules about what it carries come to, if there are any.
+fn outcome(policy: &Policy, abi: &Abi, name: Name, rules: &[u32]) -> Result<Option<Outcome>, Refused> {
     let carried = abi.multiplexers().iter().find(|multiplexer| multiplexer.name == name).map(|found| found.carried);
-    let cases = match (own, carried) {
-        ([], None) => return Ok(None),
-        ([rule], None) if policy.rules[*rule as usize].conditions.is_empty() => {
-            return Ok(Some(Outcome::Always(policy.rules[*rule as usize].verdict)));
-        }
-        (_, None) => own.iter().map(|&rule| case(&policy.rules[rule as usize], abi.wide, None)).collect(),
-        (_, Some(carried)) => multiplexed_cases(policy, abi.wide, own, carried),
+    let cases = match carried {
+        None => rules.iter().map(|&rule| case(&policy.rules[rule as usize], abi.wide, None)).collect(),
+        Some(carried) => multiplexed_cases(policy, abi.wide, rules, carried),
     };
     decide(cases, abi.wide, policy.default).map_err(|Contradiction(one, other)| {
         Refused::new(format!(

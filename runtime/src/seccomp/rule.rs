@@ -154,9 +154,8 @@ impl Reader {
         Ok(())
     }
 
-    fn finish(mut self) -> Policy {
-        // Stable: the rules about one call stay in the profile's order.
-        self.pairs.sort_by_key(|&(name, _)| name);
+    fn finish(self) -> Policy {
+        // A counting sort: the rules about one call stay in the profile's order.
         let mut starts = [0; NAMES + 1];
         for &(name, _) in &self.pairs {
             starts[name.index() + 1] += 1;
@@ -164,13 +163,19 @@ impl Reader {
         for at in 0..NAMES {
             starts[at + 1] += starts[at];
         }
+        let (mut free, mut mentions) = (starts, vec![0; self.pairs.len()]);
+        for &(name, rule) in &self.pairs {
+            let at = &mut free[name.index()];
+            mentions[*at as usize] = rule;
+            *at += 1;
+        }
         Policy {
             default: self.default,
             newer: newer(self.default),
             rules: self.rules,
             named: self.named,
             starts,
-            mentions: self.pairs.into_iter().map(|(_, rule)| rule).collect(),
+            mentions,
             unknown: self.unknown,
         }
     }

@@ -88,6 +88,7 @@ def main():
     print()
     print("// Columns: " + " ".join(name for name, *_ in COLUMNS) + ".")
     print("// Each counted from the ABI's base: see `number::Column`.")
+    print('#[allow(clippy::large_const_arrays, reason = "read while building only: nothing of it is in the program")]')
     print(f"pub(super) const ROWS: [Row; {len(names)}] = [")
     for name in names:
         cells = ", ".join(str(table[column].get(name, "__")) for column, *_ in COLUMNS)

@@ -21,7 +21,7 @@ impl Call {
             4 => self.audit,
             16..64 => {
                 let argument = self.arguments[(offset as usize - 16) / 8];
-                if (offset % 8 == 0) == little_endian { argument as u32 } else { (argument >> 32) as u32 }
+                if offset.is_multiple_of(8) == little_endian { argument as u32 } else { (argument >> 32) as u32 }
             }
             _ => panic!("a load at {offset}"),
         }
@@ -72,7 +72,7 @@ pub(super) fn check(filter: &[SockFilter]) {
     for (at, one) in filter.iter().enumerate() {
         match one.code {
             0x06 | 0x54 => {}
-            0x20 => assert!(one.k % 4 == 0 && one.k < 64, "a load at {}", one.k),
+            0x20 => assert!(one.k.is_multiple_of(4) && one.k < 64, "a load at {}", one.k),
             0x05 => assert!(at + 1 + (one.k as usize) < filter.len(), "a jump out of the filter at {at}"),
             0x15 | 0x25 | 0x35 | 0x45 => {
                 assert!(at + 1 + usize::from(one.jt.max(one.jf)) < filter.len(), "a jump out of the filter at {at}");

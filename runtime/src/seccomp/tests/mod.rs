@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The compiler against libseccomp, the kernel, and whatever a profile may say.
 
+mod anything;
 mod default;
 mod differential;
+mod docker;
 mod kernel;
 mod machine;
 mod oracle;
 mod profiles;
+mod rules;
 mod speed;
 
 use std::path::PathBuf;
