@@ -101,8 +101,6 @@ pub(crate) struct Holder {
     pub(super) kill_at: Option<Instant>,
     /// The client that started the container has cleaned up, or `on_exit` has.
     pub(super) settled: bool,
-    /// Nothing has happened for a while, and our memory has been given back.
-    resting: bool,
     /// For one read at a time, of output or of a request.
     pub(super) buffer: Vec<u8>,
     _kept: Vec<OwnedFd>,
@@ -155,7 +153,6 @@ impl Holder {
             verdict: None,
             started: Instant::now(),
             kill_at: None,
-            resting: false,
             buffer: vec![0; REQUEST_MAX],
             _kept: kept,
         })
@@ -180,10 +177,6 @@ impl Holder {
     /// Waits for something, does all that can be done now.
     fn turn(&mut self) {
         let ready = self.wait();
-        if ready.is_empty() && !self.resting {
-            rest();
-        }
-        self.resting = ready.is_empty();
         ready.into_iter().for_each(|ready| self.serve(ready));
         self.look_at_the_clock();
         self.flush_clients();
@@ -219,13 +212,7 @@ impl Holder {
             fds.push(PollFd::new(&client.socket, PollFlags::IN | out));
             what.push(Ready::Client(client.id));
         }
-        let now = Instant::now();
-        let rest = (!self.resting).then(|| now + REST_AFTER);
-        let timeout = self.next_deadline().into_iter().chain(rest).min();
-        let timeout = timeout.map(|at| timespec(at.saturating_duration_since(now)));
-        if let Err(errno) = poll(&mut fds, timeout.as_ref())
-            && errno != Errno::INTR
-        {
+        if let Err(errno) = sleep(&mut fds, self.next_deadline()) {
             complain(&format_args!("cannot wait: {errno}"));
             std::thread::sleep(QUIET_MAX); // not to burn the machine, should it go on
         }
@@ -620,10 +607,30 @@ impl Holder {
     }
 }
 
-/// Gives back what a sleeper does not need: most of our code served only to create the container.
-fn rest() {
+/// Waits until something is ready, or the deadline has passed.
+///
+/// When nothing has happened for a while, the memory that a sleeper does not need is given back first: most of our code
+/// served only to create the container. Nothing may stand between that and poll, or it would be fetched again.
+fn sleep(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<(), Errno> {
+    let now = Instant::now();
+    let nap_ends = now + REST_AFTER;
+    let first = deadline.map_or(nap_ends, |deadline| deadline.min(nap_ends));
+    let ready = poll(fds, Some(&timespec(first.saturating_duration_since(now))));
+    if ready != Ok(0) || deadline.is_some_and(|deadline| deadline <= nap_ends) {
+        return tolerate_interruption(ready);
+    }
+    let rest = deadline.map(|deadline| timespec(deadline.saturating_duration_since(nap_ends)));
     kelp_sys::memory::trim_heap();
     kelp_sys::memory::forget_text();
+    tolerate_interruption(poll(fds, rest.as_ref()))
+}
+
+/// EINTR: a signal was caught; its byte is in the pipe that the next poll sees.
+fn tolerate_interruption(ready: Result<usize, Errno>) -> Result<(), Errno> {
+    match ready {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }
 
 fn status_of(status: WaitStatus) -> Status {
