@@ -63,7 +63,8 @@ impl Writer {
         if self.limits.max_size == 0 {
             return Ok(());
         }
-        let time = Timestamp::now();
+        // Once for all lines of a piece: they came together.
+        let time = &Timestamp::now().to_string();
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = bytes.split_at(end + 1);
             self.take(stream, line, time);
@@ -76,13 +77,13 @@ impl Writer {
 
     /// Writes out lines that have no end yet: nothing more will come.
     pub fn flush(&mut self) -> io::Result<()> {
-        let time = Timestamp::now();
+        let time = &Timestamp::now().to_string();
         self.end_line(Stream::Stdout, time);
         self.end_line(Stream::Stderr, time);
         self.publish()
     }
 
-    fn take(&mut self, stream: Stream, mut bytes: &[u8], time: Timestamp) {
+    fn take(&mut self, stream: Stream, mut bytes: &[u8], time: &str) {
         while !bytes.is_empty() {
             let room = LINE_MAX - self.begun[slot(stream)].len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
@@ -95,7 +96,7 @@ impl Writer {
     }
 
     /// A full buffer becomes a `Line`, except for the beginning of a character whose rest has not come.
-    fn break_line(&mut self, stream: Stream, time: Timestamp) {
+    fn break_line(&mut self, stream: Stream, time: &str) {
         let line = &self.begun[slot(stream)];
         let incomplete = match std::str::from_utf8(line) {
             Err(error) if error.error_len().is_none() => line.len() - error.valid_up_to(),
@@ -107,7 +108,7 @@ impl Writer {
         self.begun[slot(stream)].extend(rest);
     }
 
-    fn end_line(&mut self, stream: Stream, time: Timestamp) {
+    fn end_line(&mut self, stream: Stream, time: &str) {
         let line = std::mem::take(&mut self.begun[slot(stream)]);
         if !line.is_empty() {
             put_line(&mut self.lines, stream, &line, time);
@@ -182,7 +183,7 @@ fn reuse(mut buffer: Vec<u8>) -> Vec<u8> {
     buffer
 }
 
-fn put_line(out: &mut Vec<u8>, stream: Stream, line: &[u8], time: Timestamp) {
+fn put_line(out: &mut Vec<u8>, stream: Stream, line: &[u8], time: &str) {
     let stream = match stream {
         Stream::Stdout => "stdout",
         Stream::Stderr => "stderr",
