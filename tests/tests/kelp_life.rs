@@ -108,12 +108,14 @@ fn logs_follow_until_the_end(w: &World) {
 }
 
 fn attach_shows_new_output_and_gives_the_status(w: &World) {
-    let script = "while read line; do echo \"got $line\"; done; exit 6";
+    let script = "while read line; do echo \"got $line\"; [ $line = two ] && exit 6; done";
     detached(w, &["-i", "--name", "c", "busybox", "sh", "-c", script]);
     let mut attached = w.kelp(["attach", "c"]).stdin_open().spawn();
     attached.send(b"one\n");
     attached.prints("got one");
+    // As in Docker, the input of `run -d -i` stays open when a client's ends: another may attach.
     attached.end_of_input();
+    w.kelp(["attach", "c"]).stdin("two\n").output().code(6);
     attached.output().code(6);
     remove(w, "c");
 }

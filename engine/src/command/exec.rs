@@ -69,12 +69,15 @@ pub(crate) fn run(args: &Exec, places: &Places) -> Result<ExitCode> {
     }
     let process = describe(args, &container, status.pid)?;
     let file = in_memory(&process)?;
-    let runtime = match &record.runtime {
-        Some(other) => other.clone(),
-        None => start::find_program("kelp-runtime", "KELP_RUNTIME")?,
+    let (runtime, ours) = match &record.runtime {
+        Some(other) => (other.clone(), false),
+        None => (start::find_program("kelp-runtime", "KELP_RUNTIME")?, true),
     };
     let mut command = Command::new(&runtime);
     command.arg("--root").arg(places.runtime()).arg("exec");
+    if ours {
+        command.arg("--status-by-cause");
+    }
     if args.tty {
         command.arg("--tty");
     }

@@ -3,7 +3,7 @@
 
 use super::arguments::{Arguments, unknown_option};
 use super::foreground;
-use kelp_runtime::{Changes, Error, ExecProcess, ExecRequest, Result, Runtime, Stdio, bundle, own_binary};
+use kelp_runtime::{Changes, Error, ExecProcess, ExecRequest, Kind, Result, Runtime, Stdio, bundle, own_binary};
 use oci_spec::runtime::{Capability, Process};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -19,6 +19,22 @@ pub(crate) struct Exec {
     preserve_fds: u32,
     detach: bool,
     ignore_paused: bool,
+    status_by_cause: bool,
+}
+
+impl Exec {
+    /// What a failure of our own leaves with. runc tells it from the program's by 255; `kelp exec` asks for what Docker's
+    /// users expect: 127 where the program is not there, 126 where it cannot be executed, 125 for the rest.
+    pub(super) fn failure_status(&self) -> fn(Kind) -> u8 {
+        match self.status_by_cause {
+            true => |kind| match kind {
+                Kind::ProgramNotFound => 127,
+                Kind::ProgramNotExecutable => 126,
+                _ => 125,
+            },
+            false => |_| 255,
+        }
+    }
 }
 
 pub(super) fn parse(arguments: &mut Arguments) -> Result<Exec> {
@@ -33,6 +49,7 @@ pub(super) fn parse(arguments: &mut Arguments) -> Result<Exec> {
             "pid-file" => exec.pid_file = Some(arguments.path()?),
             "preserve-fds" => exec.preserve_fds = arguments.number("--preserve-fds")?,
             "ignore-paused" => exec.ignore_paused = arguments.switch()?,
+            "status-by-cause" => exec.status_by_cause = arguments.switch()?,
             "cwd" => changes.cwd = Some(arguments.text("--cwd")?),
             "env" | "e" => changes.env.push(arguments.text("--env")?),
             "user" | "u" => changes.user = Some(user(&arguments.text("--user")?)?),
@@ -90,7 +107,9 @@ pub(crate) fn run(runtime: &Runtime, exec: Exec) -> Result<u8> {
         ignore_paused: exec.ignore_paused,
     };
     let mut created = runtime.exec(&exec.id, request)?;
-    if let (Some(path), Some(master)) = (&exec.console_socket, created.console.take()) {
+    if let Some(path) = &exec.console_socket
+        && let Some(master) = created.console.take()
+    {
         foreground::send_console(path, &master)?;
     }
     if exec.detach { Ok(0) } else { foreground::accompany(&created) }

@@ -133,11 +133,13 @@ pub(crate) fn run(invocation: Invocation, log: &Log) -> Result<u8> {
     match invocation.verb {
         Verb::Create(create) => create::create(&runtime, &create, log),
         Verb::Run(create) => create::run(&runtime, &create, log),
-        // runc tells its own failure from the program's: 255.
-        Verb::Exec(exec) => exec::run(&runtime, *exec).or_else(|error| {
-            log.error(&error);
-            Ok(255)
-        }),
+        Verb::Exec(exec) => {
+            let status = exec.failure_status();
+            exec::run(&runtime, *exec).or_else(|error| {
+                log.error(&error);
+                Ok(status(error.kind()))
+            })
+        }
         Verb::Start { id } => runtime.start(&id).map(|warnings| log.warn_all(&warnings)),
         Verb::Delete { ids, force } => list::delete(&runtime, &ids, force, log),
         Verb::Kill { id, signal, all } => runtime.kill(&id, signal, all).map(|()| 0),
