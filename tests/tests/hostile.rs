@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
 use kelp_tests::{Compression, Entry, Image, Kind, World, busybox_image, claims, layer};
@@ -29,6 +29,7 @@ claims!(as_root, as_user:
     names_in_flags_cannot_be_paths,
     a_passwd_file_that_is_a_symlink_is_read_inside,
     a_layer_that_unpacks_to_more_than_it_says_is_refused,
+    nobody_else_can_pass_through_the_store,
 );
 
 /// A file on the host that must never change, be read or go.
@@ -379,4 +380,18 @@ fn a_layer_that_unpacks_to_more_than_it_says_is_refused(w: &World) {
     claimed["manifests"][0]["size"] = json!(7);
     fs::write(&index, claimed.to_string()).unwrap();
     w.kelp(["load", &layout.to_string_lossy()]).output().code(125).explains(&[]);
+}
+
+/// Whoever could pass could execute an image's setuid programs outside of any container, as the owner of the store.
+fn nobody_else_can_pass_through_the_store(w: &World) {
+    w.load_busybox();
+    w.kelp(["run", "--network", "none", "-v", "data:/data", "busybox", "true"]).ok();
+    let containers = fs::read_dir(w.store().join("containers")).unwrap().map(|entry| entry.unwrap().path());
+    let others = ["images", "layers", "volumes"].map(|name| w.store().join(name));
+    for folder in containers.chain(others) {
+        let mode = fs::metadata(&folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", folder.display());
+    }
+    let all = w.kelp(["ps", "-a", "-q"]).ok().text().to_owned();
+    w.kelp(["rm", "-f", &all]).ok();
 }
