@@ -5,7 +5,7 @@ use crate::plan::device::{DeviceHowPlan, DevicePlan};
 use crate::plan::{HookPlan, Maps, MountPlan, Plan, ProcessPlan, WhatPlan};
 use kelp_init::Step;
 use kelp_init::script as init;
-use kelp_sys::clone::Argument;
+use kelp_sys::clone::{Argument, Namespaces};
 use kelp_sys::rustix::fd::BorrowedFd;
 use std::ffi::{CStr, CString};
 
@@ -14,7 +14,7 @@ pub(crate) struct Descriptors<'a> {
     pub(crate) channel: BorrowedFd<'a>,
     pub(crate) gate: Option<BorrowedFd<'a>>,
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
-    pub(crate) joins: &'a [BorrowedFd<'a>],
+    pub(crate) joins: &'a [(BorrowedFd<'a>, Namespaces)],
     pub(crate) stdio: Option<[BorrowedFd<'a>; 3]>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn with_script<T>(
     let devices: Vec<_> = plan.devices.iter().map(device).collect();
     let sysctls: Vec<_> = plan.sysctls.iter().map(|(path, value)| (path.as_c_str(), value.as_c_str())).collect();
     let (container_vectors, start_vectors) = (hook_vectors(&plan.container_hooks), hook_vectors(&plan.start_hooks));
-    let oom_score_adj = plan.process.oom_score_adj.and_then(|score| CString::new(score.to_string()).ok());
+    let oom_score_adj = oom_score_adj(&plan.process);
     with_process(&plan.process, |process| {
         run(&init::Script {
             channel: fds.channel,
@@ -62,6 +62,11 @@ pub(crate) fn with_script<T>(
             fail_at,
         })
     })
+}
+
+/// The number as text, which has no zero byte.
+pub(crate) fn oom_score_adj(plan: &ProcessPlan) -> Option<CString> {
+    plan.oom_score_adj.and_then(|score| CString::new(score.to_string()).ok())
 }
 
 fn birth<'a>(plan: &'a Plan, fds: &Descriptors<'a>, oom_score_adj: Option<&'a CStr>) -> init::Birth<'a> {

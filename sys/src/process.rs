@@ -57,10 +57,8 @@ pub fn set_parent_death_signal(signal: i32) -> Result<(), Errno> {
 /// See pidfd_send_signal(2).
 pub fn signal_process(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     // SAFETY: two integers, a null siginfo and no flags.
-    unsafe {
-        crate::raw::call(libc::SYS_pidfd_send_signal, [pidfd.as_raw_fd() as usize, signal as usize, 0, 0, 0])
-    }
-    .map(drop)
+    unsafe { crate::raw::call(libc::SYS_pidfd_send_signal, [pidfd.as_raw_fd() as usize, signal as usize, 0, 0, 0]) }
+        .map(drop)
 }
 
 /// `ioprio_set(IOPRIO_WHO_PROCESS, pid, (class << 13) | level)`. See ioprio_set(2).
@@ -79,9 +77,20 @@ pub fn default_signals() -> Result<(), Errno> {
     unsafe {
         let mut action: libc::sigaction = core::mem::zeroed();
         action.sa_sigaction = libc::SIG_DFL;
-        for signal in [libc::SIGPIPE, libc::SIGCHLD, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM,
-            libc::SIGTTOU, libc::SIGTTIN, libc::SIGTSTP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH]
-        {
+        for signal in [
+            libc::SIGPIPE,
+            libc::SIGCHLD,
+            libc::SIGHUP,
+            libc::SIGINT,
+            libc::SIGQUIT,
+            libc::SIGTERM,
+            libc::SIGTTOU,
+            libc::SIGTTIN,
+            libc::SIGTSTP,
+            libc::SIGUSR1,
+            libc::SIGUSR2,
+            libc::SIGWINCH,
+        ] {
             if libc::sigaction(signal, &raw const action, core::ptr::null_mut()) != 0 {
                 return Err(Errno::INVAL);
             }

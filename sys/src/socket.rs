@@ -38,12 +38,21 @@ pub struct Received {
 }
 
 /// `recvmsg(socket, buffer, SCM_RIGHTS, MSG_CMSG_CLOEXEC)`, again on `EINTR`. See unix(7).
+///
+/// A peer that ends with something of ours unread leaves `ECONNRESET`, and the kernel tells that before it gives what
+/// the peer has said last: so it is asked once more.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Errno> {
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let message = rustix::io::retry_on_intr(|| {
-        recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, RecvFlags::CMSG_CLOEXEC)
-    })?;
+    let mut once = || {
+        rustix::io::retry_on_intr(|| {
+            recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, RecvFlags::CMSG_CLOEXEC)
+        })
+    };
+    let message = match once() {
+        Err(Errno::CONNRESET) => once()?,
+        result => result?,
+    };
     let mut received = Received {
         bytes: message.bytes,
         fds: [None, None, None, None],

@@ -13,7 +13,9 @@ use kelp_sys::rustix::fd::BorrowedFd;
 use kelp_sys::rustix::fs::{CWD, Mode, OFlags, openat};
 use kelp_sys::rustix::io::{Errno, write};
 use kelp_sys::rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior, setsid};
-use kelp_sys::rustix::thread::{move_into_link_name_space, set_thread_res_gid, set_thread_res_uid};
+use kelp_sys::rustix::thread::{
+    ThreadNameSpaceType, move_into_thread_name_spaces, set_thread_res_gid, set_thread_res_uid,
+};
 
 /// The index under which [`Step::ProcessLimits`] reports `oom_score_adj`; the others are rlimits.
 const OOM_SCORE_ADJ: usize = 1000;
@@ -31,8 +33,10 @@ pub(crate) enum Helped {
 pub(crate) fn join_and_clone(script: &Script<'_>) -> Result<Helped, Stop> {
     script.begin(Step::JoinNamespaces)?;
     hide().during(Step::JoinNamespaces)?;
-    for (index, namespace) in script.birth.joins.iter().enumerate() {
-        move_into_link_name_space(*namespace, None).during_nth(Step::JoinNamespaces, index)?;
+    for (index, (namespace, kind)) in script.birth.joins.iter().enumerate() {
+        // `EINVAL`: it is of another kind.
+        let kind = ThreadNameSpaceType::from_bits_retain(kind.bits() as u32);
+        move_into_thread_name_spaces(*namespace, kind).during_nth(Step::JoinNamespaces, index)?;
     }
     let request =
         Clone { namespaces: script.birth.namespaces, cgroup: script.birth.cgroup, parent: Parent::CallersParent };
@@ -64,15 +68,19 @@ pub(crate) fn map_ids(script: &Script<'_>) -> Result<Mapped, Stop> {
         }
     }
     // Before we hide: the file would be root's then.
-    if let Some(score) = script.birth.oom_score_adj {
-        put(c"/proc/self/oom_score_adj", score.to_bytes()).during_nth(Step::ProcessLimits, OOM_SCORE_ADJ)?;
-    }
+    set_oom_score(script.birth.oom_score_adj)?;
     if script.birth.become_root {
         script.begin(Step::BecomeRoot)?;
         become_root().during(Step::BecomeRoot)?;
     }
     hide().during(Step::AwaitMaps)?;
     Ok(Mapped(()))
+}
+
+/// Writes `/proc/self/oom_score_adj`, of the host's /proc, while the file is ours.
+pub(crate) fn set_oom_score(score: Option<&CStr>) -> Result<(), Stop> {
+    let Some(score) = score else { return Ok(()) };
+    put(c"/proc/self/oom_score_adj", score.to_bytes()).during_nth(Step::ProcessLimits, OOM_SCORE_ADJ)
 }
 
 /// `setresgid(0, 0, 0)`, `setresuid(0, 0, 0)`: files that we make belong to the container's root.

@@ -102,7 +102,11 @@ fn bound(keep: u64) -> Result<(), Errno> {
 
 fn become_user(process: &Process<'_>) -> Result<(), Stop> {
     if let Some(groups) = process.groups {
-        set_thread_groups(groups).during_nth(Step::User, 0)?;
+        match set_thread_groups(groups) {
+            // A user namespace that we joined or are in may deny setgroups(2) to all. Nothing was asked for: keep what we have.
+            Err(Errno::PERM) if groups.is_empty() => {}
+            result => result.during_nth(Step::User, 0)?,
+        }
     }
     // Keeps the permitted set over the change of user; exec clears the flag.
     set_keep_capabilities(true).during_nth(Step::User, 1)?;

@@ -4,6 +4,7 @@
 //! Runs in init. Each hook is a child of ours that reads the container's state from stdin.
 //! Spec: config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
 
+use crate::born;
 use crate::channel::{Order, Report};
 use crate::script::{Hook, Script};
 use crate::step::{During, Step, Stop};
@@ -12,7 +13,9 @@ use kelp_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
 use kelp_sys::rustix::fd::{AsFd, OwnedFd};
 use kelp_sys::rustix::fs::{SeekFrom, seek};
 use kelp_sys::rustix::io::Errno;
-use kelp_sys::rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use kelp_sys::rustix::process::{
+    DumpableBehavior, Signal, WaitId, WaitIdOptions, pidfd_send_signal, set_dumpable_behavior, waitid,
+};
 
 /// The container's state as createContainer and as startContainer hooks shall read it: files in memory.
 pub(crate) struct States {
@@ -25,8 +28,16 @@ pub(crate) fn pause_and_run_container_hooks(script: &Script<'_>) -> Result<State
     if !script.pause_when_furnished {
         return Ok(States { creating: None, created: None });
     }
+    // Hooks of the runtime reach our namespaces through `/proc/PID/ns`, also those of the user who made us; as in `gate`.
+    let reachable = script.birth.namespaces.has(Namespaces::USER);
+    if reachable {
+        set_dumpable_behavior(DumpableBehavior::Dumpable).during(Step::AwaitRuntime)?;
+    }
     script.channel().report(Report::Furnished, None).during(Step::AwaitRuntime)?;
     let [creating, created] = script.channel().await_order(Order::Continue).during(Step::AwaitRuntime)?;
+    if reachable {
+        born::hide().during(Step::AwaitRuntime)?;
+    }
     let states = States { creating, created };
     run_all(script, script.container_hooks, states.creating.as_ref(), Step::ContainerHooks)?;
     Ok(states)

@@ -36,6 +36,8 @@ pub fn join(script: &Join<'_>) -> ! {
 
 fn enter_and_clone(script: &Join<'_>) -> Result<Cloned, Stop> {
     fail_here(script.fail_at, Step::JoinNamespaces)?;
+    // The process inherits it from us.
+    born::set_oom_score(script.oom_score_adj)?;
     born::hide().during(Step::JoinNamespaces)?;
     if !script.namespaces.is_empty() {
         let types = ThreadNameSpaceType::from_bits_retain(script.namespaces.bits() as u32);

@@ -49,8 +49,8 @@ pub struct Script<'a> {
 /// Namespaces, ids, names: all that is set before the first mount.
 #[derive(Debug)]
 pub struct Birth<'a> {
-    /// Namespaces given by path, to be entered by a helper before the clone: in this order.
-    pub joins: &'a [BorrowedFd<'a>],
+    /// Namespaces given by path and what kind each must be, to be entered by a helper before the clone: in this order.
+    pub joins: &'a [(BorrowedFd<'a>, Namespaces)],
     /// Namespaces that the new process has of its own.
     pub namespaces: Namespaces,
     /// The cgroup in which it begins.
@@ -280,6 +280,8 @@ pub struct Join<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Whether to become uid and gid 0 of the user namespace first.
     pub become_root: bool,
+    /// The text for `/proc/self/oom_score_adj`.
+    pub oom_score_adj: Option<&'a CStr>,
     /// What becomes descriptors 0, 1, 2.
     pub stdio: Option<[BorrowedFd<'a>; 3]>,
     /// The name of a new session keyring.

@@ -92,7 +92,9 @@ pub(crate) fn create(runtime: &Runtime, create: &Create, log: &Log) -> Result<u8
 /// Gives the terminal to whoever listens at `--console-socket`. If that fails, there is no container.
 fn hand_over(runtime: &Runtime, create: &Create, mut created: Created, log: &Log) -> Result<Created> {
     created.warnings.iter().for_each(|warning| log.warn(warning));
-    if let (Some(path), Some(master)) = (&create.console_socket, created.console.take()) {
+    if let Some(path) = &create.console_socket
+        && let Some(master) = created.console.take()
+    {
         foreground::send_console(path, &master).map_err(|error| match runtime.delete(&create.id, true) {
             Ok(_) => error,
             Err(undo) => error.and_also(&undo),
@@ -103,16 +105,22 @@ fn hand_over(runtime: &Runtime, create: &Create, mut created: Created, log: &Log
 
 pub(crate) fn run(runtime: &Runtime, create: &Create, log: &Log) -> Result<u8> {
     own_binary::protect()?;
-    let bundle = create.read_bundle(create.detach)?;
-    if !create.detach && !create.no_subreaper {
-        foreground::become_subreaper()?;
-    }
-    let created = runtime.create_read(create.request(Gate::Open), bundle)?;
-    let created = hand_over(runtime, create, created, log)?;
+    let mut bundle = create.read_bundle(create.detach)?;
     if create.detach {
+        let created = runtime.create_read(create.request(Gate::Open), bundle)?;
+        hand_over(runtime, create, created, log)?;
         return Ok(0);
     }
-    let status = foreground::accompany(&created);
+    if !create.no_subreaper {
+        foreground::become_subreaper()?;
+    }
+    if let Some(process) = bundle.spec.process_mut() {
+        foreground::size_terminal(process)?;
+    }
+    let signals = foreground::hold_signals()?;
+    let created = runtime.create_read(create.request(Gate::Open), bundle)?;
+    let created = hand_over(runtime, create, created, log)?;
+    let status = foreground::accompany(&created, signals);
     if !create.keep {
         log.warn_all(&runtime.delete(&create.id, true)?);
     }

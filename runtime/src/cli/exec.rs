@@ -90,7 +90,7 @@ fn capability(name: &str) -> Result<Capability> {
 
 pub(crate) fn run(runtime: &Runtime, exec: Exec) -> Result<u8> {
     own_binary::protect()?;
-    let process = match &exec.process {
+    let mut process = match &exec.process {
         Some(path) => ExecProcess::Whole(Box::new(with_terminal(bundle::read_process(path)?, exec.changes.terminal))),
         None => ExecProcess::Changed(exec.changes),
     };
@@ -99,6 +99,11 @@ pub(crate) fn run(runtime: &Runtime, exec: Exec) -> Result<u8> {
         ExecProcess::Changed(changes) => changes.terminal,
     };
     foreground::check_console(terminal, exec.detach, exec.console_socket.is_some())?;
+    match &mut process {
+        _ if exec.detach => {}
+        ExecProcess::Whole(process) => foreground::size_terminal(process)?,
+        ExecProcess::Changed(changes) => changes.console_size = foreground::console_size()?,
+    }
     let request = ExecRequest {
         process,
         stdio: Stdio::Inherit,
@@ -106,13 +111,14 @@ pub(crate) fn run(runtime: &Runtime, exec: Exec) -> Result<u8> {
         preserve_fds: exec.preserve_fds.saturating_add(foreground::passed_sockets()),
         ignore_paused: exec.ignore_paused,
     };
+    let signals = (!exec.detach).then(foreground::hold_signals).transpose()?;
     let mut created = runtime.exec(&exec.id, request)?;
     if let Some(path) = &exec.console_socket
         && let Some(master) = created.console.take()
     {
         foreground::send_console(path, &master)?;
     }
-    if exec.detach { Ok(0) } else { foreground::accompany(&created) }
+    signals.map_or(Ok(0), |signals| foreground::accompany(&created, signals))
 }
 
 /// `--tty` counts with `--process` too.

@@ -9,8 +9,9 @@ use kelp_sys::rustix::io::{Errno, read, retry_on_intr, write};
 use kelp_sys::rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use kelp_sys::rustix::process::{getpid, set_child_subreaper};
 use kelp_sys::rustix::stdio::{stdin, stdout};
-use kelp_sys::rustix::termios::{isatty, tcgetwinsize, tcsetwinsize};
+use kelp_sys::rustix::termios::{Winsize, isatty, tcgetwinsize, tcsetwinsize};
 use kelp_sys::term::Raw;
+use oci_spec::runtime::{BoxBuilder, Process};
 use std::path::Path;
 
 const SIGCHLD: i32 = 17;
@@ -52,16 +53,31 @@ pub(crate) fn send_console(path: &Path, master: &OwnedFd) -> Result<()> {
     send().doing(|| format!("cannot send the terminal to {}", path.display()))
 }
 
+/// Holds back the signals that are passed on. To be called before the program begins, lest one ends us in its place.
+pub(crate) fn hold_signals() -> Result<OwnedFd> {
+    kelp_sys::signal::open(&PASSED_ON).doing(|| "cannot receive signals".into())
+}
+
+/// The program's terminal is as large as ours from its first instruction on, unless the spec says how large it is.
+pub(crate) fn size_terminal(process: &mut Process) -> Result<()> {
+    if process.terminal().unwrap_or(false) && process.console_size().is_none() {
+        process.set_console_size(console_size()?);
+    }
+    Ok(())
+}
+
+/// The size of our terminal, as the spec writes it.
+pub(crate) fn console_size() -> Result<Option<oci_spec::runtime::Box>> {
+    let build = |size: Winsize| BoxBuilder::default().height(size.ws_row).width(size.ws_col).build();
+    our_size()?.map(build).transpose().map_err(|error| Error::new("cannot size the terminal").because(error))
+}
+
 /// Stays with the program until it ends; returns its exit status, or 128 and the number of the signal that ended it.
-pub(crate) fn accompany(created: &Created) -> Result<u8> {
-    let signals = kelp_sys::signal::open(&PASSED_ON).doing(|| "cannot receive signals".into())?;
+pub(crate) fn accompany(created: &Created, signals: OwnedFd) -> Result<u8> {
     let raw = match &created.console {
         Some(_) if isatty(stdin()) => Some(Raw::enter(stdin()).doing(|| "cannot set the terminal to raw mode".into())?),
         _ => None,
     };
-    if let Some(master) = &created.console {
-        copy_size(master)?;
-    }
     let mut companion = Companion { created, signals, stdin_open: created.console.is_some(), master_open: true };
     while !companion.step()? {}
     companion.drain()?;
@@ -72,9 +88,13 @@ pub(crate) fn accompany(created: &Created) -> Result<u8> {
 
 /// Where our stdin is no terminal, the program's keeps the size it was made with.
 fn copy_size(master: &OwnedFd) -> Result<()> {
+    our_size()?.map_or(Ok(()), |size| tcsetwinsize(master, size).doing(|| "cannot set the size of the terminal".into()))
+}
+
+fn our_size() -> Result<Option<Winsize>> {
     match tcgetwinsize(stdin()) {
-        Ok(size) => tcsetwinsize(master, size).doing(|| "cannot set the size of the terminal".into()),
-        Err(Errno::NOTTY | Errno::INVAL | Errno::BADF) => Ok(()),
+        Ok(size) => Ok(Some(size)),
+        Err(Errno::NOTTY | Errno::INVAL | Errno::BADF) => Ok(None),
         Err(errno) => Err(errno).doing(|| "cannot read the size of the terminal".into()),
     }
 }

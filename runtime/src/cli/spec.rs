@@ -68,7 +68,7 @@ fn make_rootless(spec: &mut Value) {
                 "options": ["rbind", "nosuid", "noexec", "nodev", "ro"] });
         }
         // Group 5, tty, is not mapped.
-        if let Some(options) = mount["options"].as_array_mut() {
+        if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
             options.retain(|option| option != "gid=5");
         }
     }

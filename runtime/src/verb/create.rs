@@ -157,12 +157,22 @@ impl Build<'_> {
         channel.say(Order::Finish { filter: &filter, flags: flags.unwrap_or(0) }, &[])?;
         let console = self.await_ready(&channel, request.gate)?;
         self.publish(request, init.pid, &mut journal)?;
+        let poststart = match request.gate {
+            Gate::Open => hooks::run_all("poststart", &record.poststart, &State::of(&record, Status::Running)),
+            Gate::Closed => Vec::new(),
+        };
         let pidfd = self.init.take().ok_or_else(|| Error::new("cannot find init").because("it was never made"))?;
         Ok(Created {
             pid: init.pid,
             pidfd,
             console,
-            warnings: cgroup_plan.limits.ignored.iter().map(ToString::to_string).collect(),
+            warnings: cgroup_plan
+                .limits
+                .ignored
+                .iter()
+                .map(ToString::to_string)
+                .chain(poststart.iter().map(ToString::to_string))
+                .collect(),
         })
     }
 
@@ -218,8 +228,9 @@ impl Build<'_> {
         gate: Option<OwnedFd>,
         cgroup: Option<&Cgroup>,
     ) -> Result<Identity> {
-        let joins = self.open_joins()?;
-        let joins: Vec<BorrowedFd<'_>> = joins.iter().map(AsFd::as_fd).collect();
+        let opened = self.open_joins()?;
+        let kinds = self.plan.joins.iter().map(|joined| joined.namespace);
+        let joins: Vec<(BorrowedFd<'_>, Namespaces)> = opened.iter().map(AsFd::as_fd).zip(kinds).collect();
         let stdio = match &request.stdio {
             Stdio::Inherit => None,
             Stdio::Fds(fds) => Some(fds.each_ref().map(AsFd::as_fd)),

@@ -46,6 +46,8 @@ pub struct Changes {
     pub groups: Vec<u32>,
     /// Whether it gets a terminal.
     pub terminal: bool,
+    /// The size of its terminal.
+    pub console_size: Option<oci_spec::runtime::Box>,
     /// no_new_privs
     pub no_new_privileges: Option<bool>,
     /// Capabilities added to all sets.
@@ -117,7 +119,7 @@ fn merge(process: ExecProcess, defaults: ExecDefaults) -> Process {
         ExecProcess::Changed(changes) => changes,
     };
     let mut process = defaults.process;
-    process.set_args(Some(changes.args)).set_terminal(Some(changes.terminal)).set_console_size(None);
+    process.set_args(Some(changes.args)).set_terminal(Some(changes.terminal)).set_console_size(changes.console_size);
     if let Some(cwd) = changes.cwd {
         process.set_cwd(cwd.into());
     }
@@ -174,6 +176,7 @@ impl Exec<'_> {
             Stdio::Fds(fds) => Some(fds.each_ref().map(AsFd::as_fd)),
         };
         self.runtime.begin(Step::Clone)?;
+        let oom_score_adj = crate::script::oom_score_adj(self.plan);
         let helper = with_process(self.plan, |process| {
             let script = Join {
                 channel: their_end.as_fd(),
@@ -181,6 +184,7 @@ impl Exec<'_> {
                 namespaces: Namespaces::from_bits(self.record.namespaces),
                 cgroup: cgroup.as_ref().map(Cgroup::fd),
                 become_root: self.record.become_root,
+                oom_score_adj: oom_score_adj.as_deref(),
                 stdio,
                 keyring: None,
                 console: self.plan.console.map(|size| Console { size }),
