@@ -17,6 +17,7 @@ use std::time::Duration;
 
 const SIGWINCH: i32 = 28;
 const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
 
 /// A terminal with a client at it.
 struct Seat {
@@ -141,4 +142,17 @@ fn a_terminal_closed_for_a_moment_has_not_ended() {
     container.launch.terminal = true;
     let output = container.hold("run").output().unwrap();
     assert_eq!((output.status.code(), &output.stdout[..]), (Some(5), &b"back\r\n"[..]));
+}
+
+#[test]
+fn a_terminal_that_goes_away_detaches() {
+    let container = shell();
+    let mut seat = Seat::new();
+    let mut client = seat.sit_down(&mut container.hold("run"));
+    seat.see("$ ");
+    drop(seat);
+    assert_eq!(client.wait().unwrap().code(), Some(0));
+    assert_eq!(container.connect().ping().unwrap().0, Phase::Running);
+    container.connect().stop(SIGKILL, None).unwrap();
+    container.assert_nothing_left();
 }

@@ -227,6 +227,10 @@ impl<'a> Session<'a> {
             // A terminal that is gone, or not ours while we are in the background, is the end of input.
             Err(_) => 0,
         };
+        if length == 0 && self.raw.is_some() {
+            // In raw mode ctrl-d is a key: this is a terminal that has gone away, and nobody sits there any more.
+            return Ok(Detached::Yes);
+        }
         if length == 0 {
             self.stdin_open = false;
             self.connection.tell(&Request::StdinEof)?;
