@@ -9,6 +9,7 @@ use kelp_sys::rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The lock, held.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(crate) struct Claim {
 pub(crate) enum Tried {
     /// It is ours now.
     Taken(Claim),
-    /// There is no folder to claim.
+    /// There is nothing to claim.
     NoFolder,
     /// Somebody else works there.
     Busy,
@@ -34,28 +35,47 @@ impl Tried {
     }
 }
 
+/// How often somebody else's claim is looked at.
+const PAUSE: Duration = Duration::from_millis(10);
+
 impl Claim {
     /// Takes the lock of a folder that was just made.
-    pub(crate) fn make(folder: &Path) -> Result<Claim> {
-        let doing = || format!("cannot claim {}", folder.display());
-        let file = File::create(folder.join("claim")).doing(doing)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).doing(doing)?;
-        Ok(Claim { _file: file })
+    pub(crate) fn make(folder: &Path) -> std::io::Result<Claim> {
+        let file = File::create(folder.join(FILE))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Claim { _file: file }),
+            Err(errno) => Err(std::io::Error::from_raw_os_error(errno.raw_os_error())),
+        }
     }
 
-    /// Takes the lock of an existing folder, unless somebody has it.
+    /// Takes the lock of a container's folder, unless somebody has it.
     pub(crate) fn try_take(folder: &Path) -> Result<Tried> {
         let doing = || format!("cannot claim {}", folder.display());
-        let path = folder.join("claim");
-        let file = match OpenOptions::new().write(true).create(true).truncate(false).open(path) {
+        let path = folder.join(FILE);
+        let file = match OpenOptions::new().write(true).open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Tried::NoFolder),
             Err(error) => return Err(error).doing(doing),
         };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            // Removed while we came: the lock is on a file that has no name any more.
+            Ok(()) if !path.exists() => Ok(Tried::NoFolder),
             Ok(()) => Ok(Tried::Taken(Claim { _file: file })),
             Err(Errno::WOULDBLOCK) => Ok(Tried::Busy),
             Err(errno) => Err(errno).doing(doing),
         }
     }
+
+    /// Takes the lock, waiting for whoever has it: nobody keeps it for long.
+    pub(crate) fn take(folder: &Path, patience: Duration) -> Result<Tried> {
+        let start = Instant::now();
+        loop {
+            match Self::try_take(folder)? {
+                Tried::Busy if start.elapsed() < patience => std::thread::sleep(PAUSE),
+                tried => return Ok(tried),
+            }
+        }
+    }
 }
+
+const FILE: &str = "claim";

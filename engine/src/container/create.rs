@@ -18,7 +18,7 @@ use crate::spec::{self, Attachment, Device, Maps, RootFilesystem};
 use crate::{ids, output, time};
 use kelp_bundles::idmap::IdMap;
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -34,18 +34,30 @@ pub(crate) fn create(places: &Places, options: &Options) -> Result<Container> {
     let chosen = image::resolve(places, options)?;
     let ids = ids::of_caller()?;
     ids::tell(places, &ids);
-    let id = id::random()?;
-    let folder = places.containers().join(&id);
-    let doing = || format!("cannot make {}", folder.display());
-    make_private(&places.containers())?;
-    DirBuilder::new().mode(0o700).create(&folder).doing(doing)?;
-    let claim = Claim::make(&folder)?;
+    let (id, folder, claim) = new_folder(places)?;
     let mut maker =
         Maker { places, options, chosen, ids, network, id, folder, name: None, mounted: Mounted::default() };
     let made = maker.make();
     let container = made.map_err(|error| maker.undo(error))?;
     drop(claim);
     Ok(container)
+}
+
+/// A folder with a claim on it. It gets its name when it is claimed: nobody ever sees it without its maker.
+fn new_folder(places: &Places) -> Result<(String, PathBuf, Claim)> {
+    make_private(&places.containers())?;
+    loop {
+        let id = id::random()?;
+        let (new, folder) = (places.containers().join(format!(".new-{id}")), places.containers().join(&id));
+        let doing = || format!("cannot make {}", folder.display());
+        DirBuilder::new().mode(0o700).create(&new).doing(doing)?;
+        match Claim::make(&new).and_then(|claim| fs::rename(&new, &folder).map(|()| claim)) {
+            Ok(claim) => return Ok((id, folder, claim)),
+            // A sweep took it for the leftover of a maker that was killed.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::WouldBlock) => {}
+            Err(error) => return Err(error).doing(doing),
+        }
+    }
 }
 
 /// What the steps of making share.

@@ -5,6 +5,7 @@
 
 use super::claim::{Claim, Tried};
 use super::find::Container;
+use super::record::Record;
 use super::{name, record, status};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::places::Places;
@@ -14,7 +15,7 @@ use kelp_shim::client;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What `rm` may do besides removing what has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,35 +26,65 @@ pub(crate) enum Force {
     Yes,
 }
 
+/// How long others may take who work on the same container.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Removes a container; with `volumes`, those without a name that were made for it.
 pub(crate) fn container(places: &Places, container: &Container, force: Force, volumes: bool) -> Result<()> {
     let record = &container.record;
     let doing = || format!("cannot remove container {}", record.name);
     if status::of(places, container)?.state.is_alive() {
         if force == Force::No {
-            return Err(Error::new(Kind::WrongState, doing(), "it is running")
-                .hint(format!("kelp stop {0}, or kelp rm -f {0}", record.name)));
+            return Err(is_running(record));
         }
         kill(places, container).map_err(|error| error.while_doing(doing()))?;
     }
-    let claim = match Claim::try_take(&container.folder)? {
+    let claim = match Claim::take(&container.folder, PATIENCE)? {
         Tried::Taken(claim) => claim,
         // Somebody removed it while we looked.
         Tried::NoFolder => return Ok(()),
         Tried::Busy => return Err(Error::new(Kind::WrongState, doing(), "another kelp is starting or removing it")),
     };
+    await_shim(container).map_err(|error| error.while_doing(doing()))?;
+    if status::of(places, container)?.state.is_alive() {
+        return Err(is_running(record));
+    }
     record::withdraw(&container.folder)?;
     name::release(places, &record.name, &record.id)?;
     forget(places, &record.id)?;
     tree(&container.folder)?;
     drop(claim);
     if volumes {
-        for name in &record.anonymous_volumes {
-            match volume::remove(places, name) {
-                Err(error) if !matches!(error.kind(), Kind::NotFound | Kind::WrongState) => return Err(error),
-                _ => {}
-            }
+        remove_volumes(places, record)?;
+    }
+    Ok(())
+}
+
+fn is_running(record: &Record) -> Error {
+    Error::new(Kind::WrongState, format!("cannot remove container {}", record.name), "it is running")
+        .hint(format!("kelp stop {0}, or kelp rm -f {0}", record.name))
+}
+
+fn remove_volumes(places: &Places, record: &Record) -> Result<()> {
+    for name in &record.anonymous_volumes {
+        match volume::remove(places, name) {
+            // Gone already, or used by another container by its name.
+            Err(error) if !matches!(error.kind(), Kind::NotFound | Kind::WrongState) => return Err(error),
+            _ => {}
         }
+    }
+    Ok(())
+}
+
+/// A shim whose container has ended, or whose client died before the start, is about to leave: it still writes there.
+pub(crate) fn await_shim(container: &Container) -> Result<()> {
+    let start = Instant::now();
+    while client::is_held(&container.folder)? {
+        if start.elapsed() > PATIENCE {
+            let doing = format!("cannot wait for the shim of container {}", container.record.name);
+            return Err(Error::new(Kind::Other, doing, "it holds the container and does not leave"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }
@@ -102,23 +133,26 @@ pub(crate) fn unfinished(places: &Places, id: &str, name: Option<&str>, volumes:
 
 /// Removes folders whose maker or remover was killed.
 pub(crate) fn sweep(places: &Places) -> Result<()> {
-    for id in super::find::ids(places)? {
-        let folder = places.containers().join(&id);
+    let doing = || format!("cannot tidy up {}", places.containers().display());
+    let entries = match fs::read_dir(places.containers()) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).doing(doing),
+    };
+    for entry in entries {
+        let folder = entry.doing(doing)?.path();
         if record::exists(&folder) {
             continue;
         }
-        // A maker claims its folder right after making it: leave it that moment.
-        let young = fs::metadata(&folder)
-            .and_then(|meta| meta.modified())
-            .is_ok_and(|made| made.elapsed().is_ok_and(|age| age < Duration::from_secs(10)));
-        if young {
-            continue;
-        }
-        if let Tried::Taken(_claim) = Claim::try_take(&folder)?
-            && !record::exists(&folder)
-        {
-            forget(places, &id)?;
-            tree(&folder)?;
+        match Claim::try_take(&folder)? {
+            Tried::Taken(_claim) if !record::exists(&folder) => {
+                let id = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                forget(places, &id)?;
+                tree(&folder)?;
+            }
+            // A maker that was killed before its claim left an empty folder; one that lives makes another.
+            Tried::NoFolder => drop(fs::remove_dir(&folder)),
+            Tried::Taken(_) | Tried::Busy => {}
         }
     }
     Ok(())

@@ -84,6 +84,7 @@ fn claim(places: &Places, container: &Container) -> Result<Claim> {
     if status::of(places, container)?.state.is_alive() {
         return Err(Error::new(Kind::WrongState, doing(), "it is running already"));
     }
+    remove::await_shim(container)?;
     // What an earlier run left: its result, and, if its shim was killed, its state.
     remove::forget(places, &record.id)?;
     match fs::remove_file(container.folder.join("exit.json")) {
