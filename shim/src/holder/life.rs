@@ -165,6 +165,7 @@ impl Holder {
             Err(error) => self.fail(error),
         }
         self.flush_clients();
+        // Here the holder can be confined, where no restart policy asks it to create the container again.
         while !self.is_done() {
             self.turn();
         }
