@@ -24,6 +24,7 @@
 mod apply;
 mod controllers;
 mod device;
+mod enter;
 mod error;
 mod events;
 mod facts;
@@ -43,6 +44,7 @@ use crate::error::{Error, Kind};
 pub use controllers::Controllers;
 pub use device::{Access, Rule, Sort};
 use error::{error, kernel};
+pub use enter::clone_into;
 pub use facts::{Facts, Level};
 pub use life::{Cgroup, Record, remove_if_unused};
 pub use limits::{Absent, Limits, MemoryCheck, Write};

@@ -5,7 +5,7 @@
 //! Spec: none; runc's behaviour. What holds for the container's process holds for this one too: seccomp, capabilities,
 //! labels, limits, groups, where exec is not told otherwise.
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::channel::{Channel, Heard};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::ProcessPlan;
@@ -15,7 +15,7 @@ use crate::verb::create::{Created, Stdio};
 use crate::{Runtime, explain, limit, pidfile};
 use kelp_init::script::{Console, Join};
 use kelp_init::{Order, Report, Step};
-use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3};
+use kelp_sys::clone::{Cloned, Namespaces};
 use kelp_sys::rustix::fd::{AsFd, OwnedFd};
 use kelp_sys::rustix::io::Errno;
 use kelp_sys::rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -182,7 +182,7 @@ impl Exec<'_> {
                 channel: their_end.as_fd(),
                 init: init.as_fd(),
                 namespaces: Namespaces::from_bits(self.record.namespaces),
-                cgroup: cgroup.as_ref().map(Cgroup::fd),
+                cgroup: None,
                 become_root: self.record.become_root,
                 oom_score_adj: oom_score_adj.as_deref(),
                 stdio,
@@ -191,10 +191,10 @@ impl Exec<'_> {
                 process,
                 fail_at: self.runtime.fail_at,
             };
-            match clone3(&Clone { namespaces: Namespaces::NONE, cgroup: None, parent: Parent::Caller }) {
-                Ok(Cloned::Child) => kelp_init::join::join(&script),
-                Ok(Cloned::Parent { pidfd, .. }) => Ok(pidfd),
-                Err(errno) => Err(errno).doing(|| "cannot clone a process".into()),
+            // The helper is in the cgroup from birth, and the process inherits it: see cgroup::clone_into.
+            match cgroup::clone_into(cgroup.as_ref(), self.record.init.pid)? {
+                Cloned::Child => kelp_init::join::join(&script),
+                Cloned::Parent { pidfd, .. } => Ok::<_, Error>(pidfd),
             }
         })?;
         drop(their_end);
