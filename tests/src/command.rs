@@ -26,8 +26,8 @@ use crate::world::World;
 const LAUNCHER: &str = r#"
 procs=$1 privileges=$2 terminal=$3; shift 3
 [ -z "$procs" ] || echo $$ >"$procs" || exit 99
-if [ -n "$terminal" ]; then set -- setsid -c "$@"; fi
-if [ -n "$privileges" ]; then set -- setpriv $privileges -- "$@"; fi
+if [ -n "$terminal" ]; then set -- /usr/bin/setsid -c "$@"; fi
+if [ -n "$privileges" ]; then set -- /usr/bin/setpriv $privileges -- "$@"; fi
 exec "$@"
 "#;
 

@@ -97,11 +97,11 @@ fn our_own_errors_leave_with_125_126_and_127(w: &World) {
 
 fn a_signal_ends_with_128_and_its_number(w: &World) {
     w.load_busybox();
-    for (signal, status) in [("9", 137), ("15", 143), ("11", 139)] {
-        // The first process of a pid namespace ignores what it does not handle: a child of it takes the signal.
-        let script = format!("sh -c 'kill -{signal} $$'");
-        run(w, &["busybox", "sh", "-c", &script]).output().code(status);
-    }
+    // The first process of a pid namespace ignores from inside what it does not handle, so it comes from outside.
+    let running = run(w, &["--name", "c", "busybox", "sh", "-c", "echo ready; exec sleep 1000"]).spawn();
+    running.prints("ready");
+    w.kelp(["kill", "--signal", "KILL", "c"]).ok();
+    running.output().code(137);
 }
 
 fn stdin_is_empty_without_interactive_and_passed_with_it(w: &World) {
@@ -130,7 +130,7 @@ fn arguments_replace_cmd_and_entrypoint_replaces_entrypoint(w: &World) {
     assert_eq!(run(w, &["--entrypoint", "/bin/echo", "both"]).ok().stdout, "\n");
     assert_eq!(run(w, &["--entrypoint", "/bin/echo", "both", "mine"]).ok().stdout, "mine\n");
     w.load(&busybox_image(w).config("Cmd", Value::Null), "nothing:latest");
-    run(w, &["nothing"]).output().code(125).explains(&["nothing"]);
+    run(w, &["nothing"]).output().code(125).hints("program");
 }
 
 fn the_images_environment_comes_first_and_flags_win(w: &World) {
@@ -276,8 +276,9 @@ fn proc_and_sys_are_masked(w: &World) {
     let script = "cat /proc/kcore | wc -c; ls /proc/acpi /sys/firmware 2>/dev/null | grep -v : | grep -c .; true";
     assert_eq!(run(w, &["busybox", "sh", "-c", script]).ok().stdout.split_whitespace().collect::<Vec<_>>(), ["0", "0"]);
     for path in ["/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern"] {
-        let output = run(w, &["busybox", "/bin/probe", "try", "append", path]).ok();
-        assert!(["EROFS", "EACCES", "EPERM"].contains(&output.text()), "{path}: {output}");
+        let output = run(w, &["busybox", "/bin/probe", "try", "write", path]).ok();
+        // A kernel may have been built without one of them.
+        assert!(["EROFS", "EACCES", "EPERM", "ENOENT"].contains(&output.text()), "{path}: {output}");
     }
     assert!(
         ["EROFS", "EACCES", "EPERM"]
