@@ -7,10 +7,12 @@
 //! probe see                     ids, capabilities, limits, mounts, descriptors, namespaces …
 //! probe try OPERATION PATH…     performs one operation and prints `ok` or the errno's name
 //! probe exit N | signal N       ends in that way
+//! probe echo PORT               sends every UDP packet back
 //! ```
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::net::UdpSocket;
 use std::process::ExitCode;
 
 use rustix::fs::{CWD, FileType, Mode};
@@ -25,8 +27,9 @@ fn main() -> ExitCode {
         ["try", operation, rest @ ..] => say(&attempt(operation, rest)),
         ["exit", code] => return ExitCode::from(code.parse::<u8>().unwrap_or(255)),
         ["signal", number] => raise(number),
+        ["echo", port] => return echo(port),
         _ => {
-            say("usage: probe see | try OPERATION PATH… | exit N | signal N");
+            say("usage: probe see | try OPERATION PATH… | exit N | signal N | echo PORT");
             return ExitCode::from(2);
         }
     }
@@ -36,6 +39,18 @@ fn main() -> ExitCode {
 fn say(line: &str) {
     // Nobody is left to be told when standard output is closed.
     writeln!(std::io::stdout(), "{line}").ok();
+}
+
+/// Sends every UDP packet back to where it came from, until something goes wrong.
+fn echo(port: &str) -> ExitCode {
+    let Ok(socket) = UdpSocket::bind(("0.0.0.0", port.parse().unwrap_or(0))) else { return ExitCode::FAILURE };
+    let mut packet = [0; 1500];
+    while let Ok((length, from)) = socket.recv_from(&mut packet) {
+        if socket.send_to(&packet[..length], from).is_err() {
+            break;
+        }
+    }
+    ExitCode::FAILURE
 }
 
 /// Everything at once: a test picks what it is about.
