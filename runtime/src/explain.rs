@@ -43,7 +43,7 @@ pub(crate) fn process(stop: Stop, plan: &ProcessPlan) -> Error {
         Step::Execute => not_executed(stop.errno, &program),
         Step::WorkingDirectory => of_errno(failed(stop, plan.cwd.to_string_lossy().into_owned()), stop.errno),
         Step::User => of_errno(user(stop, plan), stop.errno),
-        Step::Label => of_errno(failed(stop, String::new()), stop.errno)
+        Step::Label => of_errno(label(stop, plan), stop.errno)
             .hint("the kernel's security module must be there and know the label: see /sys/kernel/security/lsm"),
         Step::Console => of_errno(failed(stop, String::new()), stop.errno)
             .hint("a terminal needs a devpts at /dev/pts: is it among the mounts of config.json?"),
@@ -107,6 +107,16 @@ fn not_executed(errno: Errno, program: &str) -> Error {
             .hint("the container's user may not execute it, or its interpreter, or the file system is mounted noexec"),
         other => error.because(format!("exec {program}: {}", cause(other))),
     }
+}
+
+/// AppArmor's texts begin with "exec ": see the process plan.
+fn label(stop: Stop, plan: &ProcessPlan) -> Error {
+    let text = plan.label.as_ref().map_or_else(String::new, |(_, text)| text.to_string_lossy().into_owned());
+    let what = match text.strip_prefix("exec ") {
+        Some(profile) => format!("apparmorProfile {profile}"),
+        None => format!("selinuxLabel {text}"),
+    };
+    Error::new(format!("cannot set {what}")).because(cause(stop.errno))
 }
 
 fn user(stop: Stop, plan: &ProcessPlan) -> Error {

@@ -18,8 +18,8 @@ use kelp_sys::clone::execve_file;
 use kelp_sys::mount::{Attributes, Change, Reach, clone_mount, here, set_attributes};
 use kelp_sys::rustix::fd::{AsFd, OwnedFd};
 use kelp_sys::rustix::fs::{
-    CWD, MemfdFlags, Mode, OFlags, SealFlags, Stat, StatVfsMountFlags, fcntl_add_seals, fcntl_get_seals, fstat, fstatvfs,
-    memfd_create, openat, sendfile,
+    CWD, MemfdFlags, Mode, OFlags, SealFlags, Stat, StatVfsMountFlags, fcntl_add_seals, fcntl_get_seals, fstat,
+    fstatvfs, memfd_create, openat, sendfile,
 };
 use kelp_sys::rustix::io::Errno;
 use kelp_sys::rustix::process::geteuid;
@@ -74,12 +74,12 @@ fn is_protected(own: &OwnedFd) -> Result<bool> {
 }
 
 fn open_own() -> Result<OwnedFd> {
-    openat(CWD, OWN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .doing(|| "cannot open our own program".into())
+    openat(CWD, OWN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).doing(|| "cannot open our own program".into())
 }
 
 fn go_on_as(program: &OwnedFd) -> Result<()> {
-    let text = |word: OsString| CString::new(word.into_vec()).map_err(|error| Error::new("cannot go on").because(error));
+    let text =
+        |word: OsString| CString::new(word.into_vec()).map_err(|error| Error::new("cannot go on").because(error));
     let args = std::env::args_os().map(text).collect::<Result<Vec<_>>>()?;
     let env = std::env::vars_os().map(|(name, value)| text(entry(name, value))).collect::<Result<Vec<_>>>()?;
     let errno = execve_file(program.as_fd(), &vector(&args), &vector(&env));
