@@ -12,7 +12,7 @@ use kelp_sys::rustix::process::{Pid, prlimit};
 /// A hard limit above ours without `CAP_SYS_RESOURCE`.
 pub(crate) fn apply(pid: i32, limits: &[Limit]) -> Result<()> {
     for limit in limits {
-        match prlimit(Pid::from_raw(pid), limit.resource, limit.value.clone()) {
+        match prlimit(Pid::from_raw(pid), limit.resource, limit.value) {
             Ok(_) => {}
             Err(Errno::PERM) => {
                 let ours = kelp_sys::rustix::process::getrlimit(limit.resource).maximum;
