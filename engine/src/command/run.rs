@@ -40,6 +40,7 @@ fn make_and_start(args: &Run, places: &Places) -> Result<ExitCode> {
     let container = create::create(places, &args.options)?;
     match start::start(places, &container, &stay) {
         Ok(Left::Exited(code)) => Ok(exit_code(code)),
+        Ok(Left::Lost(error)) => Err(error),
         Ok(Left::Running) => {
             if args.detach {
                 output::line(&container.record.id)?;

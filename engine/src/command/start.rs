@@ -53,5 +53,6 @@ fn stay(args: &StartArgs, places: &Places) -> Result<ExitCode> {
     match start::start(places, &container, &stay)? {
         Left::Exited(code) => Ok(super::run::exit_code(code)),
         Left::Running => Ok(ExitCode::SUCCESS),
+        Left::Lost(error) => Err(error),
     }
 }

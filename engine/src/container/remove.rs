@@ -33,22 +33,24 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) fn container(places: &Places, container: &Container, force: Force, volumes: bool) -> Result<()> {
     let record = &container.record;
     let doing = || format!("cannot remove container {}", record.name);
-    if status::of(places, container)?.state.is_alive() {
-        if force == Force::No {
-            return Err(is_running(record));
+    let claim = loop {
+        if status::of(places, container)?.state.is_alive() {
+            if force == Force::No {
+                return Err(is_running(record));
+            }
+            kill(places, container).map_err(|error| error.while_doing(doing()))?;
         }
-        kill(places, container).map_err(|error| error.while_doing(doing()))?;
-    }
-    let claim = match Claim::take(&container.folder, PATIENCE)? {
-        Tried::Taken(claim) => claim,
-        // Somebody removed it while we looked.
-        Tried::NoFolder => return Ok(()),
-        Tried::Busy => return Err(Error::new(Kind::WrongState, doing(), "another kelp is starting or removing it")),
+        let claim = match Claim::take(&container.folder, PATIENCE)? {
+            Tried::Taken(claim) => claim,
+            // Somebody removed it while we looked.
+            Tried::NoFolder => return Ok(()),
+            Tried::Busy => return Err(Error::new(Kind::WrongState, doing(), "another kelp is starting or removing it")),
+        };
+        // It may have been started before the claim was ours.
+        if await_shim(places, container).map_err(|error| error.while_doing(doing()))? == Shim::Gone {
+            break claim;
+        }
     };
-    await_shim(container).map_err(|error| error.while_doing(doing()))?;
-    if status::of(places, container)?.state.is_alive() {
-        return Err(is_running(record));
-    }
     record::withdraw(&container.folder)?;
     name::release(places, &record.name, &record.id)?;
     forget(places, &record.id)?;
@@ -76,17 +78,29 @@ fn remove_volumes(places: &Places, record: &Record) -> Result<()> {
     Ok(())
 }
 
+/// What became of a shim that was about to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shim {
+    /// Nobody holds the container.
+    Gone,
+    /// It does not leave: the program runs.
+    Holds,
+}
+
 /// A shim whose container has ended, or whose client died before the start, is about to leave: it still writes there.
-pub(crate) fn await_shim(container: &Container) -> Result<()> {
+pub(crate) fn await_shim(places: &Places, container: &Container) -> Result<Shim> {
     let start = Instant::now();
     while client::is_held(&container.folder)? {
+        if status::of(places, container)?.state.is_alive() {
+            return Ok(Shim::Holds);
+        }
         if start.elapsed() > PATIENCE {
             let doing = format!("cannot wait for the shim of container {}", container.record.name);
             return Err(Error::new(Kind::Other, doing, "it holds the container and does not leave"));
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    Ok(())
+    Ok(Shim::Gone)
 }
 
 /// Kills the program and waits for its end.

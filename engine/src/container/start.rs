@@ -6,7 +6,8 @@ use super::find::Container;
 use super::interpreter;
 use super::network::{self, Uplink};
 use super::record::{Record, Start};
-use super::{remove, status};
+use super::remove::{self, Shim};
+use super::status;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::places::Places;
 use crate::time;
@@ -38,12 +39,14 @@ pub(crate) enum Stay {
 }
 
 /// How staying ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Left {
     /// It runs, we do not stay.
     Running,
     /// It ended, with this status.
     Exited(i32),
+    /// It ran, and then we lost sight of it.
+    Lost(Error),
 }
 
 /// Starts it. On an error before the program ran, the caller decides what becomes of the container.
@@ -81,10 +84,9 @@ fn claim(places: &Places, container: &Container) -> Result<Claim> {
         Tried::NoFolder => return Err(Error::new(Kind::NotFound, doing(), "it was removed")),
         Tried::Busy => return Err(Error::new(Kind::WrongState, doing(), "another kelp is starting or removing it")),
     };
-    if status::of(places, container)?.state.is_alive() {
+    if status::of(places, container)?.state.is_alive() || remove::await_shim(places, container)? == Shim::Holds {
         return Err(Error::new(Kind::WrongState, doing(), "it is running already"));
     }
-    remove::await_shim(container)?;
     // What an earlier run left: its result, and, if its shim was killed, its state.
     remove::forget(places, &record.id)?;
     match fs::remove_file(container.folder.join("exit.json")) {
@@ -102,18 +104,21 @@ fn connect(places: &Places, container: &Container, shim: &Connection, uplink: Op
 
 /// Stays with it. A container of `--rm` is gone when its status is known.
 fn follow(places: &Places, container: &Container, shim: &mut Connection, relay: &Relay) -> Result<Left> {
-    match shim.foreground(relay)? {
-        Ended::Exited(status) => {
-            if container.record.auto_remove {
-                remove::container(places, container, remove::Force::No, true)?;
-                // A shim that is gone already has nothing left to run.
-                shim.settled().ok();
-            }
-            Ok(Left::Exited(status.code))
-        }
-        Ended::Detached => Ok(Left::Running),
-        Ended::Signalled(signal) => Ok(Left::Exited(128 + signal)),
+    let left = match shim.foreground(relay) {
+        Ok(Ended::Exited(status)) => Left::Exited(status.code),
+        Ok(Ended::Detached) => return Ok(Left::Running),
+        Ok(Ended::Signalled(signal)) => return Ok(Left::Exited(128 + signal)),
+        // Its shim was killed: nobody else will remove the container of `--rm`.
+        Err(error) if error.kind == kelp_shim::Kind::Lost => Left::Lost(error.into()),
+        Err(error) if error.kind == kelp_shim::Kind::TooSlow => return Ok(Left::Lost(error.into())),
+        Err(error) => return Err(error.into()),
+    };
+    if container.record.auto_remove {
+        remove::container(places, container, remove::Force::Yes, true)?;
+        // A shim that is gone already has nothing left to run.
+        shim.settled().ok();
     }
+    Ok(left)
 }
 
 fn launch(places: &Places, container: &Container, stay: &Stay) -> Result<Launch> {
