@@ -111,11 +111,16 @@ pub(crate) fn steps(config: &mut Value, steps: &[&str]) {
     config["process"]["args"] = json!(args);
 }
 
-/// A container without a pid namespace and without what needs one: its program is an ordinary process, which signals
+/// A container without a pid namespace: its program is an ordinary process, which signals
 /// end as they end any other.
 pub(crate) fn without_pid_namespace(config: &mut Value) {
     drop_namespace(config, "pid");
-    drop_mount(config, "/proc");
+    // A user namespace without a pid namespace of its own may not mount proc: it gets the host's.
+    for m in array(config, "mounts") {
+        if m["destination"] == "/proc" {
+            *m = mount("/proc", "bind", "/proc", &["rbind"]);
+        }
+    }
 }
 
 /// Removes a key of an object.

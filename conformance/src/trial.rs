@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process, pidfd_open, wait};
 use serde_json::Value;
 
 use crate::case::{Judged, Mutation, Stop, ensure};
@@ -18,13 +18,16 @@ use crate::facts::Facts;
 use crate::place::Place;
 
 /// How long one call of the runtime, or the probe, may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The exit status of a call that took too long.
+const HUNG: i32 = -1000;
 
 /// How a call of the runtime ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Ran {
     pub(crate) verb: String,
-    /// The exit status; 128 + n for a signal; -1: it hung and was killed.
+    /// The exit status; -n: signal n ended it; HUNG: it took too long and was killed.
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -37,9 +40,10 @@ impl Ran {
 
     /// An error, as the spec asks for one: not a crash, and not a success.
     pub(crate) fn refused(&self) -> Judged<()> {
-        ensure(self.code > 0 && self.code < 128, || match self.code {
+        ensure(self.code > 0, || match self.code {
             0 => format!("{} succeeded", self.verb),
-            code => format!("{} did not refuse but crashed or hung ({code})", self.verb),
+            HUNG => format!("{} hung", self.verb),
+            signal => format!("{} was ended by signal {}", self.verb, -signal),
         })
     }
 
@@ -206,7 +210,7 @@ impl<'a> Trial<'a> {
             broken(child.kill(), "the runtime")?;
         }
         let status = broken(child.wait(), "the runtime")?;
-        Ok(if in_time { code(status) } else { -1 })
+        Ok(if in_time { code(status) } else { HUNG })
     }
 
     /// `create`, which must work.
@@ -263,15 +267,17 @@ impl<'a> Trial<'a> {
     /// Waits for the container's program; how it ended, as a shell would say it; -1: its parent knows. Usually that
     /// is us: the runtime has exited, and we are a subreaper.
     pub(crate) fn wait(&mut self, container: &Container) -> Judged<i32> {
-        let ended = watch(container.pid, PATIENCE)?;
-        ensure(ended, || format!("the program still runs after {} s", PATIENCE.as_secs()))?;
-        let pid = Pid::from_raw(container.pid).ok_or_else(|| Stop::Red("the pid is no pid".into()))?;
-        match waitpid(Some(pid), WaitOptions::NOHANG) {
-            Ok(Some((_, status))) => {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let gone = watch(container.pid, Duration::from_millis(10))?;
+            if let Some(status) = reap(container.pid) {
                 let by_signal = status.terminating_signal().map(|s| 128 + s);
-                Ok(status.exit_status().or(by_signal).unwrap_or(-1))
+                return Ok(status.exit_status().or(by_signal).unwrap_or(-1));
             }
-            Ok(None) | Err(_) => Ok(-1),
+            if gone {
+                return Ok(-1);
+            }
+            ensure(Instant::now() < until, || format!("the program still runs after {} s", PATIENCE.as_secs()))?;
         }
     }
 
@@ -349,6 +355,9 @@ impl Drop for Trial<'_> {
     /// Whatever the case did: no container, no process, no folder of it stays.
     fn drop(&mut self) {
         self.lie = None;
+        for mut helper in std::mem::take(&mut self.helpers) {
+            drop(helper.kill().and_then(|()| helper.wait()));
+        }
         let dir = self.dir.clone();
         for id in std::mem::take(&mut self.ids) {
             let state = self.call(&dir, &["state", &id]).ok().filter(|s| s.code == 0);
@@ -359,21 +368,31 @@ impl Drop for Trial<'_> {
                 drop(self.call(&dir, &["delete", "--force", &id]));
             }
         }
-        for mut helper in std::mem::take(&mut self.helpers) {
-            drop(helper.kill().and_then(|()| helper.wait()));
-        }
         drop(fs::remove_dir_all(&dir));
     }
 }
 
 /// Kills a process and, when it is ours, reaps it. It may be gone already.
 fn end(pid: i32) {
-    let Some(pid) = Pid::from_raw(pid) else { return };
-    if kill_process(pid, Signal::KILL).is_ok() {
-        drop(watch(pid.as_raw_pid(), Duration::from_secs(2)));
+    let until = Instant::now() + Duration::from_secs(2);
+    let gone = Pid::from_raw(pid).is_none_or(|p| kill_process(p, Signal::KILL).is_err());
+    while !gone && reap(pid).is_none() && Instant::now() < until {
+        if watch(pid, Duration::from_millis(10)).unwrap_or(true) {
+            return;
+        }
     }
-    // Not ours: somebody else reaps it.
-    let _reaped = waitpid(Some(pid), WaitOptions::NOHANG);
+}
+
+/// Reaps every child that has ended; how `pid` ended, when it is among them. The first process of a pid namespace
+/// does not end before all others in it are reaped, and those of exec are our children too.
+fn reap(pid: i32) -> Option<WaitStatus> {
+    let mut found = None;
+    while let Ok(Some((child, status))) = wait(WaitOptions::NOHANG) {
+        if child.as_raw_pid() == pid {
+            found = Some(status);
+        }
+    }
+    found
 }
 
 /// Trouble that is neither the runtime's nor the case's is still a red end: it must not look like a success.
@@ -396,7 +415,7 @@ fn appending(path: &Path) -> Judged<File> {
 
 fn code(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
-    status.code().or(status.signal().map(|s| 128 + s)).unwrap_or(-1)
+    status.code().or(status.signal().map(|s| -s)).unwrap_or(HUNG)
 }
 
 /// Waits until the process has ended; `false`: it has not, in time.

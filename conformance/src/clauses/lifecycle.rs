@@ -53,12 +53,12 @@ pub(super) const CASES: &[Case] = &[
         "config-frozen-at-create",
         "Any updates to config.json after this step MUST NOT affect the container.",
         |t| {
-            let bundle = t.bundle(|c| c["process"]["env"] = json!(["WHEN=before"]))?;
+            let bundle = t.bundle(|c| c["process"]["env"] = json!(["WHEN=before", "HOME=/"]))?;
             let container = t.create_in(&bundle, &[])?;
             let file = bundle.join("config.json");
             let later = text(&file).replace("WHEN=before", "WHEN=after").replace("\"report\"", "\"report\",\"exit:7\"");
             crate::trial::broken(std::fs::write(&file, later), "config.json")?;
-            same("env", t.finish(&container)?.strings("/proc/self/environ")?, vec!["WHEN=before"])
+            same("env", t.finish(&container)?.strings("/proc/self/environ")?, vec!["WHEN=before", "HOME=/"])
         },
         &[Mutation::Config(|c| c["process"]["env"] = json!(["WHEN=after"]))],
     ),

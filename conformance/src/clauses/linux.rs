@@ -143,8 +143,19 @@ fn link(t: &mut Trial<'_>, name: &str, to: &str) -> Judged<()> {
 }
 
 fn propagation(t: &mut Trial<'_>, value: &'static str, word: &str) -> Judged<()> {
-    let facts = t.look(|c| c["linux"]["rootfsPropagation"] = json!(value))?;
-    let root = facts.mount("/")?;
+    let bundle = t.bundle(|c| c["linux"]["rootfsPropagation"] = json!(value))?;
+    let root = bundle.join("rootfs").to_string_lossy().into_owned();
+    // Only a mount that is shared with us can become our slave.
+    let shared = !t.place.rootless && word == "master";
+    if shared {
+        t.host("mount", &["--bind", &root, &root])?;
+        t.host("mount", &["--make-shared", &root])?;
+    }
+    let ended = t.create_in(&bundle, &[]).and_then(|container| t.finish(&container));
+    if shared {
+        t.host("umount", &["-l", &root])?;
+    }
+    let root = ended?.mount("/")?;
     let right = if word.is_empty() { root.propagation.is_empty() } else { root.propagates(word) };
     ensure(right, || format!("the kernel shows the propagation {:?} at /", root.propagation))
 }

@@ -140,7 +140,7 @@ pub(super) const CASES: &[Case] = &[
     OPTIONS.says("option-atime", TABLE, |t| flag(t, &["noatime", "atime"], |m| !m.has("noatime")), &[Mutation::Config(|c| set_options(c, "/m", &["noatime"]))]),
     OPTIONS.says("option-nodiratime", TABLE, |t| flag(t, &["nodiratime"], |m| m.has("nodiratime")), &[NO_OPTIONS]),
     OPTIONS.says("option-diratime", TABLE, |t| flag(t, &["nodiratime", "diratime"], |m| !m.has("nodiratime")), &[Mutation::Config(|c| set_options(c, "/m", &["nodiratime"]))]),
-    OPTIONS.says("option-relatime", TABLE, |t| flag(t, &["strictatime", "relatime"], |m| m.has("relatime")), &[Mutation::Config(|c| set_options(c, "/m", &["strictatime"]))]),
+    OPTIONS.says("option-relatime", TABLE, |t| flag(t, &["relatime"], |m| m.has("relatime")), &[Mutation::Config(|c| set_options(c, "/m", &["strictatime"]))]),
     OPTIONS.says("option-norelatime", TABLE, |t| flag(t, &["norelatime", "size=64k"], |m| m.has_super("size=64k")), &[NO_OPTIONS]),
     OPTIONS.says("option-strictatime", TABLE, |t| flag(t, &["strictatime"], |m| !m.has("relatime") && !m.has("noatime")), &[NO_OPTIONS]),
     OPTIONS.says("option-nostrictatime", TABLE, |t| flag(t, &["strictatime", "nostrictatime"], |m| m.has("relatime")), &[Mutation::Config(|c| set_options(c, "/m", &["strictatime"]))]),
@@ -197,22 +197,22 @@ pub(super) const CASES: &[Case] = &[
     OPTIONS.says("option-runbindable", "runbindable: Bind mount propagation", |t| propagation(t, &["rbind", "runbindable"], "unbindable", true), &[Mutation::Config(|c| set_options(c, "/m", &["rbind"]))]),
     OPTIONS.says("option-nosymfollow", TABLE, |t| flag(t, &["nosymfollow"], |m| m.has("nosymfollow")), &[NO_OPTIONS]).should(),
     OPTIONS.says("option-symfollow", TABLE, |t| flag(t, &["nosymfollow", "symfollow"], |m| !m.has("nosymfollow")), &[Mutation::Config(|c| set_options(c, "/m", &["nosymfollow"]))]).should(),
-    OPTIONS.says("option-rro", TABLE, |t| recursive(t, &["rbind", "rro"], |m| m.has("ro")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "ro"]))]).should().needs(&[Need::Root]),
-    OPTIONS.says("option-rrw", TABLE, |t| recursive(t, &["rbind", "rro", "rrw"], |m| m.has("rw")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "rro"]))]).should().needs(&[Need::Root]),
-    OPTIONS.says("option-rnosuid", TABLE, |t| recursive(t, &["rbind", "rnosuid"], |m| m.has("nosuid")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "nosuid"]))]).should().needs(&[Need::Root]),
-    OPTIONS.says("option-rsuid", TABLE, |t| recursive(t, &["rbind", "rnosuid", "rsuid"], |m| !m.has("nosuid")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "rnosuid"]))]).should().needs(&[Need::Root]),
-    OPTIONS.says("option-rnodev", TABLE, |t| recursive(t, &["rbind", "rnodev"], |m| m.has("nodev")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "nodev"]))]).should().needs(&[Need::Root]),
-    OPTIONS.says("option-rdev", TABLE, |t| recursive(t, &["rbind", "rnodev", "rdev"], |m| !m.has("nodev")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "rnodev"]))]).should().needs(&[Need::Root]),
-    OPTIONS.says("option-rnoexec", TABLE, |t| recursive(t, &["rbind", "rnoexec"], |m| m.has("noexec")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "noexec"]))]).should().needs(&[Need::Root]),
-    OPTIONS.says("option-rexec", TABLE, |t| recursive(t, &["rbind", "rnoexec", "rexec"], |m| !m.has("noexec")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "rnoexec"]))]).should().needs(&[Need::Root]),
-    OPTIONS.says("option-rnoatime", TABLE, |t| recursive(t, &["rbind", "rnoatime"], |m| m.has("noatime")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "noatime"]))]).should().needs(&[Need::Root]),
-    OPTIONS.says("option-ratime", TABLE, |t| recursive(t, &["rbind", "ratime"], |m| !m.has("noatime")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "rnoatime"]))]).should().needs(&[Need::Root]),
-    OPTIONS.says("option-rnodiratime", TABLE, |t| recursive(t, &["rbind", "rnodiratime"], |m| m.has("nodiratime")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "nodiratime"]))]).should().needs(&[Need::Root]),
-    OPTIONS.says("option-rdiratime", TABLE, |t| recursive(t, &["rbind", "rnodiratime", "rdiratime"], |m| !m.has("nodiratime")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "rnodiratime"]))]).should().needs(&[Need::Root]),
-    OPTIONS.says("option-rstrictatime", TABLE, |t| recursive(t, &["rbind", "rstrictatime"], |m| !m.has("relatime") && !m.has("noatime")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind"]))]).should().needs(&[Need::Root]),
-    OPTIONS.says("option-rrelatime", TABLE, |t| recursive(t, &["rbind", "rrelatime"], |m| m.has("relatime")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "rstrictatime"]))]).should().needs(&[Need::Root]),
-    OPTIONS.says("option-rnosymfollow", TABLE, |t| recursive(t, &["rbind", "rnosymfollow"], |m| m.has("nosymfollow")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "nosymfollow"]))]).should().needs(&[Need::Root]),
-    OPTIONS.says("option-rsymfollow", TABLE, |t| recursive(t, &["rbind", "rnosymfollow", "rsymfollow"], |m| !m.has("nosymfollow")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "rnosymfollow"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-rro", TABLE, |t| recursive(t, "rw", &["rbind", "rro"], |m| m.has("ro")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "ro"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-rrw", TABLE, |t| recursive(t, "ro", &["rbind", "rrw"], |m| m.has("rw")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-rnosuid", TABLE, |t| recursive(t, "rw", &["rbind", "rnosuid"], |m| m.has("nosuid")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "nosuid"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-rsuid", TABLE, |t| recursive(t, "nosuid", &["rbind", "rsuid"], |m| !m.has("nosuid")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-rnodev", TABLE, |t| recursive(t, "rw", &["rbind", "rnodev"], |m| m.has("nodev")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "nodev"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-rdev", TABLE, |t| recursive(t, "nodev", &["rbind", "rdev"], |m| !m.has("nodev")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-rnoexec", TABLE, |t| recursive(t, "rw", &["rbind", "rnoexec"], |m| m.has("noexec")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "noexec"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-rexec", TABLE, |t| recursive(t, "noexec", &["rbind", "rexec"], |m| !m.has("noexec")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-rnoatime", TABLE, |t| recursive(t, "rw", &["rbind", "rnoatime"], |m| m.has("noatime")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "noatime"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-ratime", TABLE, |t| recursive(t, "noatime", &["rbind", "ratime"], |m| !m.has("noatime")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-rnodiratime", TABLE, |t| recursive(t, "rw", &["rbind", "rnodiratime"], |m| m.has("nodiratime")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "nodiratime"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-rdiratime", TABLE, |t| recursive(t, "nodiratime", &["rbind", "rdiratime"], |m| !m.has("nodiratime")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-rstrictatime", TABLE, |t| recursive(t, "rw", &["rbind", "rstrictatime"], |m| !m.has("relatime") && !m.has("noatime")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-rrelatime", TABLE, |t| recursive(t, "noatime", &["rbind", "rrelatime"], |m| m.has("relatime")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-rnosymfollow", TABLE, |t| recursive(t, "rw", &["rbind", "rnosymfollow"], |m| m.has("nosymfollow")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind", "nosymfollow"]))]).should().needs(&[Need::Root]),
+    OPTIONS.says("option-rsymfollow", TABLE, |t| recursive(t, "nosymfollow", &["rbind", "rsymfollow"], |m| !m.has("nosymfollow")), &[Mutation::Config(|c| set_options(c, "/m", &["rbind"]))]).should().needs(&[Need::Root]),
     OPTIONS.says("option-idmap", "idmap: Indicates that the mount MUST have an idmapping applied.", |t| idmapped(t, "idmap"), &[Mutation::Config(no_idmap)]).should().needs(&[Need::Root]),
     OPTIONS.says("option-ridmap", "ridmap: Indicates that the mount MUST have an idmapping applied, and the mapping is applied recursively", |t| idmapped(t, "ridmap"), &[Mutation::Config(no_idmap)]).should().needs(&[Need::Root]),
     OPTIONS.says(
@@ -321,9 +321,12 @@ fn untree(t: &Trial<'_>, source: &str) -> Judged<()> {
     t.host("umount", &["-R", source]).map(drop)
 }
 
-/// Both the bind mount and the mount below it are as wanted.
-fn recursive(t: &mut Trial<'_>, options: &[&str], wanted: fn(&Mount) -> bool) -> Judged<()> {
-    let (source, _) = tree(t)?;
+/// Both the bind mount and the mount below it are as wanted; the host's have the flag `host`.
+fn recursive(t: &mut Trial<'_>, host: &str, options: &[&str], wanted: fn(&Mount) -> bool) -> Judged<()> {
+    let (source, below) = tree(t)?;
+    for at in [&source, &below] {
+        t.host("mount", &["-o", &format!("remount,bind,{host}"), at])?;
+    }
     let ended = t.look(|c| add_mount(c, mount("/m", "bind", &source, options)));
     untree(t, &source)?;
     let facts = ended?;

@@ -15,23 +15,29 @@ use crate::config::steps;
 use crate::facts::Facts;
 use crate::trial::{PATIENCE, Trial, broken, wait_readable};
 
-/// Everything that came over a connection until its end, and the descriptors that came with it.
-pub(crate) fn receive(stream: &UnixStream) -> Judged<(String, Vec<OwnedFd>)> {
-    broken(stream.set_read_timeout(Some(Duration::from_secs(5))), "the socket")?;
+/// Everything that came over a connection until its end, the descriptors that came with it, and whether it did end.
+pub(crate) fn receive(stream: &UnixStream) -> Judged<(String, Vec<OwnedFd>, bool)> {
+    broken(stream.set_read_timeout(Some(Duration::from_secs(1))), "the socket")?;
     let (mut bytes, mut fds) = (Vec::new(), Vec::new());
     loop {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut chunk = [0; 4096];
         let got = recvmsg(stream, &mut [std::io::IoSliceMut::new(&mut chunk)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
-        let got = broken(got, "the socket")?.bytes;
+        let got = match got {
+            // Nothing more for a while, but the other end is still open.
+            Err(rustix::io::Errno::AGAIN) if !fds.is_empty() => {
+                return Ok((String::from_utf8_lossy(&bytes).into_owned(), fds, false));
+            }
+            got => broken(got, "the socket")?.bytes,
+        };
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(rights) = message {
                 fds.extend(rights);
             }
         }
         if got == 0 {
-            return Ok((String::from_utf8_lossy(&bytes).into_owned(), fds));
+            return Ok((String::from_utf8_lossy(&bytes).into_owned(), fds, true));
         }
         bytes.extend_from_slice(&chunk[..got]);
     }
@@ -42,7 +48,7 @@ pub(crate) fn accept(listener: &UnixListener) -> Judged<OwnedFd> {
     let readable = wait_readable(&rustix::fd::AsFd::as_fd(listener), PATIENCE / 3)?;
     ensure(readable, || "nobody connected to the console socket".into())?;
     let (stream, _) = broken(listener.accept(), "the console socket")?;
-    let (_, mut fds) = receive(&stream)?;
+    let (_, mut fds, _) = receive(&stream)?;
     ensure(fds.len() == 1, || format!("{} descriptors came over the console socket, wanted 1", fds.len()))?;
     fds.pop().ok_or_else(|| Stop::Red("no descriptor came over the console socket".into()))
 }

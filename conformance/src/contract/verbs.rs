@@ -83,6 +83,8 @@ pub(super) const CASES: &[Case] = &[
             let file = t.path("exec.pid");
             t.call(&container.bundle, &["exec", "--detach", "--pid-file", &file.to_string_lossy(), &container.id, "/probe", "wait"])?.worked()?;
             let pid: i32 = t.read(&file.to_string_lossy())?.trim().parse().map_err(|e| Stop::Red(format!("the pid file: {e}")))?;
+            // exec --detach may return a moment before the program is executed.
+            std::thread::sleep(std::time::Duration::from_millis(300));
             let theirs = text(format!("/proc/{pid}/cmdline").as_ref());
             same("the process with that pid", theirs.as_str(), "/probe\0wait\0")
         },
