@@ -198,7 +198,7 @@ fn is_tag(text: &str) -> bool {
 fn is_component(text: &str) -> bool {
     let plain = |b: &u8| matches!(b, b'a'..=b'z' | b'0'..=b'9');
     let bytes = text.as_bytes();
-    let edges = bytes.first().is_some_and(|b| plain(b)) && bytes.last().is_some_and(|b| plain(b));
+    let edges = bytes.first().is_some_and(plain) && bytes.last().is_some_and(plain);
     edges
         && bytes
             .split(|b| plain(b))

@@ -275,10 +275,10 @@ impl<'b> Extract<'b> {
     /// The folder an entry belongs into, made where only layers below have it.
     fn folder(&mut self, path: &[&[u8]]) -> Step<Rc<OwnedFd>> {
         let key = path.join(&b'/');
-        if let Some((last, folder)) = &self.last_folder {
-            if *last == key {
-                return Ok(folder.clone());
-            }
+        if let Some((last, folder)) = &self.last_folder
+            && *last == key
+        {
+            return Ok(folder.clone());
         }
         let folder = match at::open_in(&self.root, &key, at::HANDLE) {
             Err(Errno::NOENT | Errno::NOTDIR) => {

@@ -158,7 +158,9 @@ struct Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         // What cannot be deleted now is deleted by the collector, or by the next one who unpacks this layer.
-        if self.from.exists() && tree::remove(&self.from).is_err() {}
+        if self.from.exists() {
+            drop(tree::remove(&self.from));
+        }
         crate::store::forget_file(&self.lock_path);
     }
 }
