@@ -14,6 +14,8 @@ mod namespace;
 mod process;
 mod root;
 mod sysctl;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use capability::{bit_of as capability_bit, names as capability_names};
@@ -222,10 +224,4 @@ fn inside(path: &Path) -> PathBuf {
         }
     }
     clean
-}
-
-/// For `Spec`s made in tests.
-#[cfg(test)]
-pub(crate) fn spec_from(json: serde_json::Value) -> oci_spec::runtime::Spec {
-    serde_json::from_value(json).unwrap()
 }
