@@ -22,7 +22,7 @@ impl Program {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut candidates = std::env::split_paths(&path).map(|folder| folder.join(self.name));
         candidates.find(|file| is_executable(file)).ok_or_else(|| {
-            Error::new(Kind::ProgramNotFound, format!("start {}", self.name), "it is not installed")
+            Error::new(Kind::ProgramNotFound, format!("start {}", self.name), format!("{} is not installed", self.name))
                 .hint(format!("as root: apt install {}; or do without: --network none", self.package))
         })
     }
