@@ -224,7 +224,8 @@ impl Progress for Teller<'_> {
             Event::Unpacked(layer, more) => Message::UnpackedBytes(layer.clone(), more),
             Event::UnpackDone(layer) => Message::UnpackDone(layer.clone()),
             Event::Note(text) => Message::Note(text.to_owned()),
-            Event::FetchBegins(..) | Event::Fetched(..) | Event::FetchDone(..) | Event::FetchSkipped(..) => return,
+            // Of fetching and sending, which no job does.
+            _ => return,
         };
         self.tell(&message);
     }

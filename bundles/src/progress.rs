@@ -14,6 +14,14 @@ pub enum Event<'a> {
     FetchDone(&'a Digest),
     /// It was here before.
     FetchSkipped(&'a Digest),
+    /// A blob of this many bytes begins to be sent.
+    PushBegins(&'a Digest, u64),
+    /// So many more bytes of it were sent.
+    Pushed(&'a Digest, u64),
+    /// The registry has it.
+    PushDone(&'a Digest),
+    /// The registry had it before, or took it from another repository of its own.
+    PushSkipped(&'a Digest),
     /// A layer begins to be unpacked from so many (compressed) bytes.
     UnpackBegins(&'a Digest, u64),
     /// So many more (compressed) bytes of it were read.

@@ -23,7 +23,7 @@ use crate::lock::{Lock, Mode};
 use crate::platform::Platform;
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
-use crate::registry::{self, Credentials, Document, Repository, Retry};
+use crate::registry::{self, Access, Credentials, Document, Repository, Retry};
 use crate::store::{Claims, Image, PULLED_DIGEST, Store, check_manifest, digest_of, is_index, is_manifest, layers_of};
 
 /// Blobs that arrive at the same time, as in Docker.
@@ -74,7 +74,7 @@ pub fn pull(store: &Store, reference: &Reference, options: &Options, progress: &
 fn attempt(store: &Store, reference: &Reference, options: &Options, progress: &dyn Progress) -> Result<Image> {
     let speaking =
         registry::Options { verify: options.verify, credentials: options.credentials.clone(), retry: Retry::DEFAULT };
-    let repository = Repository::open(reference, &speaking, store.limits().document)?;
+    let repository = Repository::open(reference, &speaking, Access::Pull, store.limits().document)?;
     let claims = Claims::begin(store)?;
     let stop = AtomicBool::new(false);
     let pull = Pull { store, claims: &claims, repository: &repository, progress, retry: speaking.retry, stop: &stop };

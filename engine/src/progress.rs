@@ -55,6 +55,12 @@ impl Bars {
             }
             Event::Fetched(blob, more) => advance(self.fetches.get(blob), more),
             Event::FetchDone(blob) | Event::FetchSkipped(blob) => clear(self.fetches.remove(blob)),
+            Event::PushBegins(blob, size) => {
+                let bar = self.add(blob, "sending", size);
+                self.fetches.insert(blob.clone(), bar);
+            }
+            Event::Pushed(blob, more) => advance(self.fetches.get(blob), more),
+            Event::PushDone(blob) | Event::PushSkipped(blob) => clear(self.fetches.remove(blob)),
             Event::UnpackBegins(layer, size) => {
                 let bar = self.add(layer, "unpacking", size);
                 self.unpacks.insert(layer.clone(), bar);

@@ -17,10 +17,12 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::platform::Platform;
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
-use crate::store::{Claims, Store, check_manifest, digest_of, is_index, is_manifest};
+use crate::store::{Claims, REF_NAME, Store, check_manifest, digest_of, is_index, is_manifest};
 
 use kelp_sys::rustix::fs::OFlags;
 
+/// Where containerd and Docker put the whole name; `ref.name` is a mere tag then.
+const WHOLE_NAME: &str = "io.containerd.image.name";
 /// How many lists may lead to a manifest.
 const NESTING: usize = 4;
 
@@ -29,6 +31,15 @@ pub(super) fn images(store: &Store, claims: &Claims<'_>, archive: &Archive) -> R
     let blobs = |descriptor: &Descriptor| archive.blob_of(&digest_of(descriptor)?).map(drop);
     let index: ImageIndex = serde_json::from_slice(&archive.document("index.json")?).doing(|| "reading index.json")?;
     reach_all(store, claims, &index, &blobs)
+}
+
+/// Whether every image of the layout is either named in full or not at all.
+pub(super) fn has_whole_names(archive: &Archive) -> bool {
+    let index = archive.document("index.json").ok().and_then(|text| serde_json::from_slice::<ImageIndex>(&text).ok());
+    index.is_some_and(|index| {
+        let mut annotations = index.manifests().iter().map(|d| d.annotations().clone().unwrap_or_default());
+        annotations.all(|a| a.contains_key(WHOLE_NAME) || !a.contains_key(REF_NAME))
+    })
 }
 
 /// The images of a folder with an OCI layout.
@@ -74,7 +85,7 @@ type Bring<'b> = dyn Fn(&Descriptor) -> Result<()> + 'b;
 fn reach_all(store: &Store, claims: &Claims<'_>, index: &ImageIndex, bring: &Bring<'_>) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     for descriptor in index.manifests() {
-        let name = name_of(descriptor)?;
+        let name = name_of(descriptor);
         let label = name.as_ref().map_or_else(|| descriptor.digest().to_string(), Reference::familiar);
         let chosen = reach(store, claims, descriptor, bring, &label)?;
         found.push(Found { name, descriptor: chosen });
@@ -118,17 +129,10 @@ fn reach_manifest(store: &Store, digest: &Digest, bring: &Bring<'_>) -> Result<(
     manifest.layers().iter().try_for_each(bring)
 }
 
-/// The name in the annotation: a whole reference, or (as `skopeo copy … oci-archive:x:1.0` writes) a mere tag, which names
-/// nothing by itself.
-fn name_of(descriptor: &Descriptor) -> Result<Option<Reference>> {
-    let annotations = descriptor.annotations().as_ref();
-    let get = |key: &str| annotations.and_then(|a| a.get(key)).filter(|v| !v.is_empty());
-    // containerd's and Docker's archives have the whole name here.
-    if let Some(name) = get("io.containerd.image.name") {
-        return name.parse().map(Some);
-    }
-    match get("org.opencontainers.image.ref.name") {
-        Some(name) => name.parse().map(Some),
-        None => Ok(None),
-    }
+/// The name in the annotations. A reader that is given a mere tag takes it for a name, as podman does; what is no name at
+/// all names nothing.
+fn name_of(descriptor: &Descriptor) -> Option<Reference> {
+    let annotations = descriptor.annotations().as_ref()?;
+    let name = annotations.get(WHOLE_NAME).or_else(|| annotations.get(REF_NAME))?;
+    name.parse().ok()
 }

@@ -87,7 +87,8 @@ fn from_stream(
     let (plain, _) = compression::decoder(input).doing(|| "reading the archive")?;
     let archive = archive::read(store, claims, BufReader::with_capacity(1 << 18, plain), progress)?;
     match (archive.document("oci-layout"), archive.document("manifest.json")) {
-        // Docker writes both since version 25; its own manifest has all the names.
+        // Docker and we write both: the layout keeps digests, if it has the names too.
+        (Ok(_), Ok(_)) if layout::has_whole_names(&archive) => layout::images(store, claims, &archive),
         (_, Ok(manifest)) => docker::images(store, claims, &archive, &manifest),
         (Ok(_), _) => layout::images(store, claims, &archive),
         (_, Err(error)) => Err(error.hint("kelp load reads docker-archive, oci-archive and OCI layout folders")),

@@ -9,9 +9,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::http::{HeaderMap, Request, Response, StatusCode};
+use ureq::http::{HeaderMap, Method, Request, Response, StatusCode};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
+use super::Opener;
 use super::auth::{self, Credentials};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::progress::{Event, Progress};
@@ -66,20 +67,40 @@ pub(super) struct Http {
     retry: Retry,
 }
 
-/// One request without a body.
-pub(super) struct Call {
+/// One request; it may be sent more than once.
+pub(super) struct Call<'b> {
+    method: Method,
+    /// Below the registry, or a whole address it gave us.
     path: String,
     headers: Vec<(&'static str, String)>,
+    body: Sending<'b>,
 }
 
-impl Call {
+/// What goes with a request.
+pub(super) enum Sending<'b> {
+    Nothing,
+    /// A document.
+    Bytes(&'b [u8]),
+    /// As many bytes, from a stream that is begun anew with every try.
+    Stream(u64, &'b Opener<'b>),
+}
+
+impl<'b> Call<'b> {
     pub(super) fn get(path: &str) -> Self {
-        Self { path: path.to_owned(), headers: Vec::new() }
+        Self::new(Method::GET, path)
+    }
+
+    pub(super) fn new(method: Method, path: &str) -> Self {
+        Self { method, path: path.to_owned(), headers: Vec::new(), body: Sending::Nothing }
     }
 
     pub(super) fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
+    }
+
+    pub(super) fn body(self, body: Sending<'b>) -> Self {
+        Self { body, ..self }
     }
 }
 
@@ -114,7 +135,7 @@ impl Http {
     }
 
     /// Sends a request until it is answered by something worth reading.
-    pub(super) fn call(&self, call: &Call) -> Result<Response<Body>> {
+    pub(super) fn call(&self, call: &Call<'_>) -> Result<Response<Body>> {
         let mut asked_for_token = false;
         let mut tries = 0;
         loop {
@@ -141,16 +162,30 @@ impl Http {
         }
     }
 
-    fn once(&self, call: &Call) -> std::result::Result<Response<Body>, ureq::Error> {
-        let mut request = Request::get(format!("{}{}", self.base, call.path));
+    fn once(&self, call: &Call<'_>) -> std::result::Result<Response<Body>, ureq::Error> {
+        let whole = call.path.starts_with("http://") || call.path.starts_with("https://");
+        let address = if whole { call.path.clone() } else { format!("{}{}", self.base, call.path) };
+        let mut request = Request::builder().method(call.method.clone()).uri(&address);
         for (name, value) in &call.headers {
             request = request.header(*name, value);
         }
         let authorization = self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(authorization) = authorization {
+        // Nobody but the registry gets our token, wherever it sends us.
+        if let Some(authorization) = authorization.filter(|_| address.starts_with(&format!("{}/", self.base))) {
             request = request.header("authorization", authorization);
         }
-        self.agent.run(request.body(())?)
+        match &call.body {
+            Sending::Nothing if call.method == Method::POST || call.method == Method::PUT => {
+                self.agent.run(request.header("content-length", "0").body(())?)
+            }
+            Sending::Nothing => self.agent.run(request.body(())?),
+            Sending::Bytes(bytes) => self.agent.run(request.body(*bytes)?),
+            Sending::Stream(size, open) => {
+                let request = request.header("content-length", size.to_string());
+                let mut content = open().map_err(ureq::Error::Io)?;
+                self.agent.run(request.body(ureq::SendBody::from_reader(&mut content))?)
+            }
+        }
     }
 
     fn authorize(&self, headers: &HeaderMap) -> Result<()> {

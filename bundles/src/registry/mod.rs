@@ -7,9 +7,9 @@
 mod auth;
 mod http;
 
-use std::io::Read;
+use std::io::{self, Read};
 
-use ureq::http::{Response, StatusCode};
+use ureq::http::{Method, Response, StatusCode};
 
 pub use auth::Credentials;
 pub(crate) use http::{Options, Retry, note_retry};
@@ -17,17 +17,27 @@ pub(crate) use http::{Options, Retry, note_retry};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::reference::Reference;
-use http::{Body, Call, Http};
+use http::{Body, Call, Http, Sending};
 
 /// Every kind of manifest we can read, best first.
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+
+/// Begins a blob's content anew.
+pub(crate) type Opener<'b> = dyn Fn() -> io::Result<Box<dyn Read + 'b>> + 'b;
 
 /// One repository of a registry.
 pub(crate) struct Repository {
     http: Http,
     name: String,
     document_limit: u64,
+}
+
+/// What is to be done there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Pull,
+    Push,
 }
 
 /// A manifest or a list, as the registry sent it.
@@ -46,8 +56,9 @@ pub(crate) struct Arriving {
 }
 
 impl Repository {
-    pub(crate) fn open(reference: &Reference, options: &Options, document_limit: u64) -> Result<Self> {
-        let scope = format!("repository:{}:pull", reference.repository());
+    pub(crate) fn open(reference: &Reference, options: &Options, access: Access, document_limit: u64) -> Result<Self> {
+        let actions = if access == Access::Push { "pull,push" } else { "pull" };
+        let scope = format!("repository:{}:{actions}", reference.repository());
         let http = Http::connect(reference.registry(), scope, options)?;
         Ok(Self { http, name: reference.repository().to_owned(), document_limit })
     }
@@ -100,6 +111,47 @@ impl Repository {
         Ok(Arriving { offset, body: Box::new(response.into_body().into_reader()) })
     }
 
+    /// Whether the registry has this blob in this repository.
+    pub(crate) fn has_blob(&self, digest: &Digest) -> Result<bool> {
+        let doing = || format!("asking {} for the blob {}", self.http.registry(), digest.short());
+        let call = Call::new(Method::HEAD, &format!("/v2/{}/blobs/{digest}", self.name));
+        let response = self.http.call(&call).map_err(|e| e.while_doing(doing()))?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => self.expect(response, &[StatusCode::OK], &doing).map(|_| true),
+        }
+    }
+
+    /// Sends a blob, or has the registry take it from another of its repositories. Says whether it travelled.
+    pub(crate) fn send_blob<'o>(&self, digest: &Digest, from: Option<&str>, size: u64, open: &'o Opener<'o>) -> Result<bool> {
+        let doing = || format!("sending the blob {} to {}", digest.short(), self.http.registry());
+        let mount = from.map(|from| format!("?mount={digest}&from={from}")).unwrap_or_default();
+        let call = Call::new(Method::POST, &format!("/v2/{}/blobs/uploads/{mount}", self.name));
+        let response = self.http.call(&call).map_err(|e| e.while_doing(doing()))?;
+        if response.status() == StatusCode::CREATED {
+            return Ok(false);
+        }
+        let response = self.expect(response, &[StatusCode::ACCEPTED], &doing)?;
+        let place = header(&response, "location")
+            .ok_or_else(|| Error::new(Kind::Network, doing(), "the registry does not say where it wants it"))?;
+        let separator = if place.contains('?') { '&' } else { '?' };
+        let call = Call::new(Method::PUT, &format!("{place}{separator}digest={digest}"))
+            .header("content-type", "application/octet-stream")
+            .body(Sending::Stream(size, open));
+        let response = self.http.call(&call).map_err(|e| e.while_doing(doing()))?;
+        self.expect(response, &[StatusCode::CREATED, StatusCode::NO_CONTENT], &doing).map(|_| true)
+    }
+
+    /// Sends a manifest under a tag or a digest.
+    pub(crate) fn send_manifest(&self, target: &str, media_type: &str, bytes: &[u8]) -> Result<()> {
+        let doing = || format!("sending the manifest {}:{target} to {}", self.name, self.http.registry());
+        let call = Call::new(Method::PUT, &format!("/v2/{}/manifests/{target}", self.name))
+            .header("content-type", media_type)
+            .body(Sending::Bytes(bytes));
+        let response = self.http.call(&call).map_err(|e| e.while_doing(doing()))?;
+        self.expect(response, &[StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED], &doing).map(drop)
+    }
+
     fn expect(
         &self,
         response: Response<Body>,
@@ -144,7 +196,7 @@ fn starts_at(response: &Response<Body>, offset: u64) -> bool {
 }
 
 /// The document's own `mediaType` is signed by its digest; the header is the registry's word.
-fn media_type_of(bytes: &[u8], header: &str) -> String {
+pub(crate) fn media_type_of(bytes: &[u8], header: &str) -> String {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Typed {

@@ -18,7 +18,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 
 /// The annotation that holds a name: the whole, normalised one.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation that holds the digest a registry knows this by: the list's, where we kept one platform of it.
 pub(crate) const PULLED_DIGEST: &str = "dev.kelp.pulled.digest";
 
@@ -194,10 +194,10 @@ impl Store {
     }
 
     fn find_in(&self, index: &ImageIndex, text: &str) -> Result<Descriptor> {
-        if let Ok(reference) = text.parse::<Reference>() {
-            if let Some(found) = index.manifests().iter().find(|d| answers_to(d, &reference)) {
-                return Ok(found.clone());
-            }
+        if let Ok(reference) = text.parse::<Reference>()
+            && let Some(found) = index.manifests().iter().find(|d| answers_to(d, &reference))
+        {
+            return Ok(found.clone());
         }
         self.find_by_id(index, text)
     }
