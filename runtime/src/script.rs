@@ -8,6 +8,7 @@ use kelp_init::script as init;
 use kelp_sys::clone::{Argument, Namespaces};
 use kelp_sys::rustix::fd::BorrowedFd;
 use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, RawFd};
 
 /// The descriptors of a script.
 pub(crate) struct Descriptors<'a> {
@@ -27,6 +28,23 @@ fn borrowed(texts: &[CString]) -> Vec<&CStr> {
     texts.iter().map(CString::as_c_str).collect()
 }
 
+/// All descriptors from `first` on but those, as ranges: what a process that we clone shall not keep.
+pub(crate) fn all_but(kept: impl IntoIterator<Item = RawFd>, first: u32) -> Vec<(u32, u32)> {
+    let mut kept: Vec<u32> = kept.into_iter().filter_map(|fd| u32::try_from(fd).ok()).filter(|fd| *fd >= first).collect();
+    kept.sort_unstable();
+    kept.dedup();
+    let mut ranges = Vec::new();
+    let mut next = first;
+    for fd in kept {
+        if fd > next {
+            ranges.push((next, fd - 1));
+        }
+        next = fd + 1;
+    }
+    ranges.push((next, u32::MAX));
+    ranges
+}
+
 /// Lays out the script and hands it over.
 pub(crate) fn with_script<T>(
     plan: &Plan,
@@ -42,9 +60,12 @@ pub(crate) fn with_script<T>(
     let sysctls: Vec<_> = plan.sysctls.iter().map(|(path, value)| (path.as_c_str(), value.as_c_str())).collect();
     let (container_vectors, start_vectors) = (hook_vectors(&plan.container_hooks), hook_vectors(&plan.start_hooks));
     let oom_score_adj = oom_score_adj(&plan.process);
+    let kept = [Some(fds.channel), fds.gate].into_iter().flatten().chain(fds.stdio.into_iter().flatten());
+    let strays = all_but(kept.map(|fd| fd.as_raw_fd()), plan.process.first_closed_fd);
     with_process(&plan.process, |process| {
         run(&init::Script {
             channel: fds.channel,
+            strays: &strays,
             birth: birth(plan, fds, oom_score_adj.as_deref()),
             root: root(plan, &overlay_options),
             mounts: &mounts,
@@ -161,4 +182,16 @@ pub(crate) fn with_process<T>(plan: &ProcessPlan, run: impl FnOnce(init::Process
         seccomp: plan.seccomp,
         first_closed_fd: plan.first_closed_fd,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::all_but;
+
+    #[test]
+    fn strays_are_all_but_what_is_kept() {
+        assert_eq!(all_but([], 3), [(3, u32::MAX)]);
+        assert_eq!(all_but([5, 0, 3, 5, 9], 3), [(4, 4), (6, 8), (10, u32::MAX)]);
+        assert_eq!(all_but([3, 4], 5), [(5, u32::MAX)]);
+    }
 }

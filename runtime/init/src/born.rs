@@ -47,6 +47,12 @@ pub(crate) fn join_and_clone(script: &Script<'_>) -> Result<Helped, Stop> {
     }
 }
 
+/// Closes what the clone copied and we have no use for. With the runtime's own end of the channel among them, nobody would
+/// hear of the runtime's death: we would wait for its word for ever, and hold whatever else it had open.
+pub(crate) fn let_go(strays: &[(u32, u32)]) -> Result<(), Errno> {
+    strays.iter().try_for_each(|(first, last)| kelp_sys::process::close_range(*first, *last))
+}
+
 /// No process of the container may trace us or read our memory, descriptors or program (CVE-2016-9962, CVE-2019-5736).
 /// An exec undoes it.
 pub(crate) fn hide() -> Result<(), Errno> {

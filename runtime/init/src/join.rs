@@ -49,6 +49,7 @@ fn enter_and_clone(script: &Join<'_>) -> Result<Cloned, Stop> {
 }
 
 fn live(script: &Join<'_>) -> Result<Infallible, Stop> {
+    born::let_go(script.strays).during(Step::Clone)?;
     if script.become_root {
         born::become_root().during(Step::BecomeRoot)?;
         born::hide().during(Step::BecomeRoot)?;

@@ -19,6 +19,7 @@ pub fn live(script: &Script<'_>) -> ! {
 
 fn attempt(script: &Script<'_>) -> Result<Infallible, Stop> {
     // Born: alone in our namespaces, still seeing the host's files.
+    born::let_go(script.strays).during(Step::Clone)?;
     let mapped = born::map_ids(script)?;
     born::settle(script)?;
 

@@ -14,6 +14,8 @@ use kelp_sys::rustix::fd::BorrowedFd;
 pub struct Script<'a> {
     /// The socket to the runtime.
     pub channel: BorrowedFd<'a>,
+    /// Descriptors that the clone gave us and that are not ours, as ranges: see [`crate::born::let_go`].
+    pub strays: &'a [(u32, u32)],
     /// Who we are before anything is mounted.
     pub birth: Birth<'a>,
     /// The root file system.
@@ -272,6 +274,8 @@ pub struct Capabilities {
 pub struct Join<'a> {
     /// The socket to the runtime.
     pub channel: BorrowedFd<'a>,
+    /// Descriptors that the clone gave us and that are not ours, as ranges.
+    pub strays: &'a [(u32, u32)],
     /// The container's init.
     pub init: BorrowedFd<'a>,
     /// Namespaces to enter: those in which the container differs from us.

@@ -16,7 +16,7 @@ use crate::{Runtime, explain, limit, pidfile};
 use kelp_init::script::{Console, Join};
 use kelp_init::{Order, Report, Step};
 use kelp_sys::clone::{Cloned, Namespaces};
-use kelp_sys::rustix::fd::{AsFd, OwnedFd};
+use kelp_sys::rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use kelp_sys::rustix::io::Errno;
 use kelp_sys::rustix::process::{Pid, PidfdFlags, pidfd_open};
 use oci_spec::runtime::Process;
@@ -177,9 +177,12 @@ impl Exec<'_> {
         };
         self.runtime.begin(Step::Clone)?;
         let oom_score_adj = crate::script::oom_score_adj(self.plan);
+        let kept = std::iter::once(their_end.as_fd()).chain(stdio.into_iter().flatten());
+        let strays = crate::script::all_but(kept.map(|fd| fd.as_raw_fd()), self.plan.first_closed_fd);
         let helper = with_process(self.plan, |process| {
             let script = Join {
                 channel: their_end.as_fd(),
+                strays: &strays,
                 init: init.as_fd(),
                 namespaces: Namespaces::from_bits(self.record.namespaces),
                 cgroup: None,
