@@ -345,7 +345,8 @@ fn names_in_flags_cannot_be_paths(w: &World) {
         let run = w.kelp(["run", "--rm", "--network", "none", &format!("--name={name}"), "busybox", "true"]).output();
         run.code(125).fails();
     }
-    for volume in ["../x:/v", "a/b:/v", "..:/v"] {
+    // What begins with a dot is a path of the caller's, as for Docker; any other slash makes no name of a volume.
+    for volume in ["a/b:/v", "a/../b:/v", "x y:/v"] {
         w.kelp(["run", "--rm", "--network", "none", "-v", volume, "busybox", "true"]).output().code(125).fails();
     }
     for id in ["../../etc", "..", "/"] {

@@ -404,7 +404,7 @@ fn cannot_clone(errno: kelp_sys::rustix::io::Errno, plan: &Plan) -> Error {
             .of_kind(Kind::Permission),
         Errno::PERM => error.hint("only root may make namespaces without a user namespace").of_kind(Kind::Permission),
         Errno::NOSPC | Errno::USERS => {
-            error.hint("a limit of user namespaces or others is reached, or they are switched off: see /proc/sys/user/max_*_namespaces (0 means off)")
+            error.hint("a limit of user namespaces (or another kind) is reached, or they are switched off: see /proc/sys/user/max_user_namespaces and the files beside it (0 means off)")
         }
         _ => error,
     }
