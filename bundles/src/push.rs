@@ -45,7 +45,13 @@ struct Push<'p> {
 ///
 /// # Errors
 /// [`Kind::Unauthorized`], [`Kind::Network`]; [`Kind::BadInput`] for a name without a tag.
-pub fn push(store: &Store, image: &Image, to: &Reference, options: &Options, progress: &dyn Progress) -> Result<Digest> {
+pub fn push(
+    store: &Store,
+    image: &Image,
+    to: &Reference,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Digest> {
     let result = attempt(store, image, to, options, progress);
     result.map_err(|error| error.while_doing(format!("pushing {}", to.familiar())))
 }
@@ -56,11 +62,8 @@ fn attempt(store: &Store, image: &Image, to: &Reference, options: &Options, prog
         (None, Some(digest)) if *digest == image.manifest => digest.to_string(),
         _ => return Err(Error::new(Kind::BadInput, "choosing a tag", "the digest is not this image's")),
     };
-    let speaking = registry::Options {
-        verify: options.verify,
-        credentials: options.credentials.clone(),
-        retry: Retry::DEFAULT,
-    };
+    let speaking =
+        registry::Options { verify: options.verify, credentials: options.credentials.clone(), retry: Retry::DEFAULT };
     let repository = Repository::open(to, &speaking, Access::Push, store.limits().document)?;
     let push = Push { store, repository: &repository, progress, siblings: siblings(store, to)? };
     push.blobs(image)?;
@@ -100,7 +103,8 @@ impl Push<'_> {
             let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
             let mut result = Ok(());
             for worker in workers {
-                let end = worker.join().unwrap_or_else(|_| Err(Error::new(Kind::Other, "sending blobs", "a thread stopped")));
+                let end =
+                    worker.join().unwrap_or_else(|_| Err(Error::new(Kind::Other, "sending blobs", "a thread stopped")));
                 result = result.and(end);
             }
             result

@@ -121,7 +121,8 @@ fn docker_manifest(images: &[Image]) -> Result<Vec<u8>> {
     let list: Vec<_> = once
         .map(|image| {
             let same = images.iter().filter(|other| other.manifest == image.manifest);
-            let tags: Vec<String> = same.filter_map(|i| i.name.as_ref()).filter(|n| n.tag().is_some()).map(|n| n.familiar()).collect();
+            let tags: Vec<String> =
+                same.filter_map(|i| i.name.as_ref()).filter(|n| n.tag().is_some()).map(|n| n.familiar()).collect();
             let layers: Vec<String> = image.layers.iter().map(|layer| path(&layer.blob)).collect();
             json!({ "Config": path(&image.id), "RepoTags": tags, "Layers": layers })
         })

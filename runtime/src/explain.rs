@@ -175,7 +175,8 @@ fn mount(stop: Stop, plan: &Plan) -> Error {
     };
     let error = of_errno(Error::new(doing).because(format!("{call}: {}", cause(stop.errno))), stop.errno);
     if call.contains("context=") && stop.errno == Errno::INVAL {
-        return error.hint("linux.mountLabel asks for an SELinux context, and this kernel has no SELinux: leave it out");
+        return error
+            .hint("linux.mountLabel asks for an SELinux context, and this kernel has no SELinux: leave it out");
     }
     match mount_hint(stop, mount.what.is_bind(), &kind) {
         Some(hint) => error.hint(hint),

@@ -30,7 +30,8 @@ fn borrowed(texts: &[CString]) -> Vec<&CStr> {
 
 /// All descriptors from `first` on but those, as ranges: what a process that we clone shall not keep.
 pub(crate) fn all_but(kept: impl IntoIterator<Item = RawFd>, first: u32) -> Vec<(u32, u32)> {
-    let mut kept: Vec<u32> = kept.into_iter().filter_map(|fd| u32::try_from(fd).ok()).filter(|fd| *fd >= first).collect();
+    let mut kept: Vec<u32> =
+        kept.into_iter().filter_map(|fd| u32::try_from(fd).ok()).filter(|fd| *fd >= first).collect();
     kept.sort_unstable();
     kept.dedup();
     let mut ranges = Vec::new();

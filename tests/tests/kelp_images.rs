@@ -260,8 +260,7 @@ fn a_debian_system_works(w: &World) {
     w.load(&Image::new(vec![base, second]).compression(Compression::Plain), "debian:bookworm");
     let script = "ls --version | head -1; test ! -e /etc/debian_version; cat /etc/motd; stat -c %a /bin/su; perl -e 'print 6*7, \"\\n\"'; stat -c '%U:%G' /srv/owned /var/mail; dpkg --audit && echo whole";
     let output = w.kelp(["run", "--rm", "--network", "none", "debian:bookworm", "sh", "-c", script]).limit(120).ok();
-    for text in ["ls (GNU coreutils)", "layered\n", "4755\n", "42\n", "www-data:www-data\nroot:mail\n", "whole\n"]
-    {
+    for text in ["ls (GNU coreutils)", "layered\n", "4755\n", "42\n", "www-data:www-data\nroot:mail\n", "whole\n"] {
         assert!(output.stdout.contains(text), "{text:?} is missing\n{output}");
     }
     let device = prints(w, "debian:bookworm", "test -c /srv/device && echo device; true");

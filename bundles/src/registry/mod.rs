@@ -123,7 +123,13 @@ impl Repository {
     }
 
     /// Sends a blob, or has the registry take it from another of its repositories. Says whether it travelled.
-    pub(crate) fn send_blob<'o>(&self, digest: &Digest, from: Option<&str>, size: u64, open: &'o Opener<'o>) -> Result<bool> {
+    pub(crate) fn send_blob<'o>(
+        &self,
+        digest: &Digest,
+        from: Option<&str>,
+        size: u64,
+        open: &'o Opener<'o>,
+    ) -> Result<bool> {
         let doing = || format!("sending the blob {} to {}", digest.short(), self.http.registry());
         let mount = from.map(|from| format!("?mount={digest}&from={from}")).unwrap_or_default();
         let call = Call::new(Method::POST, &format!("/v2/{}/blobs/uploads/{mount}", self.name));

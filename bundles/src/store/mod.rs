@@ -39,8 +39,8 @@ pub use claim::{BlobWriter, Claims};
 pub use collect::{Freed, Partials};
 pub use image::{Image, Layer};
 pub(crate) use image::{check_manifest, digest_of, is_index, is_manifest, layers_of};
-pub(crate) use index::{PULLED_DIGEST, REF_NAME};
 pub use index::{Force, Listed, Removed};
+pub(crate) use index::{PULLED_DIGEST, REF_NAME};
 
 /// The store below one folder.
 #[derive(Debug, Clone)]

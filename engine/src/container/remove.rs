@@ -44,7 +44,9 @@ pub(crate) fn container(places: &Places, container: &Container, force: Force, vo
             Tried::Taken(claim) => claim,
             // Somebody removed it while we looked.
             Tried::NoFolder => return Ok(()),
-            Tried::Busy => return Err(Error::new(Kind::WrongState, doing(), "another kelp is starting or removing it")),
+            Tried::Busy => {
+                return Err(Error::new(Kind::WrongState, doing(), "another kelp is starting or removing it"));
+            }
         };
         // It may have been started before the claim was ours.
         if await_shim(places, container).map_err(|error| error.while_doing(doing()))? == Shim::Gone {
