@@ -58,9 +58,9 @@ fn clone_and_attach(cgroup: &Cgroup) -> Result<Cloned, Error> {
             Ok(Cloned::Child)
         }
         Cloned::Parent { pid, pidfd } => {
-            let moved = cgroup.attach(pid).and_then(|()| {
-                io::write(&opener, b"+").map(drop).map_err(|errno| failed("write to a pipe", errno))
-            });
+            let moved = cgroup
+                .attach(pid)
+                .and_then(|()| io::write(&opener, b"+").map(drop).map_err(|errno| failed("write to a pipe", errno)));
             match moved {
                 Ok(()) => Ok(Cloned::Parent { pid, pidfd }),
                 Err(error) => {

@@ -388,3 +388,43 @@ fn a_property_that_systemd_does_not_know_is_explained() {
     let error = format!("{:#}", Cgroup::make(&plan).unwrap_err());
     assert!(error.contains("NoSuchThing") && error.contains("hint"), "{error}");
 }
+
+/// Where a process that enters the container is born, below the container's cgroup.
+fn birthplace(cgroup: &Cgroup, init: i32) -> String {
+    use kelp_sys::clone::Cloned;
+    match super::super::clone_into(Some(cgroup), init).unwrap() {
+        Cloned::Child => loop {
+            kelp_sys::rustix::event::pause();
+        },
+        Cloned::Parent { pid, pidfd } => {
+            let place = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+            kelp_sys::process::signal_process(pidfd.as_fd(), 9).unwrap();
+            let id = kelp_sys::rustix::process::Pid::from_raw(pid).unwrap();
+            kelp_sys::rustix::process::waitpid(Some(id), kelp_sys::rustix::process::WaitOptions::empty()).unwrap();
+            let name = cgroup.dir().file_name().unwrap().to_string_lossy().into_owned();
+            let v2 = place.lines().find(|line| line.starts_with("0::")).unwrap();
+            v2.split_once(&name).unwrap().1.to_owned()
+        }
+    }
+}
+
+#[test]
+fn who_enters_is_born_in_the_cgroup_or_where_init_is_if_it_takes_none() {
+    let Some(plan) = planned("{}") else { return };
+    let cgroup = made(&plan);
+    let inmate = Inmate::put_into(&cgroup, "exec sleep 60");
+    let init = i32::try_from(inmate.0.id()).unwrap();
+    assert_eq!(birthplace(&cgroup, init), "");
+    let controllers = std::fs::read_to_string(cgroup.dir().join("cgroup.controllers")).unwrap();
+    // Controllers for threads leave a cgroup able to take processes.
+    if let Some(name) = controllers.split_whitespace().find(|name| matches!(*name, "memory" | "io" | "hugetlb")) {
+        std::fs::create_dir(cgroup.dir().join("inner")).unwrap();
+        std::fs::write(cgroup.dir().join("inner/cgroup.procs"), init.to_string()).unwrap();
+        std::fs::write(cgroup.dir().join("cgroup.subtree_control"), format!("+{name}")).unwrap();
+        assert_eq!(birthplace(&cgroup, init), "/inner");
+    } else {
+        println!("skipped: the second half, for want of a controller in {controllers:?}");
+    }
+    cgroup.kill().unwrap();
+    cgroup.remove().unwrap();
+}

@@ -26,7 +26,7 @@ pub(crate) fn print() -> Result<u8> {
         "linux": {
             "namespaces": words("cgroup ipc mount network pid time user uts"),
             "capabilities": plan::capability_names(),
-            "cgroup": { "v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "cgroup": { "v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": {
                 "enabled": true,
                 "actions": words(ACTIONS),
