@@ -289,6 +289,8 @@ impl Running<'_> {
         let pid = Pid::from_raw(self.pid()).expect("a child has a pid");
         let ended = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(fd) => wait_readable(&fd, self.limit),
+            // It has ended and waits to be reaped.
+            Err(rustix::io::Errno::SRCH) => true,
             Err(errno) => panic!("pidfd_open({pid:?}): {errno}"),
         };
         if !ended {
