@@ -17,6 +17,7 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 }
 
 /// With or without padding; `None` for what is no base64.
+#[allow(dead_code, reason = "what `login` stores is read with it")]
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u32> = text
         .trim_end_matches('=')
