@@ -87,7 +87,7 @@ impl Error {
     }
 
     /// Docker's exit status for an error of `run`: 127 and 126 belong to the program, 125 to us.
-    pub(crate) fn as_run_status(self) -> Self {
+    pub(crate) fn with_run_status(self) -> Self {
         let status = match self.kind {
             Kind::ProgramNotFound => 127,
             Kind::ProgramNotExecutable => 126,
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn run_reports_the_programs_faults_as_126_and_127() {
-        let with = |kind| Error::new(kind, "a", "b").as_run_status().exit_status();
+        let with = |kind| Error::new(kind, "a", "b").with_run_status().exit_status();
         assert_eq!(with(Kind::ProgramNotFound), 127);
         assert_eq!(with(Kind::ProgramNotExecutable), 126);
         assert_eq!(with(Kind::Other), 125);

@@ -40,7 +40,7 @@ impl Template {
         let (nodes, end) = block(&mut pieces).map_err(|because| bad(&text, because))?;
         match end {
             End::Text => Ok(Self { nodes }),
-            End::End | End::Else => Err(bad(&text, "{{end}} or {{else}} without a beginning")),
+            End::Closed | End::Else => Err(bad(&text, "{{end}} or {{else}} without a beginning")),
         }
     }
 
@@ -65,7 +65,7 @@ enum Piece {
 #[derive(Debug, PartialEq)]
 enum End {
     Text,
-    End,
+    Closed,
     Else,
 }
 
@@ -129,7 +129,7 @@ fn block(pieces: &mut impl Iterator<Item = Piece>) -> Result<(Vec<Node>, End), S
             _ => "",
         };
         match keyword {
-            "end" => return Ok((nodes, End::End)),
+            "end" => return Ok((nodes, End::Closed)),
             "else" => return Ok((nodes, End::Else)),
             "range" | "if" => nodes.push(compound(keyword == "range", words[1..].to_vec(), pieces)?),
             _ => nodes.push(Node::Print(words)),
@@ -142,8 +142,8 @@ fn compound(is_range: bool, over: Vec<Word>, pieces: &mut impl Iterator<Item = P
     let (first, end) = block(pieces)?;
     let (second, end) = if end == End::Else { block(pieces)? } else { (Vec::new(), end) };
     match (end, is_range) {
-        (End::End, true) => Ok(Node::Range(over, first)),
-        (End::End, false) => Ok(Node::If(over, first, second)),
+        (End::Closed, true) => Ok(Node::Range(over, first)),
+        (End::Closed, false) => Ok(Node::If(over, first, second)),
         _ => Err("{{end}} is missing".to_owned()),
     }
 }

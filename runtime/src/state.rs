@@ -103,7 +103,7 @@ pub struct Record {
     pub become_root: bool,
     /// Whether they may set groups.
     pub may_set_groups: bool,
-    /// process.args[0], for error texts.
+    /// The first of process.args, for error texts.
     pub program: String,
     /// poststart hooks
     pub poststart: Vec<Hook>,

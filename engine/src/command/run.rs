@@ -32,7 +32,7 @@ pub(crate) struct Run {
 
 /// Performs the command.
 pub(crate) fn run(args: &Run, places: &Places) -> Result<ExitCode> {
-    make_and_start(args, places).map_err(Error::as_run_status)
+    make_and_start(args, places).map_err(Error::with_run_status)
 }
 
 fn make_and_start(args: &Run, places: &Places) -> Result<ExitCode> {

@@ -30,7 +30,7 @@ pub(crate) enum Tried {
 
 impl Tried {
     /// Nobody worked there.
-    pub(crate) fn is_some_free(self) -> bool {
+    pub(crate) fn is_some_free(&self) -> bool {
         !matches!(self, Tried::Busy)
     }
 }

@@ -80,9 +80,9 @@ mod tests {
     fn a_file_has_comments_and_its_bad_lines_are_named() {
         let file = std::env::temp_dir().join(format!("kelp-env-{}", std::process::id()));
         fs::write(&file, "# a comment\n\nA=b c\nLANG\n").unwrap();
-        assert_eq!(collect(&[file.clone()], &[], caller).unwrap(), ["A=b c", "LANG=C.UTF-8"]);
+        assert_eq!(collect(std::slice::from_ref(&file), &[], caller).unwrap(), ["A=b c", "LANG=C.UTF-8"]);
         fs::write(&file, "A=1\nbad name=2\n").unwrap();
-        let error = collect(&[file.clone()], &[], caller).unwrap_err().to_string();
+        let error = collect(std::slice::from_ref(&file), &[], caller).unwrap_err().to_string();
         assert!(error.contains("line 2"), "{error}");
         fs::remove_file(file).unwrap();
     }

@@ -291,7 +291,7 @@ pub(crate) struct LimitFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Life")]
 pub(crate) struct LifeFlags {
-    /// Start again: no, always, unless-stopped, on-failure[:COUNT]
+    /// Start again: no, always, unless-stopped, on-failure or on-failure:COUNT
     #[arg(long, value_name = "POLICY", default_value = "no", value_parser = restart::parse)]
     pub(crate) restart: Restart,
     /// The signal that asks the program to end
