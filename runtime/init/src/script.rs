@@ -14,7 +14,7 @@ use kelp_sys::rustix::fd::BorrowedFd;
 pub struct Script<'a> {
     /// The socket to the runtime.
     pub channel: BorrowedFd<'a>,
-    /// Descriptors that the clone gave us and that are not ours, as ranges: see [`crate::born::let_go`].
+    /// Descriptors that the clone gave us and that are not ours, as ranges: see `born::let_go`.
     pub strays: &'a [(u32, u32)],
     /// Who we are before anything is mounted.
     pub birth: Birth<'a>,
