@@ -40,6 +40,7 @@ usage: kelp-conformance --runtime PATH [options]     judge one runtime
   --mutate           lie to each case: one that stays green proves nothing
   --html FILE        compare: where the page goes (conformance.html)
   --markdown FILE    compare: where the table goes (conformance.md)
+  --from FILE        compare: a judgement made before, with --format json; may be repeated
 
 Status 0: no case is red. 1: some are. 2: the judging itself stopped.
 ";
@@ -58,7 +59,7 @@ struct Options {
     html: Option<PathBuf>,
     markdown: Option<PathBuf>,
     help: bool,
-    /// For `compare`, which starts itself once per runtime and kind of user: results as JSON.
+    /// For `compare`: results of judgements made before.
     from: Vec<PathBuf>,
 }
 
