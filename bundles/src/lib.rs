@@ -45,6 +45,7 @@ pub mod job;
 mod limits;
 pub mod load;
 mod lock;
+pub mod login;
 pub mod platform;
 pub mod process;
 mod progress;

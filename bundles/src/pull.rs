@@ -20,6 +20,7 @@ use crate::digest::{Digest, Hashing};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::load::descriptor;
 use crate::lock::{Lock, Mode};
+use crate::login;
 use crate::platform::Platform;
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
@@ -40,7 +41,7 @@ pub struct Options {
     pub platform: Platform,
     /// Whether certificates are checked, and plain HTTP refused except on this machine (`--tls-verify`).
     pub verify: bool,
-    /// Who we are to the registry.
+    /// Who we are to the registry, where that is not what [`crate::login`] knows.
     pub credentials: Option<Credentials>,
 }
 
@@ -48,6 +49,11 @@ impl Default for Options {
     fn default() -> Self {
         Self { platform: Platform::host(), verify: true, credentials: None }
     }
+}
+
+/// What the caller said of us, or what is kept.
+pub(crate) fn known(said: Option<&Credentials>, registry: &str) -> Result<Option<Credentials>> {
+    said.map_or_else(|| login::find(registry), |said| Ok(Some(said.clone())))
 }
 
 /// One pull at work.
@@ -73,7 +79,7 @@ pub fn pull(store: &Store, reference: &Reference, options: &Options, progress: &
 
 fn attempt(store: &Store, reference: &Reference, options: &Options, progress: &dyn Progress) -> Result<Image> {
     let speaking =
-        registry::Options { verify: options.verify, credentials: options.credentials.clone(), retry: Retry::DEFAULT };
+        registry::Options { verify: options.verify, credentials: known(options.credentials.as_ref(), reference.registry())?, retry: Retry::DEFAULT };
     let repository = Repository::open(reference, &speaking, Access::Pull, store.limits().document)?;
     let claims = Claims::begin(store)?;
     let stop = AtomicBool::new(false);

@@ -10,6 +10,7 @@ use std::thread;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::progress::{Event, Progress};
+use crate::pull;
 use crate::reference::Reference;
 use crate::registry::{self, Access, Credentials, Repository, Retry};
 use crate::store::{Image, Store};
@@ -63,7 +64,7 @@ fn attempt(store: &Store, image: &Image, to: &Reference, options: &Options, prog
         _ => return Err(Error::new(Kind::BadInput, "choosing a tag", "the digest is not this image's")),
     };
     let speaking =
-        registry::Options { verify: options.verify, credentials: options.credentials.clone(), retry: Retry::DEFAULT };
+        registry::Options { verify: options.verify, credentials: pull::known(options.credentials.as_ref(), to.registry())?, retry: Retry::DEFAULT };
     let repository = Repository::open(to, &speaking, Access::Push, store.limits().document)?;
     let push = Push { store, repository: &repository, progress, siblings: siblings(store, to)? };
     push.blobs(image)?;

@@ -55,6 +55,21 @@ pub(crate) struct Arriving {
     pub(crate) body: Box<dyn Read + Send>,
 }
 
+/// Whether the registry takes our credentials.
+pub(crate) fn check(registry: &str, options: &Options) -> Result<()> {
+    let doing = || format!("logging in to {registry}");
+    let http = Http::connect(registry, String::new(), options)?;
+    let response = http.call(&Call::get("/v2/")).map_err(|e| e.while_doing(doing()))?;
+    match response.status() {
+        StatusCode::OK => Ok(()),
+        status => {
+            let said = http::errors_of(response);
+            let error = Error::new(Kind::Unauthorized, doing(), format!("the registry answered {status}{said}"));
+            Err(error.hint("check the name and the password"))
+        }
+    }
+}
+
 impl Repository {
     pub(crate) fn open(reference: &Reference, options: &Options, access: Access, document_limit: u64) -> Result<Self> {
         let actions = if access == Access::Push { "pull,push" } else { "pull" };

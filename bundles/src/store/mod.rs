@@ -24,9 +24,9 @@ mod image;
 mod index;
 mod pin;
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use kelp_sys::rustix;
@@ -135,10 +135,19 @@ pub(crate) fn make_folder(dir: &Path) -> Result<()> {
 
 /// Puts `content` at `path`, durably and at once: whoever reads sees the old or the new.
 pub(crate) fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
+    replace(path, content, 0o644)
+}
+
+/// The same for what is its owner's alone.
+pub(crate) fn replace_secret(path: &Path, content: &[u8]) -> Result<()> {
+    replace(path, content, 0o600)
+}
+
+fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let doing = || format!("writing {}", path.display());
     let temporary = path.with_extension(format!("new-{}", random_name()));
     let write = || {
-        let mut file = File::create_new(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&temporary, path)
