@@ -179,7 +179,8 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 pub(crate) fn write(folder: &Path, name: &str, value: &impl Serialize) -> Result<()> {
     let doing = || format!("cannot write {}", folder.join(name).display());
     let json = serde_json::to_vec(value).map_err(|error| Error::new(Kind::Other, doing(), error))?;
-    let new = folder.join(format!(".{name}.new"));
+    // Two may write the same at once: each its own, and the last one stays.
+    let new = folder.join(format!(".{name}.{}.new", std::process::id()));
     fs::write(&new, json).doing(doing)?;
     fs::rename(&new, folder.join(name)).doing(doing)
 }
