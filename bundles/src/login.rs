@@ -30,10 +30,10 @@ const TOKEN_NAME: &str = "<token>";
 /// A file or a helper cannot be read; one that is missing is no error.
 pub fn find(registry: &str) -> Result<Option<Credentials>> {
     for path in files() {
-        if let Some(config) = read(&path)? {
-            if let Some(found) = find_in(&config, registry).map_err(|e| e.while_doing(format!("reading {}", path.display())))? {
-                return Ok(Some(found));
-            }
+        let Some(config) = read(&path)? else { continue };
+        let found = find_in(&config, registry).map_err(|e| e.while_doing(format!("reading {}", path.display())))?;
+        if found.is_some() {
+            return Ok(found);
         }
     }
     Ok(None)
@@ -99,12 +99,15 @@ fn files() -> Vec<PathBuf> {
 }
 
 fn file_to_write() -> Result<PathBuf> {
-    let named = ["REGISTRY_AUTH_FILE", "DOCKER_CONFIG"].iter().any(|name| env::var_os(name).is_some_and(|v| !v.is_empty()));
+    let named =
+        ["REGISTRY_AUTH_FILE", "DOCKER_CONFIG"].iter().any(|name| env::var_os(name).is_some_and(|v| !v.is_empty()));
     let file = match named {
         true => files().into_iter().next(),
         false => files().into_iter().find(|path| path.ends_with(".docker/config.json")),
     };
-    file.ok_or_else(|| Error::new(Kind::NotFound, "keeping a login", "HOME is not set").hint("set HOME or DOCKER_CONFIG"))
+    file.ok_or_else(|| {
+        Error::new(Kind::NotFound, "keeping a login", "HOME is not set").hint("set HOME or DOCKER_CONFIG")
+    })
 }
 
 fn read(path: &Path) -> Result<Option<Value>> {
@@ -139,10 +142,10 @@ fn is_key_of(key: &str, registry: &str) -> bool {
 }
 
 fn find_in(config: &Value, registry: &str) -> Result<Option<Credentials>> {
-    if let Some(helper) = helper_for(config, registry) {
-        if let Some(found) = from_helper(&helper, registry)? {
-            return Ok(Some(found));
-        }
+    if let Some(helper) = helper_for(config, registry)
+        && let Some(found) = from_helper(&helper, registry)?
+    {
+        return Ok(Some(found));
     }
     let auths = config.get("auths").and_then(Value::as_object);
     let exact = auths.and_then(|auths| auths.get(key_of(registry)));
@@ -168,7 +171,9 @@ fn from_entry(entry: &Value) -> Option<Credentials> {
 
 fn insert(config: &mut Value, registry: &str, credentials: &Credentials) {
     let entry = match credentials {
-        Credentials::Password { name, password } => json!({ "auth": base64::encode(format!("{name}:{password}").as_bytes()) }),
+        Credentials::Password { name, password } => {
+            json!({ "auth": base64::encode(format!("{name}:{password}").as_bytes()) })
+        }
         Credentials::Identity(token) => json!({ "identitytoken": token }),
         Credentials::Registry(token) => json!({ "registrytoken": token }),
     };
@@ -200,7 +205,8 @@ fn from_helper(helper: &str, registry: &str) -> Result<Option<Credentials>> {
         secret: String,
     }
     let Some(answer) = ask(helper, "get", key_of(registry))? else { return Ok(None) };
-    let answer: Answer = serde_json::from_str(&answer).doing(|| format!("reading what docker-credential-{helper} says"))?;
+    let answer: Answer =
+        serde_json::from_str(&answer).doing(|| format!("reading what docker-credential-{helper} says"))?;
     Ok(Some(match answer.username.as_str() {
         TOKEN_NAME => Credentials::Identity(answer.secret),
         _ => Credentials::Password { name: answer.username, password: answer.secret },
@@ -268,6 +274,9 @@ mod tests {
     #[test]
     fn a_helpers_name_is_no_path() {
         assert_eq!(helper_for(&json!({ "credsStore": "../../evil" }), "a"), None);
-        assert_eq!(helper_for(&json!({ "credsStore": "pass", "credHelpers": { "a": "gcloud" } }), "a").as_deref(), Some("gcloud"));
+        assert_eq!(
+            helper_for(&json!({ "credsStore": "pass", "credHelpers": { "a": "gcloud" } }), "a").as_deref(),
+            Some("gcloud")
+        );
     }
 }

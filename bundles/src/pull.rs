@@ -78,8 +78,11 @@ pub fn pull(store: &Store, reference: &Reference, options: &Options, progress: &
 }
 
 fn attempt(store: &Store, reference: &Reference, options: &Options, progress: &dyn Progress) -> Result<Image> {
-    let speaking =
-        registry::Options { verify: options.verify, credentials: known(options.credentials.as_ref(), reference.registry())?, retry: Retry::DEFAULT };
+    let speaking = registry::Options {
+        verify: options.verify,
+        credentials: known(options.credentials.as_ref(), reference.registry())?,
+        retry: Retry::DEFAULT,
+    };
     let repository = Repository::open(reference, &speaking, Access::Pull, store.limits().document)?;
     let claims = Claims::begin(store)?;
     let stop = AtomicBool::new(false);

@@ -63,8 +63,11 @@ fn attempt(store: &Store, image: &Image, to: &Reference, options: &Options, prog
         (None, Some(digest)) if *digest == image.manifest => digest.to_string(),
         _ => return Err(Error::new(Kind::BadInput, "choosing a tag", "the digest is not this image's")),
     };
-    let speaking =
-        registry::Options { verify: options.verify, credentials: pull::known(options.credentials.as_ref(), to.registry())?, retry: Retry::DEFAULT };
+    let speaking = registry::Options {
+        verify: options.verify,
+        credentials: pull::known(options.credentials.as_ref(), to.registry())?,
+        retry: Retry::DEFAULT,
+    };
     let repository = Repository::open(to, &speaking, Access::Push, store.limits().document)?;
     let push = Push { store, repository: &repository, progress, siblings: siblings(store, to)? };
     push.blobs(image)?;
