@@ -112,6 +112,26 @@ pub(crate) fn own_cgroup() -> String {
     own.trim_end_matches('/').to_owned()
 }
 
+/// Cgroups below our own (or, for root, anywhere near the top) whose name has `word` in it.
+pub(crate) fn cgroups_named(word: &str) -> Vec<PathBuf> {
+    fn below(dir: &Path, depth: u32, word: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+                continue;
+            }
+            if entry.file_name().to_string_lossy().contains(word) {
+                found.push(entry.path());
+            } else if depth > 0 {
+                below(&entry.path(), depth - 1, word, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    let own = PathBuf::from(format!("{CGROUP}{}", own_cgroup()));
+    below(own.parent().filter(|p| p.starts_with(CGROUP)).unwrap_or(&own), 3, word, &mut found);
+    found
+}
+
 pub(crate) fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).map(|d| d.join(name)).find(|p| p.is_file())

@@ -367,6 +367,9 @@ impl Drop for Trial<'_> {
                 end(pid.unwrap_or(0));
                 drop(self.call(&dir, &["delete", "--force", &id]));
             }
+            for left in crate::place::cgroups_named(&id) {
+                drop(fs::remove_dir(left));
+            }
         }
         drop(fs::remove_dir_all(&dir));
     }

@@ -190,6 +190,7 @@ pub(super) const CASES: &[Case] = &[
             sleep(Duration::from_millis(50));
             let after = (t.read("/proc/self/mountinfo")?, children()?);
             same("our mounts and children afterwards", after, before)?;
+            same("cgroups with the container's name", crate::place::cgroups_named(&id), Vec::<std::path::PathBuf>::new())?;
             let state = t.call(&bundle, &["state", &id])?;
             ensure(state.code != 0, || "state knows the container that could not be created".into())
         },

@@ -102,8 +102,8 @@ pub(super) const CASES: &[Case] = &[
         &[Mutation::Config(|c| remove(&mut c["linux"], "readonlyPaths")), Mutation::Facts(|f| f.set_errnos(13))]),
     READONLY.says("readonlyPaths-proc-sys", "readonlyPaths (array of strings, OPTIONAL) will set the provided paths as readonly inside the container.",
         |t| {
-            let facts = t.look(|c| { c["linux"]["readonlyPaths"] = json!(["/proc/sys"]); steps(c, &["append:/proc/sys/kernel/domainname=x", "report"]); })?;
-            same("errno of a write to a sysctl", facts.errno("append:/proc/sys/kernel/domainname=x")?, 30)
+            let facts = t.look(|c| { c["linux"]["readonlyPaths"] = json!(["/proc/sys"]); steps(c, &["append:/proc/sys/net/ipv4/ip_forward=0", "report"]); })?;
+            same("errno of a write to a sysctl", facts.errno("append:/proc/sys/net/ipv4/ip_forward=0")?, 30)
         },
         &[Mutation::Config(|c| remove(&mut c["linux"], "readonlyPaths"))]),
     PERSONALITY.says("personality-LINUX32", "LINUX32 will set the uname system call to show a 32 bit CPU type, such as i686.",

@@ -121,12 +121,12 @@ pub(super) const CASES: &[Case] = &[
             let id = t.id();
             let ran = t.call(&bundle, &["create", &id])?;
             let table = t.read("/proc/self/mountinfo")?;
-            ensure(!table.contains(&outside), || "the runtime mounted onto the host".into())?;
+            ensure(!table.contains("/outside"), || "the runtime mounted onto the host".into())?;
             ensure(!std::path::Path::new(&format!("{outside}/here")).exists(), || {
                 format!("create (status {}) made a folder outside of the root filesystem", ran.code)
             })
         },
-        &[Mutation::Outside(|text| *text = every_path())],
+        &[Mutation::Outside(|text| text.push_str("/outside"))],
     ),
     OPTIONS.says("option-ro", TABLE, |t| bind_flag(t, &["ro"], |m| m.has("ro")), &[BARE_BIND]),
     OPTIONS.says("option-rw", TABLE, |t| bind_flag(t, &["ro", "rw"], |m| m.has("rw")), &[Mutation::Config(|c| set_options(c, "/m", &["bind", "ro"]))]),
@@ -367,12 +367,6 @@ fn idmapped(t: &mut Trial<'_>, option: &str) -> Judged<()> {
     })?;
     let seen = &facts.act("stat:/m/file")?.text;
     ensure(seen.contains("uid: 1000, gid: 1000"), || format!("a file of root is shown as {seen}"))
-}
-
-/// For lies: a mount table in which every path of ours is a mount.
-fn every_path() -> String {
-    let work = std::env::temp_dir();
-    (0..500).map(|n| format!("{}/c{n}/outside\n", work.join(format!("kc-{}", std::process::id())).display())).collect()
 }
 
 fn no_idmap(config: &mut Value) {

@@ -28,7 +28,7 @@ pub(super) const CASES: &[Case] = &[
             }
             Ok(())
         },
-        &[Mutation::Skip("exec"), Mutation::Outside(String::clear), Mutation::Facts(|f| f.links.clear())]).needs(EXECS),
+        &[Mutation::Skip("exec"), Mutation::Facts(|f| f.links.clear())]).needs(EXECS),
     EXEC.says("exec-exit-status", "exec ends with the program's exit status.",
         |t| {
             let container = waiting(t)?;
