@@ -102,7 +102,10 @@ pub(super) const CASES: &[Case] = &[
         &[Mutation::Config(|c| remove(&mut c["linux"], "readonlyPaths")), Mutation::Facts(|f| f.set_errnos(13))]),
     READONLY.says("readonlyPaths-proc-sys", "readonlyPaths (array of strings, OPTIONAL) will set the provided paths as readonly inside the container.",
         |t| {
-            let facts = t.look(|c| { c["linux"]["readonlyPaths"] = json!(["/proc/sys"]); steps(c, &["append:/proc/sys/net/ipv4/ip_forward=0", "report"]); })?;
+            let facts = t.look(|c| { c["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
+                // Without it the sysctl's own owner refuses before the mount does.
+                for set in ["bounding", "permitted", "effective"] { c["process"]["capabilities"][set] = json!(["CAP_NET_ADMIN"]); }
+                steps(c, &["append:/proc/sys/net/ipv4/ip_forward=0", "report"]); })?;
             same("errno of a write to a sysctl", facts.errno("append:/proc/sys/net/ipv4/ip_forward=0")?, 30)
         },
         &[Mutation::Config(|c| remove(&mut c["linux"], "readonlyPaths"))]),
