@@ -198,8 +198,18 @@ fn measure_here(o: &Options, scenarios: Vec<&'static Scenario>) -> Result<Report
     Ok(report)
 }
 
+/// What one types to measure the same again: without the options that only say where files are.
 fn command() -> String {
-    std::iter::once("kelp-bench".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
+    let mut words = vec!["kelp-bench".to_owned()];
+    let mut args = std::env::args().skip(1);
+    while let Some(word) = args.next() {
+        if matches!(word.as_str(), "--docs" | "--json" | "--programs") {
+            args.next();
+        } else {
+            words.push(word);
+        }
+    }
+    words.join(" ")
 }
 
 /// Starts this program again as the user, so that timed commands need no setpriv in front of them.
