@@ -14,7 +14,6 @@ use std::os::fd::{AsRawFd, RawFd};
 pub(crate) struct Descriptors<'a> {
     pub(crate) channel: BorrowedFd<'a>,
     pub(crate) gate: Option<BorrowedFd<'a>>,
-    pub(crate) cgroup: Option<BorrowedFd<'a>>,
     pub(crate) joins: &'a [(BorrowedFd<'a>, Namespaces)],
     pub(crate) stdio: Option<[BorrowedFd<'a>; 3]>,
 }
@@ -95,7 +94,6 @@ fn birth<'a>(plan: &'a Plan, fds: &Descriptors<'a>, oom_score_adj: Option<&'a CS
     init::Birth {
         joins: fds.joins,
         namespaces: plan.namespaces,
-        cgroup: fds.cgroup,
         maps: match &plan.maps {
             Maps::None => init::IdMaps::None,
             Maps::Own { uid, gid, .. } => init::IdMaps::Own { uid, gid },

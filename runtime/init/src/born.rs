@@ -32,14 +32,17 @@ pub(crate) enum Helped {
 /// Runs in the helper: enters the namespaces given by path, then clones init as a child of the runtime.
 pub(crate) fn join_and_clone(script: &Script<'_>) -> Result<Helped, Stop> {
     script.begin(Step::JoinNamespaces)?;
-    hide().during(Step::JoinNamespaces)?;
+    // Without others in the namespaces there is nobody to hide from, and init may have to write its own id maps.
+    if !script.birth.joins.is_empty() {
+        hide().during(Step::JoinNamespaces)?;
+    }
     for (index, (namespace, kind)) in script.birth.joins.iter().enumerate() {
         // `EINVAL`: it is of another kind.
         let kind = ThreadNameSpaceType::from_bits_retain(kind.bits() as u32);
         move_into_thread_name_spaces(*namespace, kind).during_nth(Step::JoinNamespaces, index)?;
     }
-    let request =
-        Clone { namespaces: script.birth.namespaces, cgroup: script.birth.cgroup, parent: Parent::CallersParent };
+    // In our cgroup, which is the container's. From in here no other could be named: see the runtime's cgroup/enter.rs.
+    let request = Clone { namespaces: script.birth.namespaces, cgroup: None, parent: Parent::CallersParent };
     script.begin(Step::Clone)?;
     match clone3(&request).during(Step::Clone)? {
         Cloned::Child => Ok(Helped::Init),

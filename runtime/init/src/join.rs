@@ -44,7 +44,8 @@ fn enter_and_clone(script: &Join<'_>) -> Result<Cloned, Stop> {
         move_into_thread_name_spaces(script.init, types).during(Step::JoinNamespaces)?;
     }
     fail_here(script.fail_at, Step::Clone)?;
-    let request = Clone { namespaces: Namespaces::NONE, cgroup: script.cgroup, parent: Parent::CallersParent };
+    // In our cgroup, which is the container's. From in here no other could be named: see the runtime's cgroup/enter.rs.
+    let request = Clone { namespaces: Namespaces::NONE, cgroup: None, parent: Parent::CallersParent };
     clone3(&request).during(Step::Clone)
 }
 

@@ -68,8 +68,8 @@ fn gone(
     program::execute(script.fail_at, &script.process, program)
 }
 
-/// Runs in the helper that a container needs which joins namespaces by path: enters them, makes init, tells the runtime its
-/// pid, and ends.
+/// Runs in the helper that a container needs which joins namespaces by path, or whose cgroup takes no clone from where the
+/// runtime is: enters the namespaces, makes init, tells the runtime its pid, and ends.
 pub fn help(script: &Script<'_>) -> ! {
     let made = born::join_and_clone(script);
     match made {

@@ -55,8 +55,6 @@ pub struct Birth<'a> {
     pub joins: &'a [(BorrowedFd<'a>, Namespaces)],
     /// Namespaces that the new process has of its own.
     pub namespaces: Namespaces,
-    /// The cgroup in which it begins.
-    pub cgroup: Option<BorrowedFd<'a>>,
     /// How the ids of a new user namespace are mapped.
     pub maps: IdMaps<'a>,
     /// Whether to become uid and gid 0 of the user namespace, new or joined.
@@ -280,8 +278,6 @@ pub struct Join<'a> {
     pub init: BorrowedFd<'a>,
     /// Namespaces to enter: those in which the container differs from us.
     pub namespaces: Namespaces,
-    /// The cgroup in which the process begins.
-    pub cgroup: Option<BorrowedFd<'a>>,
     /// Whether to become uid and gid 0 of the user namespace first.
     pub become_root: bool,
     /// The text for `/proc/self/oom_score_adj`.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How another process gets into the cgroup of a living container: `exec`.
+//! How a process gets into the cgroup of a container without CLONE_INTO_CGROUP at its own clone: the helper of `exec`, and
+//! that of a `create` which needs one.
 //!
 //! Before it enters the container's namespaces: from inside, the cgroup that it comes from cannot be seen, and where
 //! cgroup namespaces are delegation boundaries (nsdelegate, as systemd mounts it) the kernel then says ENOENT.
@@ -18,15 +19,15 @@ use super::facts::open_directory;
 use super::{Cgroup, Error, kernel, mountinfo};
 
 /// Clones the caller into the container's cgroup, if it has one. Returns twice, as `clone3` does; the child must not
-/// allocate if the caller has threads. `init`: the container's.
-pub fn clone_into(cgroup: Option<&Cgroup>, init: i32) -> Result<Cloned, Error> {
-    match (clone_at(cgroup.map(Cgroup::fd)), cgroup) {
+/// allocate if the caller has threads. `init`: the container's, if it lives already.
+pub fn clone_into(cgroup: Option<&Cgroup>, init: Option<i32>) -> Result<Cloned, Error> {
+    match (clone_at(cgroup.map(Cgroup::fd)), cgroup, init) {
         // The container gives controllers to cgroups of its own, so its outermost one takes no processes: where init is,
         // one may be.
-        (Err(Errno::BUSY), Some(_)) => clone_beside(init),
+        (Err(Errno::BUSY), Some(_), Some(init)) => clone_beside(init),
         // Not all between our cgroup and the container's is ours to change, but it is systemd's.
-        (Err(Errno::ACCESS | Errno::PERM), Some(cgroup)) => clone_and_attach(cgroup),
-        (cloned, _) => cloned.map_err(|errno| failed("clone3", errno)),
+        (Err(Errno::ACCESS | Errno::PERM), Some(cgroup), _) => clone_and_attach(cgroup),
+        (cloned, _, _) => cloned.map_err(|errno| failed("clone3", errno)),
     }
 }
 

@@ -392,7 +392,7 @@ fn a_property_that_systemd_does_not_know_is_explained() {
 /// Where a process that enters the container is born, below the container's cgroup.
 fn birthplace(cgroup: &Cgroup, init: i32) -> String {
     use kelp_sys::clone::Cloned;
-    match super::super::clone_into(Some(cgroup), init).unwrap() {
+    match super::super::clone_into(Some(cgroup), Some(init)).unwrap() {
         Cloned::Child => loop {
             kelp_sys::rustix::event::pause();
         },

@@ -219,7 +219,8 @@ impl Build<'_> {
             .collect()
     }
 
-    /// One clone; two where namespaces are joined by path, since some can only be entered before a clone.
+    /// One clone; two where namespaces are joined by path, since some can only be entered before a clone, and where the
+    /// kernel does not let us clone into the cgroup from where we are.
     fn clone_init(
         &mut self,
         request: &CreateRequest<'_>,
@@ -235,25 +236,39 @@ impl Build<'_> {
             Stdio::Inherit => None,
             Stdio::Fds(fds) => Some(fds.each_ref().map(AsFd::as_fd)),
         };
-        let cgroup = cgroup.map(Cgroup::fd);
         let gate = gate.as_ref().map(AsFd::as_fd);
-        let fds = Descriptors { channel: inits_end.as_fd(), gate, cgroup, joins: &joins, stdio };
+        let fds = Descriptors { channel: inits_end.as_fd(), gate, joins: &joins, stdio };
         self.runtime.begin(Step::Clone)?;
-        let helped = !joins.is_empty();
-        let request = match helped {
-            true => Clone { namespaces: Namespaces::NONE, cgroup: None, parent: Parent::Caller },
-            false => Clone { namespaces: self.plan.namespaces, cgroup, parent: Parent::Caller },
-        };
-        let (pid, pidfd) = with_script(self.plan, &fds, self.runtime.fail_at, |script| match clone3(&request) {
-            Ok(Cloned::Child) if helped => kelp_init::life::help(script),
-            Ok(Cloned::Child) => kelp_init::life::live(script),
-            Ok(Cloned::Parent { pid, pidfd }) => Ok((pid, pidfd)),
-            Err(errno) => Err(cannot_clone(errno, self.plan)),
-        })?;
+        let direct = if joins.is_empty() { self.clone_directly(&fds, cgroup)? } else { None };
+        let helper = if direct.is_none() { Some(self.clone_helper(&fds, cgroup)?) } else { None };
         drop(inits_end);
-        let (pid, pidfd) = if helped { self.await_birth(channel, pid, &pidfd)? } else { (pid, pidfd) };
+        let born = match (direct, helper) {
+            (_, Some((pid, pidfd))) => Some(self.await_birth(channel, pid, &pidfd)?),
+            (direct, None) => direct,
+        };
+        let (pid, pidfd) = born.ok_or_else(|| Error::new("cannot make init").because("it was never cloned"))?;
         self.init = Some(pidfd);
         Identity::of(pid)
+    }
+
+    /// Clones init. None, if it may not be cloned into its cgroup by us (`EACCES`: not all between the two cgroups is ours).
+    fn clone_directly(&self, fds: &Descriptors<'_>, cgroup: Option<&Cgroup>) -> Result<Option<(i32, OwnedFd)>> {
+        let into = cgroup.map(Cgroup::fd);
+        let request = Clone { namespaces: self.plan.namespaces, cgroup: into, parent: Parent::Caller };
+        with_script(self.plan, fds, self.runtime.fail_at, |script| match clone3(&request) {
+            Ok(Cloned::Child) => kelp_init::life::live(script),
+            Ok(Cloned::Parent { pid, pidfd }) => Ok(Some((pid, pidfd))),
+            Err(kelp_sys::rustix::io::Errno::ACCESS) if into.is_some() => Ok(None),
+            Err(errno) => Err(cannot_clone(errno, self.plan)),
+        })
+    }
+
+    /// Clones the helper, in the container's cgroup, that will clone init.
+    fn clone_helper(&self, fds: &Descriptors<'_>, cgroup: Option<&Cgroup>) -> Result<(i32, OwnedFd)> {
+        with_script(self.plan, fds, self.runtime.fail_at, |script| match cgroup::clone_into(cgroup, None)? {
+            Cloned::Child => kelp_init::life::help(script),
+            Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        })
     }
 
     /// The helper tells init's pid and ends; init is our child.

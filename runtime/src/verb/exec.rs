@@ -185,7 +185,6 @@ impl Exec<'_> {
                 strays: &strays,
                 init: init.as_fd(),
                 namespaces: Namespaces::from_bits(self.record.namespaces),
-                cgroup: None,
                 become_root: self.record.become_root,
                 oom_score_adj: oom_score_adj.as_deref(),
                 stdio,
@@ -195,7 +194,7 @@ impl Exec<'_> {
                 fail_at: self.runtime.fail_at,
             };
             // The helper is in the cgroup from birth, and the process inherits it: see cgroup::clone_into.
-            match cgroup::clone_into(cgroup.as_ref(), self.record.init.pid)? {
+            match cgroup::clone_into(cgroup.as_ref(), Some(self.record.init.pid))? {
                 Cloned::Child => kelp_init::join::join(&script),
                 Cloned::Parent { pidfd, .. } => Ok::<_, Error>(pidfd),
             }
