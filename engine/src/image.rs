@@ -105,11 +105,15 @@ fn absent(store: &Store, name: &str) -> Error {
     Error::new(Kind::NotFound, format!("cannot find the image {name}"), "it is not in the store").hint(hint)
 }
 
-/// An image whose name differs by a slip of the fingers.
+/// An image whose name, or the last part of it, differs by a slip of the fingers.
 fn near(store: &Store, name: &str) -> Option<String> {
-    let names = store.list().ok()?.into_iter().filter_map(|listed| listed.name);
-    let familiar = names.flat_map(|name| [name.familiar_name(), name.familiar()]);
-    near::near(name, familiar)
+    let names: Vec<String> = store.list().ok()?.into_iter().filter_map(|it| Some(it.name?.familiar_name())).collect();
+    let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+    let wanted = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(name, _)| name);
+    near::near(wanted, names.iter().cloned()).or_else(|| {
+        let found = near::near(&last(wanted), names.iter().map(|name| last(name)))?;
+        names.iter().find(|name| last(name) == found).cloned()
+    })
 }
 
 impl Chosen {

@@ -63,9 +63,13 @@ fn first_line(error: &clap::Error) -> String {
 }
 
 fn hint(error: &clap::Error) -> String {
+    let argument = error.get(ContextKind::InvalidArg).map(shown).unwrap_or_default();
     for kind in [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue] {
         if let Some(suggested) = error.get(kind).map(shown).filter(|text| !text.is_empty()) {
-            return format!("did you mean {suggested}?");
+            // clap's idea of likeness finds --ulimit in --init.
+            if kind != ContextKind::SuggestedArg || near(&argument, std::iter::once(suggested.clone())).is_some() {
+                return format!("did you mean {suggested}?");
+            }
         }
     }
     if let Some(command) = error.get(ContextKind::InvalidSubcommand).map(shown) {

@@ -135,21 +135,35 @@ pub(crate) fn make_folder(dir: &Path) -> Result<()> {
 
 /// Puts `content` at `path`, durably and at once: whoever reads sees the old or the new.
 pub(crate) fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
-    replace(path, content, 0o644)
+    replace(path, content, 0o644, Durable::Yes)
+}
+
+/// The same at once, but not durably: for what is of no use after a power cut.
+pub(crate) fn publish_file(path: &Path, content: &[u8]) -> Result<()> {
+    replace(path, content, 0o644, Durable::No)
+}
+
+/// Whether a file must survive a power cut.
+#[derive(PartialEq, Eq)]
+enum Durable {
+    Yes,
+    No,
 }
 
 /// The same for what is its owner's alone.
 pub(crate) fn replace_secret(path: &Path, content: &[u8]) -> Result<()> {
-    replace(path, content, 0o600)
+    replace(path, content, 0o600, Durable::Yes)
 }
 
-fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+fn replace(path: &Path, content: &[u8], mode: u32, durable: Durable) -> Result<()> {
     let doing = || format!("writing {}", path.display());
     let temporary = path.with_extension(format!("new-{}", random_name()));
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         file.write_all(content)?;
-        file.sync_all()?;
+        if durable == Durable::Yes {
+            file.sync_all()?;
+        }
         fs::rename(&temporary, path)
     };
     write().inspect_err(|_| forget_file(&temporary)).doing(doing)

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Image, Store, replace_file};
+use super::{Image, Store, publish_file};
 use crate::digest::Digest;
 use crate::error::{Doing, Result};
 
@@ -39,7 +39,8 @@ impl Store {
         };
         let text = serde_json::to_vec(&pin).doing(|| "writing layers.json")?;
         let _no_collector = self.share_with_collector()?;
-        replace_file(&container.join(FILE), &text)
+        // Without fsync: what a power cut takes from us here it takes from the container as well, which is not whole yet.
+        publish_file(&container.join(FILE), &text)
     }
 
     /// The pins of all containers, with the containers' folder names.

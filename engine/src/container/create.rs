@@ -11,7 +11,7 @@ use super::{etc, id, name, network, remove, volumes};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::image::{self, Chosen, Wanted};
 use crate::options::network::Network;
-use crate::options::{Options, signal};
+use crate::options::{Namespace, Options, signal};
 use crate::overlay::{self, Overlay};
 use crate::places::{Places, make_private};
 use crate::spec::{self, Attachment, Device, Maps, RootFilesystem};
@@ -33,6 +33,10 @@ pub(crate) fn create(places: &Places, options: &Options) -> Result<Container> {
     let network = network::decide(&options.network)?;
     let chosen = image::resolve(places, options)?;
     let ids = ids::of_caller()?;
+    if options.isolation.userns == Some(Namespace::Host) && ids != IdMap::Host {
+        let because = "only root can do without a user namespace";
+        return Err(Error::new(Kind::BadInput, "cannot use --userns host", because).hint("leave it out, or be root"));
+    }
     ids::tell(places, &ids);
     let (id, folder, claim) = new_folder(places)?;
     let mut maker =
@@ -203,6 +207,7 @@ impl Maker<'_> {
             stop_signal: life.stop_signal.or(image_signal).unwrap_or(signal::TERM),
             stop_timeout: life.stop_timeout.unwrap_or(STOP_TIMEOUT),
             runtime: options.runtime.clone(),
+            limited: options.limits.any(),
             env: wanted.program.env.clone(),
             working_dir: wanted.program.cwd.clone(),
             user: options.process.user.clone().or_else(|| wanted.user.clone()).unwrap_or_default(),

@@ -71,6 +71,9 @@ pub(crate) struct Record {
     /// Another OCI runtime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) runtime: Option<PathBuf>,
+    /// It has limits, which need a cgroup of its own.
+    #[serde(default)]
+    pub(crate) limited: bool,
     /// The program's environment, for `exec` and `inspect`.
     pub(crate) env: Vec<String>,
     /// Where the program starts.

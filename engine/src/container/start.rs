@@ -12,7 +12,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::places::Places;
 use crate::time;
 use kelp_shim::client::{self, Connection, DetachKeys, Ended, Relay};
-use kelp_shim::{Launch, Runtime, Stdin, Streams};
+use kelp_shim::{Cgroups, Launch, Runtime, Stdin, Streams};
 use std::env;
 use std::fs;
 use std::io::ErrorKind;
@@ -131,6 +131,7 @@ fn launch(places: &Places, container: &Container, stay: &Stay) -> Result<Launch>
         (true, Stay::Attached { .. }) => Stdin::Once,
     };
     launch.restart = record.restart;
+    launch.runtime = Runtime::Library { cgroups: cgroups(record) };
     if let Some(runtime) = &record.runtime {
         launch.runtime = Runtime::Program { path: runtime.clone(), args: Vec::new() };
     }
@@ -140,6 +141,17 @@ fn launch(places: &Places, container: &Container, stay: &Stay) -> Result<Launch>
         launch.durable = false;
     }
     Ok(launch)
+}
+
+/// Who makes the cgroup. An ordinary user may not in his login session; the user's systemd makes one for him, which takes
+/// longer: it is asked where limits need it.
+fn cgroups(record: &Record) -> Cgroups {
+    let has_user_systemd = || {
+        let run = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        run.is_some_and(|run| run.join("bus").exists() && run.join("systemd").is_dir())
+    };
+    let is_root = kelp_sys::rustix::process::geteuid().is_root();
+    if record.limited && !is_root && has_user_systemd() { Cgroups::Systemd } else { Cgroups::Cgroupfs }
 }
 
 /// What the shim of a `--rm` container runs at its end, unless we were there.

@@ -287,6 +287,19 @@ pub(crate) struct LimitFlags {
     pub(crate) cgroup_parent: Option<String>,
 }
 
+impl LimitFlags {
+    /// Whether anything is limited: that needs a cgroup of the container's own.
+    pub(crate) fn any(&self) -> bool {
+        let numbers = [self.memory, self.memory_reservation, self.memory_swap, self.cpu_quota, self.pids_limit];
+        let texts = [&self.cpuset_cpus, &self.cpuset_mems, &self.cgroup_parent];
+        numbers.iter().any(Option::is_some)
+            || texts.iter().any(|text| text.is_some())
+            || self.cpus.is_some()
+            || self.cpu_shares.is_some()
+            || self.cpu_period.is_some()
+    }
+}
+
 /// How it ends and begins again.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Life")]
