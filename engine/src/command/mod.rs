@@ -8,21 +8,25 @@ mod completion;
 mod create;
 mod exec;
 mod filter;
+mod history;
 mod images;
 mod info;
 mod inspect;
 mod kill;
 mod load;
+mod login;
 mod logs;
 mod man;
 mod pause;
 mod port;
 mod ps;
 mod pull;
+mod push;
 mod rename;
 mod rm;
 mod rmi;
 mod run;
+mod save;
 mod start;
 mod stop;
 mod tag;
@@ -88,6 +92,16 @@ pub(crate) enum Command {
     Load(load::Load),
     /// Download an image from a registry
     Pull(pull::Pull),
+    /// Upload an image to a registry
+    Push(push::Push),
+    /// Save images to a tar archive or an OCI layout
+    Save(save::Save),
+    /// Show how an image was built
+    History(history::History),
+    /// Log in to a registry
+    Login(login::Login),
+    /// Log out of a registry
+    Logout(login::Logout),
     /// Remove one or more images
     Rmi(rmi::Rmi),
     /// Give an image another name
@@ -128,6 +142,11 @@ pub(crate) fn perform(command: &Command, places: &Places) -> Result<ExitCode> {
         Command::Images(args) => images::run(args, places),
         Command::Load(args) => load::run(args, places),
         Command::Pull(args) => pull::run(args, places),
+        Command::Push(args) => push::run(args, places),
+        Command::Save(args) => save::run(args, places),
+        Command::History(args) => history::run(args, places),
+        Command::Login(args) => login::run(args, places),
+        Command::Logout(args) => login::run_logout(args, places),
         Command::Rmi(args) => rmi::run(args, places),
         Command::Tag(args) => tag::run(args, places),
         Command::Volume(args) => volume::run(args, places),
