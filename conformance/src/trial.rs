@@ -47,8 +47,14 @@ impl Ran {
         })
     }
 
-    fn last_words(&self) -> &str {
-        self.stderr.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("(it said nothing)")
+    /// What the runtime said last: one line of it, or all of an error that has its cause on a line of its own.
+    fn last_words(&self) -> String {
+        let lines: Vec<&str> = self.stderr.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+        let from = lines.iter().rposition(|l| l.starts_with("error:")).unwrap_or(lines.len().saturating_sub(1));
+        match lines.get(from..) {
+            Some(said) if !said.is_empty() => said.join("; "),
+            _ => "(it said nothing)".into(),
+        }
     }
 
     /// stdout as JSON.

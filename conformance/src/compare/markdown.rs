@@ -88,17 +88,32 @@ fn reasons(cases: &[&'static Case], columns: &[Column]) -> String {
     text
 }
 
-/// Without the work folder's name, which says nothing to a reader.
+/// Without the name of the work folder of that run: `/tmp/kc-1-crun/c2/b1/rootfs` becomes `…/rootfs`.
 fn shortened(why: &str) -> String {
-    let words = why.split(' ').map(|w| match w.find("/tmp/kc-") {
-        Some(at) => {
-            format!("{}…{}", &w[..at], w[at..].splitn(6, '/').nth(5).map(|rest| format!("/{rest}")).unwrap_or_default())
-        }
-        None => w.to_owned(),
-    });
-    words.collect::<Vec<_>>().join(" ")
+    let mut parts = why.split("/tmp/kc-");
+    let mut text = parts.next().unwrap_or("").to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !(c.is_ascii_alphanumeric() || "/.-_".contains(c))).unwrap_or(part.len());
+        let (path, rest) = part.split_at(end);
+        let inside: String = path.splitn(4, '/').skip(3).map(|p| format!("/{p}")).collect();
+        text += &format!("…{inside}{rest}");
+    }
+    text
 }
 
 fn escaped(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "&lt;").replace('>', "&gt;").replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shortened;
+
+    #[test]
+    fn a_path_keeps_what_is_below_the_bundle() {
+        assert_eq!(
+            shortened("mount /tmp/kc-12-runc/c3/b1/rootfs:/x \"/tmp/kc-1-r/c2/out\""),
+            "mount …/rootfs:/x \"…\""
+        );
+    }
 }
