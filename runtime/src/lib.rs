@@ -36,6 +36,7 @@ pub use kelp_init::Step;
 pub use plan::Options;
 pub use state::{State, Status};
 pub use verb::create::{CreateRequest, Created, Gate, Stdio};
+pub use verb::events::Event;
 pub use verb::exec::{Changes, ExecProcess, ExecRequest};
 
 use std::path::PathBuf;

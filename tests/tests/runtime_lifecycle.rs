@@ -6,12 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
 
-use kelp_tests::{Terminal, World, claims, schema_errors};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use kelp_tests::{Terminal, World, claims, receive_descriptor, schema_errors};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -263,26 +259,6 @@ fn nothing_of_the_host_leaks_into_the_program(w: &World) {
     assert_eq!(ignored & (1 << 12), 0, "SIGPIPE is ignored");
 }
 
-/// Takes the descriptor that comes over a socket listening at this path.
-fn receive_descriptor(socket: &OwnedFd) -> OwnedFd {
-    let connection = rustix::net::accept(socket).unwrap();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut data = [0; 4096];
-    let mut buffers = [IoSliceMut::new(&mut data)];
-    rustix::net::recvmsg(&connection, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC).unwrap();
-    let fds: Vec<OwnedFd> = ancillary
-        .drain()
-        .filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-            _ => None,
-        })
-        .flatten()
-        .collect();
-    assert_eq!(fds.len(), 1, "one terminal is sent");
-    fds.into_iter().next().unwrap()
-}
-
 fn console_socket_receives_the_terminal(w: &World) {
     let bundle = w.bundle("b");
     bundle.shell("stty size; tty; read line; echo \"read $line\"; read line");
@@ -292,7 +268,7 @@ fn console_socket_receives_the_terminal(w: &World) {
     w.give(&path);
     let dir = bundle.dir().to_string_lossy().into_owned();
     bundle.verb("create", &["--console-socket", &path.to_string_lossy(), "--bundle", &dir]).ok();
-    let mut terminal = Terminal::of_master(receive_descriptor(&OwnedFd::from(listener)));
+    let mut terminal = Terminal::of_master(receive_descriptor(&listener).0);
     bundle.verb("start", &[]).ok();
     terminal.shows("33 77");
     terminal.shows("/dev/");

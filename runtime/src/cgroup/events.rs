@@ -29,7 +29,7 @@ impl Event {
     }
 
     /// What the bytes of `cgroup.events` say of it.
-    fn read_in(self, bytes: &[u8]) -> bool {
+    pub(super) fn read_in(self, bytes: &[u8]) -> bool {
         let mut lines = bytes.split(|byte| *byte == b'\n');
         lines.any(|line| line.strip_prefix(self.name().as_bytes()) == Some(b" 1"))
     }

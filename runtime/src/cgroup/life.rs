@@ -81,6 +81,15 @@ impl Cgroup {
         }
     }
 
+    /// Opens a cgroup below it, which exists.
+    pub fn open_below(&self, path: &str) -> Result<Self, Error> {
+        let dir = self.record.dir.join(path.trim_start_matches('/'));
+        Self::open(&Record { dir, scope: self.record.scope.clone() })?.ok_or_else(|| {
+            let doing = format!("cannot find the cgroup {path} in {}", self.record.dir.display());
+            error(Kind::BadInput, doing, "no such file or directory").hint("only what the container has made is there")
+        })
+    }
+
     /// What to keep in the state.
     #[must_use]
     pub fn record(&self) -> &Record {

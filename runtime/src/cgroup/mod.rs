@@ -39,6 +39,7 @@ mod program;
 mod statistics;
 mod systemd;
 mod tree;
+mod watch;
 
 use crate::error::{Error, Kind};
 pub use controllers::Controllers;
@@ -53,3 +54,4 @@ pub use place::Place;
 pub use plan::{CgroupPlan, Manager, plan};
 pub use statistics::{Counters, Gauges, Nested, Statistics};
 pub use systemd::{Bus, Property, Scope, ScopePlan, Value};
+pub use watch::{News, Watch};

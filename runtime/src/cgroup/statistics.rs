@@ -90,6 +90,11 @@ impl Cgroup {
         Ok(self.counters("memory.events")?.get("oom_kill").copied().unwrap_or_default())
     }
 
+    /// `memory.max` in bytes; none where there is no limit, or no controller.
+    pub fn memory_limit(&self) -> Result<Option<u64>, Error> {
+        Ok(self.text("memory.max")?.trim().parse().ok())
+    }
+
     fn counters(&self, file: &str) -> Result<Counters, Error> {
         Ok(counters(&self.text(file)?))
     }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `create`, `run` and `plan`.
 
+use super::Log;
 use super::arguments::{Arguments, unknown_option};
-use super::{Log, foreground};
+use super::foreground::{self, Sockets};
 use kelp_runtime::bundle::Bundle;
 use kelp_runtime::cgroup::{self, Facts, Manager};
 use kelp_runtime::host::Host;
@@ -16,6 +17,7 @@ pub(crate) struct Create {
     id: String,
     bundle: Option<PathBuf>,
     console_socket: Option<PathBuf>,
+    pidfd_socket: Option<PathBuf>,
     pid_file: Option<PathBuf>,
     options: Options,
     detach: bool,
@@ -29,6 +31,7 @@ pub(crate) fn parse(arguments: &mut Arguments, verb: &str) -> Result<Create> {
         match option.as_str() {
             "bundle" | "b" => create.bundle = Some(arguments.path()?),
             "console-socket" => create.console_socket = Some(arguments.path()?),
+            "pidfd-socket" => create.pidfd_socket = Some(arguments.path()?),
             "pid-file" => create.pid_file = Some(arguments.path()?),
             "no-pivot" => create.options.no_pivot = arguments.switch()?,
             "no-new-keyring" => create.options.no_new_keyring = arguments.switch()?,
@@ -63,7 +66,7 @@ impl Create {
 
     fn request(&self, gate: Gate) -> CreateRequest<'_> {
         let mut options = self.options;
-        options.preserve_fds = options.preserve_fds.saturating_add(foreground::passed_sockets());
+        options.listen_fds = foreground::passed_sockets();
         CreateRequest {
             gate,
             pid_file: self.pid_file.as_deref(),
@@ -89,17 +92,15 @@ pub(crate) fn create(runtime: &Runtime, create: &Create, log: &Log) -> Result<u8
     Ok(0)
 }
 
-/// Gives the terminal to whoever listens at `--console-socket`. If that fails, there is no container.
+/// Gives the terminal to whoever listens at `--console-socket`, and a pidfd at `--pidfd-socket`. If that fails, there is no
+/// container.
 fn hand_over(runtime: &Runtime, create: &Create, mut created: Created, log: &Log) -> Result<Created> {
     created.warnings.iter().for_each(|warning| log.warn(warning));
-    if let Some(path) = &create.console_socket
-        && let Some(master) = created.console.take()
-    {
-        foreground::send_console(path, &master).map_err(|error| match runtime.delete(&create.id, true) {
-            Ok(_) => error,
-            Err(undo) => error.and_also(&undo),
-        })?;
-    }
+    let sockets = Sockets { console: create.console_socket.as_deref(), pidfd: create.pidfd_socket.as_deref() };
+    sockets.hand_over(&mut created, "standard").map_err(|error| match runtime.delete(&create.id, true) {
+        Ok(_) => error,
+        Err(undo) => error.and_also(&undo),
+    })?;
     Ok(created)
 }
 

@@ -2,8 +2,11 @@
 //! `exec`.
 
 use super::arguments::{Arguments, unknown_option};
-use super::foreground;
-use kelp_runtime::{Changes, Error, ExecProcess, ExecRequest, Kind, Result, Runtime, Stdio, bundle, own_binary};
+use super::foreground::{self, Sockets};
+use kelp_runtime::{
+    Changes, Error, ExecProcess, ExecRequest, Kind, Result, Runtime, Stdio, bundle, own_binary, process,
+};
+use kelp_sys::rustix::fd::AsFd;
 use oci_spec::runtime::{Capability, Process};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -15,7 +18,9 @@ pub(crate) struct Exec {
     process: Option<PathBuf>,
     changes: Changes,
     console_socket: Option<PathBuf>,
+    pidfd_socket: Option<PathBuf>,
     pid_file: Option<PathBuf>,
+    cgroup: Option<String>,
     preserve_fds: u32,
     detach: bool,
     ignore_paused: bool,
@@ -46,6 +51,8 @@ pub(super) fn parse(arguments: &mut Arguments) -> Result<Exec> {
             "detach" | "d" => exec.detach = arguments.switch()?,
             "tty" | "t" => changes.terminal = arguments.switch()?,
             "console-socket" => exec.console_socket = Some(arguments.path()?),
+            "pidfd-socket" => exec.pidfd_socket = Some(arguments.path()?),
+            "cgroup" => exec.cgroup = Some(cgroup(arguments.text("--cgroup")?)?),
             "pid-file" => exec.pid_file = Some(arguments.path()?),
             "preserve-fds" => exec.preserve_fds = arguments.number("--preserve-fds")?,
             "ignore-paused" => exec.ignore_paused = arguments.switch()?,
@@ -72,6 +79,16 @@ pub(super) fn parse(arguments: &mut Arguments) -> Result<Exec> {
     Ok(exec)
 }
 
+/// A cgroup of the container, below its own. runc's CONTROLLER:CGROUP is for v1, where each controller has a tree of its own.
+fn cgroup(path: String) -> Result<String> {
+    let wrong = |because: &str| Err(Error::bad_input(format!("cannot use --cgroup {path:?}")).because(because));
+    match path.split('/').any(|part| part == "..") {
+        true => wrong("it leads out of the container's cgroup"),
+        false if path.contains(':') => wrong("with cgroup v2 all controllers have the same tree: give the path alone"),
+        false => Ok(path),
+    }
+}
+
 /// `UID[:GID]`
 fn user(text: &str) -> Result<(u32, Option<u32>)> {
     let wrong = || Error::bad_input(format!("cannot use --user {text:?}")).because("it is not UID or UID:GID");
@@ -90,34 +107,36 @@ fn capability(name: &str) -> Result<Capability> {
 
 pub(crate) fn run(runtime: &Runtime, exec: Exec) -> Result<u8> {
     own_binary::protect()?;
-    let mut process = match &exec.process {
+    let mut whole = match &exec.process {
         Some(path) => ExecProcess::Whole(Box::new(with_terminal(bundle::read_process(path)?, exec.changes.terminal))),
         None => ExecProcess::Changed(exec.changes),
     };
-    let terminal = match &process {
+    let terminal = match &whole {
         ExecProcess::Whole(process) => process.terminal().unwrap_or(false),
         ExecProcess::Changed(changes) => changes.terminal,
     };
     foreground::check_console(terminal, exec.detach, exec.console_socket.is_some())?;
-    match &mut process {
+    match &mut whole {
         _ if exec.detach => {}
         ExecProcess::Whole(process) => foreground::size_terminal(process)?,
         ExecProcess::Changed(changes) => changes.console_size = foreground::console_size()?,
     }
     let request = ExecRequest {
-        process,
+        process: whole,
         stdio: Stdio::Inherit,
         pid_file: exec.pid_file.as_deref(),
         preserve_fds: exec.preserve_fds.saturating_add(foreground::passed_sockets()),
         ignore_paused: exec.ignore_paused,
+        cgroup: exec.cgroup.as_deref(),
     };
     let signals = (!exec.detach).then(foreground::hold_signals).transpose()?;
     let mut created = runtime.exec(&exec.id, request)?;
-    if let Some(path) = &exec.console_socket
-        && let Some(master) = created.console.take()
-    {
-        foreground::send_console(path, &master)?;
-    }
+    let sockets = Sockets { console: exec.console_socket.as_deref(), pidfd: exec.pidfd_socket.as_deref() };
+    // A process that nobody could get hold of shall not run.
+    sockets.hand_over(&mut created, "setns").map_err(|error| match process::signal(created.pidfd.as_fd(), 9) {
+        Ok(_) => error,
+        Err(undo) => error.and_also(&undo),
+    })?;
     signals.map_or(Ok(0), |signals| foreground::accompany(&created, signals))
 }
 

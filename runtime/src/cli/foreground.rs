@@ -43,14 +43,37 @@ pub(crate) fn check_console(terminal: bool, detached: bool, socket: bool) -> Res
     }
 }
 
-/// Sends the terminal's master over the socket, with the name that runc sends.
-pub(crate) fn send_console(path: &Path, master: &OwnedFd) -> Result<()> {
-    let send = || -> std::result::Result<(), Errno> {
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        connect(&socket, &SocketAddrUnix::new(path)?)?;
-        kelp_sys::socket::send(socket.as_fd(), b"/dev/ptmx", &[master.as_fd()]).map(drop)
-    };
-    send().doing(|| format!("cannot send the terminal to {}", path.display()))
+/// Where what belongs to a new process is sent.
+#[derive(Debug)]
+pub(crate) struct Sockets<'a> {
+    /// `--console-socket`: gets the terminal's master.
+    pub(crate) console: Option<&'a Path>,
+    /// `--pidfd-socket`: gets the process.
+    pub(crate) pidfd: Option<&'a Path>,
+}
+
+impl Sockets<'_> {
+    /// Sends what was asked for. `life`: runc's word for it, the name that the pidfd is sent with.
+    pub(crate) fn hand_over(&self, created: &mut Created, life: &str) -> Result<()> {
+        if let Some(path) = self.pidfd {
+            send(path, life.as_bytes(), created.pidfd.as_fd())
+                .doing(|| format!("cannot send the pidfd to {}", path.display()))?;
+        }
+        if let Some(path) = self.console
+            && let Some(master) = created.console.take()
+        {
+            send(path, b"/dev/ptmx", master.as_fd())
+                .doing(|| format!("cannot send the terminal to {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Sends a descriptor, and a name as runc does.
+fn send(path: &Path, name: &[u8], fd: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    kelp_sys::socket::send(socket.as_fd(), name, &[fd]).map(drop)
 }
 
 /// Holds back the signals that are passed on. To be called before the program begins, lest one ends us in its place.

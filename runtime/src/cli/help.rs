@@ -16,6 +16,8 @@ Usage: kelp-runtime [GLOBAL OPTIONS] COMMAND [OPTIONS] [OPERANDS]
   exec       run another program in a running container
   state      print the state of a container
   kill       send a signal to a container
+  update     change the limits of a container
+  events     print what a container uses, and that its memory has run out
   pause      stop all processes of a container where they are
   resume     let them go on
   delete     remove a stopped container
@@ -30,6 +32,9 @@ Global options:
   --log-format text|json    how
   --systemd-cgroup          have systemd make the cgroups
   --cgroup-manager NAME     cgroupfs, systemd, disabled
+  --rootless auto|true|false  accepted as runc's; means nothing here
+  --criu PATH               the program for checkpoint and restore
+  --debug                   log what is asked for, too
   --version, --help
 
 kelp-runtime COMMAND --help tells a command's options.
@@ -39,6 +44,7 @@ const CREATE: &str = "\
   -b, --bundle DIR           the bundle; the current directory by default
       --console-socket PATH  a socket that gets the terminal
       --pid-file FILE        gets the program's pid
+      --pidfd-socket PATH    a socket that gets a pidfd of the program
       --preserve-fds N       pass N descriptors beyond 0, 1, 2
       --no-pivot             chroot instead of pivot_root
       --no-new-keyring       keep the session keyring
@@ -61,7 +67,20 @@ const EXEC: &str = "\
   -c, --cap NAME             with this capability too
       --no-new-privs         set no_new_privs
       --apparmor PROFILE, --process-label LABEL
-      --console-socket PATH, --pid-file FILE, --preserve-fds N, --ignore-paused
+      --cgroup PATH          in this cgroup, which exists below the container's
+      --console-socket PATH, --pidfd-socket PATH, --pid-file FILE, --preserve-fds N, --ignore-paused
+";
+
+const UPDATE: &str = "\
+  -r, --resources FILE|-     linux.resources as JSON; the other options do not count then
+      --memory, --memory-reservation, --memory-swap BYTES (100m, 1g; -1: no limit; swap counts memory and swap together)
+      --cpu-share N, --cpu-quota US, --cpu-period US, --cpu-burst US, --cpu-idle 0|1
+      --cpuset-cpus LIST, --cpuset-mems LIST, --pids-limit N, --blkio-weight N
+";
+
+const EVENTS: &str = "\
+      --stats                print the statistics once, and end
+      --interval DURATION    how often to print them: 5s, 1m30s
 ";
 
 pub(crate) fn version() -> String {
@@ -74,6 +93,8 @@ pub(crate) fn of(verb: &str) -> String {
         "create" => ("create [OPTIONS] ID", CREATE.to_owned()),
         "run" => ("run [OPTIONS] ID", format!("{CREATE}{RUN}")),
         "exec" => ("exec [OPTIONS] ID [--] PROGRAM [ARG…]", EXEC.into()),
+        "update" => ("update [OPTIONS] ID", UPDATE.into()),
+        "events" => ("events [OPTIONS] ID", EVENTS.into()),
         "kill" => ("kill [-a|--all] ID [SIGNAL]", String::new()),
         "delete" => ("delete [-f|--force] ID…", String::new()),
         "list" => ("list [-q|--quiet] [-f|--format table|json]", String::new()),

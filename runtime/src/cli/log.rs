@@ -55,6 +55,14 @@ impl Log {
         }
     }
 
+    /// What only `--debug` wants to know.
+    pub(crate) fn debug(&self, text: &str) {
+        match self.file {
+            Some(_) => self.write("debug", text),
+            None => eprintln!("{}", line("debug", text, self.json)),
+        }
+    }
+
     /// All of them; the exit status is 0 all the same.
     pub(crate) fn warn_all(&self, errors: &[Error]) -> u8 {
         errors.iter().for_each(|error| self.warn(&error.to_string()));

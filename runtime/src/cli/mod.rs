@@ -3,6 +3,7 @@
 
 mod arguments;
 mod create;
+mod events;
 mod exec;
 mod features;
 mod foreground;
@@ -11,6 +12,7 @@ mod list;
 mod log;
 mod signal;
 mod spec;
+mod update;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use log::Log;
@@ -32,6 +34,8 @@ pub(crate) struct Global {
     pub(crate) debug: bool,
     /// `--systemd-cgroup`, `--cgroup-manager`
     pub(crate) cgroups: Manager,
+    /// `--criu`
+    pub(crate) criu: Option<PathBuf>,
 }
 
 /// One call of the program.
@@ -57,6 +61,8 @@ enum Verb {
     Ps { id: String, json: bool, arguments: Vec<String> },
     Plan { bundle: PathBuf },
     Spec(spec::Write),
+    Update(Box<update::Update>),
+    Events(events::Watch),
     Features,
     Steps,
     Print(String),
@@ -75,8 +81,8 @@ pub(crate) fn parse(parser: lexopt::Parser) -> Result<Invocation> {
             "systemd-cgroup" if arguments.switch()? => global.cgroups = Manager::Systemd,
             "systemd-cgroup" => {}
             "cgroup-manager" => global.cgroups = manager(&arguments.text("--cgroup-manager")?)?,
-            // runc knows them; here what we may do decides, and criu is found in PATH.
-            "rootless" | "criu" => drop(arguments.text(&option)?),
+            "rootless" => check_rootless(&arguments.text("--rootless")?)?,
+            "criu" => global.criu = Some(arguments.path()?),
             "version" | "v" => return Ok(Invocation { global, verb: Verb::Print(help::version()) }),
             "help" | "h" => return Ok(Invocation { global, verb: Verb::Print(help::OVERVIEW.into()) }),
             other => return Err(arguments::unknown_option(other, "kelp-runtime")),
@@ -89,6 +95,17 @@ pub(crate) fn parse(parser: lexopt::Parser) -> Result<Invocation> {
     };
     let verb = parse_verb(&verb, &mut arguments)?;
     Ok(Invocation { global, verb })
+}
+
+/// For runc it says whether to go on where cgroups may not be made. Here a container that needs none runs without one whoever
+/// starts it, and limits that cannot be had are always an error, so that all three of its words mean the same.
+fn check_rootless(word: &str) -> Result<()> {
+    match word {
+        "auto" | "true" | "false" => Ok(()),
+        other => {
+            Err(Error::bad_input(format!("cannot use --rootless {other:?}")).because("it is none of auto, true, false"))
+        }
+    }
 }
 
 fn manager(name: &str) -> Result<Manager> {
@@ -119,6 +136,8 @@ fn parse_verb(verb: &str, arguments: &mut Arguments) -> Result<Verb> {
         "ps" => list::parse_ps(arguments)?,
         "plan" => Verb::Plan { bundle: create::parse_plan(arguments)? },
         "spec" => Verb::Spec(spec::parse(arguments)?),
+        "update" => Verb::Update(Box::new(update::parse(arguments)?)),
+        "events" => Verb::Events(events::parse(arguments)?),
         "features" => arguments.end("features").map(|()| Verb::Features)?,
         "steps" => arguments.end("steps").map(|()| Verb::Steps)?,
         "help" => Verb::Print(help::OVERVIEW.into()),
@@ -128,6 +147,9 @@ fn parse_verb(verb: &str, arguments: &mut Arguments) -> Result<Verb> {
 
 /// Performs the invocation; returns the exit status.
 pub(crate) fn run(invocation: Invocation, log: &Log) -> Result<u8> {
+    if invocation.global.debug {
+        log.debug(&format!("kelp-runtime {}: {:?}", env!("CARGO_PKG_VERSION"), invocation.verb));
+    }
     let mut runtime = Runtime::new(invocation.global.root.clone().unwrap_or_else(Runtime::default_root));
     runtime.cgroups = invocation.global.cgroups;
     match invocation.verb {
@@ -150,6 +172,8 @@ pub(crate) fn run(invocation: Invocation, log: &Log) -> Result<u8> {
         Verb::Ps { id, json, arguments } => list::ps(&runtime, &id, json, &arguments),
         Verb::Plan { bundle } => create::plan(&bundle, runtime.cgroups),
         Verb::Spec(write) => spec::write(&write),
+        Verb::Update(update) => update::run(&runtime, *update, log),
+        Verb::Events(watch) => events::run(&runtime, &watch),
         Verb::Features => features::print(),
         Verb::Steps => {
             kelp_runtime::Step::ALL.iter().for_each(|step| println!("{}", step.name()));

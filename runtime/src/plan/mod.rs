@@ -45,6 +45,8 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// `--preserve-fds`
     pub preserve_fds: u32,
+    /// Sockets that systemd passes, the first descriptors after the standard streams: sd_listen_fds(3).
+    pub listen_fds: u32,
 }
 
 /// All that will be done in the container, in the order in which it is done.
@@ -127,8 +129,9 @@ impl Plan {
                 process,
                 maps.lets_set_groups(),
                 linux.seccomp().is_some(),
-                options.preserve_fds,
-            )?,
+                options.preserve_fds.saturating_add(options.listen_fds),
+            )?
+            .with_sockets(options.listen_fds)?,
             maps,
             keyring: (!options.no_new_keyring).then(|| text_of("_ses.", id)).transpose()?,
             hostname: named(spec.hostname().as_deref(), "hostname", scope.namespaces, &joins)?,

@@ -92,6 +92,15 @@ impl ProcessPlan {
             oom_score_adj: process.oom_score_adj().map(check_oom_score_adj).transpose()?,
         })
     }
+
+    /// Tells the program, which is process 1 of the container, of the sockets that it gets.
+    pub(super) fn with_sockets(mut self, count: u32) -> Result<Self> {
+        if count > 0 {
+            self.env.push(text_of("", &format!("LISTEN_FDS={count}"))?);
+            self.env.push(text_of("", "LISTEN_PID=1")?);
+        }
+        Ok(self)
+    }
 }
 
 fn groups(wanted: &[u32], may_set_groups: bool) -> Result<Option<Vec<Gid>>> {

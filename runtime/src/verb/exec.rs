@@ -71,6 +71,8 @@ pub struct ExecRequest<'a> {
     pub preserve_fds: u32,
     /// Run it even if the container is paused.
     pub ignore_paused: bool,
+    /// Run it in this cgroup, which exists below the container's.
+    pub cgroup: Option<&'a str>,
 }
 
 impl Runtime {
@@ -86,7 +88,7 @@ impl Runtime {
         let flags = defaults.seccomp_flags;
         let process = merge(request.process, defaults);
         let plan = ProcessPlan::make(&process, record.may_set_groups, flags.is_some(), request.preserve_fds)?;
-        let exec = Exec { runtime: self, record: &record, plan: &plan };
+        let exec = Exec { runtime: self, record: &record, plan: &plan, cgroup: request.cgroup };
         let (channel, pid, pidfd) = exec.begin(&request.stdio)?;
         match exec.finish(&channel, pid, &filter, flags) {
             Ok(console) => {
@@ -161,15 +163,30 @@ struct Exec<'a> {
     runtime: &'a Runtime,
     record: &'a Record,
     plan: &'a ProcessPlan,
+    cgroup: Option<&'a str>,
 }
 
 impl Exec<'_> {
+    fn open_cgroup(&self) -> Result<Option<Cgroup>> {
+        let cgroup = self.record.cgroup.as_ref().map(Cgroup::open).transpose()?.flatten();
+        match (cgroup, self.cgroup) {
+            (Some(cgroup), Some(below)) => cgroup.open_below(below).map(Some),
+            (None, Some(below)) => {
+                Err(Error::bad_input(format!("cannot exec in the cgroup {below}"))
+                    .because("the container has no cgroup"))
+            }
+            (cgroup, None) => Ok(cgroup),
+        }
+    }
+
     /// Clones the helper, which enters the container and clones the process; returns when the process is born.
     fn begin(&self, stdio: &Stdio) -> Result<(Channel, i32, OwnedFd)> {
         let gone =
             || Error::new("cannot enter the container").because("its init has just ended").of_kind(Kind::NotRunning);
         let init = self.record.init.open()?.ok_or_else(gone)?;
-        let cgroup = self.record.cgroup.as_ref().map(Cgroup::open).transpose()?.flatten();
+        let cgroup = self.open_cgroup()?;
+        // Where the container's own cgroup takes no process, one may be where init is; unless one was asked for.
+        let beside = self.cgroup.is_none().then_some(self.record.init.pid);
         let (channel, their_end) = Channel::open()?;
         let stdio = match stdio {
             Stdio::Inherit => None,
@@ -194,7 +211,7 @@ impl Exec<'_> {
                 fail_at: self.runtime.fail_at,
             };
             // The helper is in the cgroup from birth, and the process inherits it: see cgroup::clone_into.
-            match cgroup::clone_into(cgroup.as_ref(), Some(self.record.init.pid))? {
+            match cgroup::clone_into(cgroup.as_ref(), beside)? {
                 Cloned::Child => kelp_init::join::join(&script),
                 Cloned::Parent { pidfd, .. } => Ok::<_, Error>(pidfd),
             }

@@ -3,8 +3,10 @@
 
 pub(crate) mod create;
 mod delete;
+pub(crate) mod events;
 pub(crate) mod exec;
 mod kill;
 mod list;
 mod pause;
 mod start;
+mod update;

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The verbs of runc beside the lifecycle: update, events; and options by which engines get hold of a process.
+//!
+//! Runs `kelp-runtime`. Spec: none; runc's behaviour.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use kelp_tests::{Bundle, Cgroup, Who, World, claims};
+use serde_json::{Value, json};
+
+claims!(as_root, as_user:
+    update_changes_what_it_names_or_says_which_controller_is_missing,
+    events_prints_statistics_in_runcs_shape,
+    events_end_with_the_container,
+    exec_runs_in_a_cgroup_that_the_container_has_made,
+    the_pidfd_socket_gets_the_very_process,
+    sockets_of_systemd_reach_the_program,
+    debug_writes_what_was_asked_for_into_the_log,
+);
+claims!(as_user: verbs_that_need_a_cgroup_say_how_to_get_one);
+claims!(as_root: options_that_mean_nothing_here_are_refused_with_the_reason);
+
+/// Launches in a delegated subtree.
+fn launch<'w>(w: &'w World, bundle: &Bundle<'w>) -> Result<Cgroup, String> {
+    let delegated = Cgroup::delegated(w)?;
+    if w.who() == Who::Root {
+        bundle.set("/linux/cgroupsPath", json!(format!("/{}/c", w.token())));
+    }
+    bundle.create().cgroup(&delegated).ok();
+    bundle.verb("start", &[]).ok();
+    Ok(delegated)
+}
+
+/// Where the cgroup of a process is.
+fn cgroup_of(pid: i32) -> PathBuf {
+    let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let path = lines.lines().find_map(|line| line.strip_prefix("0::/")).unwrap().to_owned();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).unwrap();
+    PathBuf::from(mount.split(' ').nth(4).unwrap()).join(path)
+}
+
+fn update_changes_what_it_names_or_says_which_controller_is_missing(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/sleep", "1000"]);
+    let delegated = match launch(w, &bundle) {
+        Ok(delegated) => delegated,
+        Err(reason) => return w.skip(&reason),
+    };
+    let file = w.write("resources.json", r#"{"pids": {"limit": 55}}"#);
+    let given: [(&[&str], &str, &str); 3] = [
+        (&["--pids-limit", "44"], "", "44"),
+        (&["--resources", file.to_str().unwrap()], "", "55"),
+        (&["-r", "-", "--pids-limit", "1"], r#"{"pids": {"limit": -1}}"#, "max"),
+    ];
+    let has_pids = delegated.controllers().iter().any(|name| name == "pids");
+    for (options, stdin, expected) in given {
+        let update = bundle.verb("update", options).cgroup(&delegated).stdin(stdin).output();
+        if has_pids {
+            update.ok();
+            assert_eq!(fs::read_to_string(cgroup_of(bundle.pid()).join("pids.max")).unwrap().trim(), expected);
+        } else {
+            update.explains(&["pids.max", "controller pids is not there"]);
+        }
+    }
+    bundle.verb("update", &["-r", "-"]).stdin("{").output().explains(&["stdin", "line 1"]);
+    bundle.verb("update", &["--memory", "much"]).output().explains(&["--memory", "much"]);
+    bundle.delete();
+}
+
+fn events_prints_statistics_in_runcs_shape(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.shell("i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done; sleep 1000");
+    if let Err(reason) = launch(w, &bundle) {
+        return w.skip(&reason);
+    }
+    let total = || {
+        let event = bundle.verb("events", &["--stats"]).ok().json();
+        assert_eq!(event["type"], "stats");
+        assert_eq!(event["id"], bundle.id());
+        let data = &event["data"];
+        for part in ["cpu", "cpuset", "memory", "pids", "blkio", "hugetlb", "intel_rdt"] {
+            assert!(data[part].is_object(), "{part}: {data}");
+        }
+        assert!(data["cpu"]["usage"]["user"].is_u64() && data["memory"]["usage"]["failcnt"].is_u64(), "{data}");
+        data["cpu"]["usage"]["total"].as_u64().unwrap_or(0)
+    };
+    kelp_tests::until("its time at the processor is counted in nanoseconds", || total() > 1_000_000);
+    bundle.verb("kill", &[]).arg("KILL").ok();
+    bundle.becomes("stopped");
+    bundle.verb("events", &["--stats"]).output().explains(&["not running"]);
+    bundle.delete();
+}
+
+fn events_end_with_the_container(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/sleep", "1000"]);
+    let delegated = match launch(w, &bundle) {
+        Ok(delegated) => delegated,
+        Err(reason) => return w.skip(&reason),
+    };
+    let running = bundle.verb("events", &["--interval", "50ms"]).cgroup(&delegated).spawn();
+    kelp_tests::until("it repeats", || running.stdout().lines().count() > 2);
+    bundle.verb("kill", &["--all"]).arg("KILL").ok();
+    let output = running.output().ok();
+    for line in output.stdout.lines() {
+        let event: Value = serde_json::from_str(line).expect("each line is an object");
+        assert_eq!(event["type"], "stats", "{event}");
+    }
+    bundle.verb("events", &["--interval", "0s"]).output().explains(&["greater than 0"]);
+    bundle.delete();
+}
+
+fn exec_runs_in_a_cgroup_that_the_container_has_made(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/sleep", "1000"]);
+    let delegated = match launch(w, &bundle) {
+        Ok(delegated) => delegated,
+        Err(reason) => return w.skip(&reason),
+    };
+    let below = cgroup_of(bundle.pid()).join("below");
+    w.make_dir(&below);
+    for file in ["cgroup.procs", "cgroup.threads"] {
+        w.give(&below.join(file));
+    }
+    let inside = bundle.exec(&["--cgroup", "below"], &["/bin/cat", "/proc/self/cgroup"]).cgroup(&delegated).ok();
+    assert!(inside.stdout.lines().any(|line| line == "0::/below"), "{inside}");
+    let exec = |cgroup: &str| bundle.exec(&["--cgroup", cgroup], &["/bin/true"]).cgroup(&delegated).output();
+    exec("nowhere").explains(&["nowhere", "no such file"]);
+    exec("../caller").explains(&["leads out"]);
+    exec("pids:below").explains(&["v2"]);
+    bundle.delete();
+}
+
+/// What arrives at a socket that listens at this path: the pid behind a descriptor of a process, and the name it came with.
+fn process_sent_to(listener: &UnixListener) -> (i32, String) {
+    let (fd, name) = kelp_tests::receive_descriptor(listener);
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).unwrap();
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")).expect("a pidfd").trim().parse().unwrap();
+    (pid, name)
+}
+
+fn the_pidfd_socket_gets_the_very_process(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/sleep", "1000"]);
+    let path = w.dir().join("pidfd");
+    let listener = UnixListener::bind(&path).unwrap();
+    w.give(&path);
+    let (dir, path) = (bundle.dir().to_string_lossy().into_owned(), path.to_string_lossy().into_owned());
+    bundle.verb("create", &["--pidfd-socket", &path, "--bundle", &dir]).ok();
+    assert_eq!(process_sent_to(&listener), (bundle.pid(), "standard".into()));
+    bundle.verb("start", &[]).ok();
+    let file = w.dir().join("pid");
+    let options = ["--detach", "--pidfd-socket", &path, "--pid-file", file.to_str().unwrap()];
+    bundle.exec(&options, &["/bin/sleep", "1000"]).ok();
+    let pid: i32 = fs::read_to_string(&file).unwrap().parse().unwrap();
+    assert_eq!(process_sent_to(&listener), (pid, "setns".into()));
+    bundle.delete();
+    let nobody = w.bundle("nobody");
+    let dir = nobody.dir().to_string_lossy().into_owned();
+    nobody.verb("create", &["--pidfd-socket", "/no/socket", "--bundle", &dir]).output().explains(&["/no/socket"]);
+    nobody.verb("state", &[]).output().explains(&["does not exist"]);
+}
+
+fn sockets_of_systemd_reach_the_program(w: &World) {
+    let bundle = w.bundle("b");
+    let (one, two) = (w.write("one", "one"), w.write("two", "two"));
+    bundle.shell("echo $LISTEN_FDS $LISTEN_PID; cat <&3; cat <&4; ls /proc/self/fd | wc -l");
+    let run = || bundle.run().descriptor(3, &one).descriptor(4, &two);
+    let passed = run().env("LISTEN_FDS", "2").ok();
+    // The three standard streams, two sockets, and the folder that ls reads.
+    assert_eq!(passed.text(), "2 1\nonetwo6", "{passed}");
+    bundle.shell("echo \"[$LISTEN_FDS]\"; ls /proc/self/fd | wc -l");
+    let others = run().env("LISTEN_FDS", "2").env("LISTEN_PID", "1").ok();
+    assert_eq!(others.text(), "[]\n4", "they are for another process\n{others}");
+}
+
+fn debug_writes_what_was_asked_for_into_the_log(w: &World) {
+    let bundle = w.bundle("b");
+    let log = w.dir().join("log");
+    let call = |debug: &[&str]| {
+        let global = ["--log", log.to_str().unwrap(), "--log-format", "json"];
+        w.runtime(global.iter().chain(debug).chain(&["run", "--bundle", bundle.dir().to_str().unwrap(), bundle.id()]))
+            .ok();
+        fs::read_to_string(&log).unwrap_or_default()
+    };
+    assert_eq!(call(&[]), "");
+    let said = call(&["--debug"]);
+    let line: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    assert_eq!(line["level"], "debug");
+    assert!(line["msg"].as_str().unwrap().contains(bundle.id()), "{line}");
+}
+
+fn verbs_that_need_a_cgroup_say_how_to_get_one(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.edit(|spec| drop(spec["linux"].as_object_mut().unwrap().remove("resources")));
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    for verb in ["update", "events", "pause"] {
+        bundle.verb(verb, &[]).output().hints("delegat");
+    }
+    bundle.exec(&["--cgroup", "below"], &["/bin/true"]).output().explains(&["no cgroup"]);
+    bundle.delete();
+}
+
+fn options_that_mean_nothing_here_are_refused_with_the_reason(w: &World) {
+    let bundle = w.bundle("b");
+    for (line, says) in [
+        (["--rootless", "maybe", "list"].as_slice(), "maybe"),
+        (&["update", "--l3-cache-schema", "L3:0=f", bundle.id()], "resctrl"),
+        (&["events", "--interval", "5", bundle.id()], "duration"),
+        (&["exec", "--cgroup", "cpu:a", bundle.id(), "true"], "v2"),
+    ] {
+        w.runtime(line).output().explains(&[says]);
+    }
+    for word in ["auto", "true", "false"] {
+        w.runtime(["--rootless", word, "list"]).ok();
+    }
+}
