@@ -69,7 +69,7 @@ impl World {
     }
 }
 
-impl Bundle<'_> {
+impl<'w> Bundle<'w> {
     /// The bundle's folder.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -134,17 +134,17 @@ impl Bundle<'_> {
     }
 
     /// `kelp-runtime VERB ARGS… ID`.
-    pub fn verb(&self, verb: &str, args: &[&str]) -> Command<'_> {
+    pub fn verb(&self, verb: &str, args: &[&str]) -> Command<'w> {
         self.world.runtime([verb]).args(args).arg(&self.id)
     }
 
     /// `kelp-runtime run`, prepared.
-    pub fn run(&self) -> Command<'_> {
+    pub fn run(&self) -> Command<'w> {
         self.verb("run", &["--bundle", &self.dir.to_string_lossy()])
     }
 
     /// `kelp-runtime create`, prepared.
-    pub fn create(&self) -> Command<'_> {
+    pub fn create(&self) -> Command<'w> {
         self.verb("create", &["--bundle", &self.dir.to_string_lossy()])
     }
 
@@ -165,7 +165,7 @@ impl Bundle<'_> {
     }
 
     /// `kelp-runtime exec ID ARGS…`, prepared.
-    pub fn exec(&self, options: &[&str], args: &[&str]) -> Command<'_> {
+    pub fn exec(&self, options: &[&str], args: &[&str]) -> Command<'w> {
         self.verb("exec", options).args(args)
     }
 

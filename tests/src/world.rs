@@ -107,6 +107,13 @@ impl World {
         }
     }
 
+    /// A program of the tests' own, built beside this test: copied to where this world's user may execute it.
+    pub fn own_program(&self, name: &str, to: impl AsRef<Path>) -> PathBuf {
+        let copy = self.copy(&profile_folder().join(name), to);
+        set_mode(&copy, 0o755);
+        copy
+    }
+
     /// `kelp ARGS…` in this world.
     pub fn kelp<I: IntoIterator<Item: AsRef<str>>>(&self, args: I) -> Command<'_> {
         Command::new(self, self.program("kelp")).args(args)

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//! CVE-2019-5736 and CVE-2016-9962: a container that goes for the runtime's program, or for processes that enter it.
+//!
+//! The attacker is a program of the tests' own (`kelp-attacker`) and waits in one container, as a sidecar in a pod would. The
+//! victims come from create, run and exec, and execute what the container makes them: the runtime itself, inside.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kelp_tests::{Bundle, Command, Running, Who, World, claims, within};
+use serde_json::{Value, json};
+
+claims!(as_root, as_user:
+    a_program_that_create_executes_inside_cannot_be_written,
+    a_program_that_run_executes_inside_cannot_be_written,
+    a_program_that_exec_executes_inside_cannot_be_written,
+    an_entering_process_gives_nothing_away,
+    a_process_that_joins_a_hostile_pod_gives_nothing_away,
+);
+claims!(as_root: the_programs_that_enter_containers_load_no_library);
+
+/// A runtime of the test's own: if an attack succeeds, other tests keep theirs. It belongs to the world's user, which for an
+/// ordinary one is the worst case: root of the container may write it, if it can only open it.
+fn own_runtime(w: &World) -> PathBuf {
+    let copy = w.copy(&w.program("kelp-runtime"), "own/kelp-runtime");
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    copy
+}
+
+fn runtime<'w>(w: &'w World, program: &Path, args: &[&str]) -> Command<'w> {
+    let root = w.runtime_root();
+    w.command(&program.to_string_lossy()).arg("--root").arg(&root.to_string_lossy()).args(args)
+}
+
+/// Makes the container's program, or what is executed in it, the runtime: by a link and as a script's interpreter. It waits
+/// for a configuration that never comes, so that there is time to take hold of it.
+fn lures(w: &World, bundle: &Bundle<'_>) -> [Vec<String>; 2] {
+    let name = bundle.dir().file_name().unwrap().to_string_lossy().into_owned();
+    let root = bundle.rootfs();
+    symlink("/proc/self/exe", root.join("bin/lure")).unwrap();
+    w.script(&format!("{name}/rootfs/lure"), "")
+        .to_str()
+        .map(|script| fs::write(script, "#!/proc/self/exe run -b\n"))
+        .unwrap()
+        .unwrap();
+    w.make_dir(&root.join("trap"));
+    let pipe = root.join("trap/config.json");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o666), 0)
+        .unwrap();
+    w.give(&pipe);
+    let words = |line: &[&str]| line.iter().map(|word| (*word).to_owned()).collect();
+    // The script's interpreter gets the script as bundle, which is no folder: it ends at once, so it is tried often.
+    [words(&["/bin/lure", "run", "-b", "/trap", "x"]), words(&["/lure", "x"])]
+}
+
+/// A container in which the attacker waits.
+struct Lair<'w> {
+    bundle: Bundle<'w>,
+    attack: Running<'w>,
+}
+
+impl<'w> Lair<'w> {
+    fn open(w: &'w World, attack: &str) -> Lair<'w> {
+        let bundle = w.bundle("lair");
+        w.own_program("kelp-attacker", "lair/rootfs/bin/attacker");
+        bundle.args(&["/bin/attacker", attack, "/tmp/stop"]);
+        let attack = bundle.run().spawn();
+        assert!(
+            within(Duration::from_secs(20), || bundle.verb("state", &[]).output().stdout.contains("running")),
+            "{}",
+            attack.stderr()
+        );
+        Lair { bundle, attack }
+    }
+
+    /// Lets the attacker try once more, when all victims are gone, and asks what it has.
+    fn close(self) -> Value {
+        std::thread::sleep(Duration::from_millis(200));
+        fs::write(self.bundle.rootfs().join("tmp/stop"), "").unwrap();
+        self.attack.output().ok().json()
+    }
+
+    /// A bundle whose container shares the lair's processes, as in a pod.
+    fn neighbour(&self, w: &'w World, name: &str) -> Bundle<'w> {
+        let bundle = w.bundle(name);
+        // The same file: what the victim becomes is then a program of the container's, as the attacker knows them.
+        fs::remove_file(bundle.rootfs().join("bin/busybox")).unwrap();
+        fs::hard_link(self.bundle.rootfs().join("bin/busybox"), bundle.rootfs().join("bin/busybox")).unwrap();
+        let pid = self.bundle.pid();
+        bundle.edit(|spec| {
+            let linux = &mut spec["linux"];
+            for namespace in linux["namespaces"].as_array_mut().unwrap() {
+                let kind = namespace["type"].as_str().unwrap().to_owned();
+                if kind == "pid" || kind == "user" {
+                    namespace["path"] = json!(format!("/proc/{pid}/ns/{kind}"));
+                }
+            }
+            if w.who() != Who::Root {
+                linux.as_object_mut().unwrap().retain(|field, _| !field.ends_with("idMappings"));
+            }
+        });
+        bundle
+    }
+}
+
+/// The attacker had a program of ours in its hand, and the kernel's last word to it was never “only not now”.
+fn assert_held_and_not_written(program: &Path, before: &[u8], report: &Value) {
+    assert!(fs::read(program).unwrap() == before, "the runtime was overwritten: {report}");
+    assert_eq!(report["written"], json!(0), "{report}");
+    assert!(report["held"].as_u64().unwrap() > 0, "the attack never got as far as to open our program: {report}");
+    let said = report["said"].as_object().unwrap();
+    let refused = ["EROFS", "EPERM", "EACCES"].iter().any(|word| said.contains_key(&format!("write {word}")));
+    assert!(refused, "only time was on our side: {report}");
+}
+
+fn a_program_that_run_executes_inside_cannot_be_written(w: &World) {
+    let program = own_runtime(w);
+    let before = fs::read(&program).unwrap();
+    let lair = Lair::open(w, "clobber");
+    let victim = lair.neighbour(w, "victim");
+    for lure in lures(w, &victim) {
+        victim.set("/process/args", json!(lure));
+        let bundle = victim.dir().to_string_lossy().into_owned();
+        let mut run = runtime(w, &program, &["run", "--bundle", &bundle, victim.id()]).spawn();
+        // Caught, or over at once.
+        within(Duration::from_millis(500), || !run.runs());
+        runtime(w, &program, &["delete", "--force", victim.id()]).ok();
+        run.output();
+    }
+    assert_held_and_not_written(&program, &before, &lair.close());
+}
+
+fn a_program_that_create_executes_inside_cannot_be_written(w: &World) {
+    let program = own_runtime(w);
+    let before = fs::read(&program).unwrap();
+    let lair = Lair::open(w, "clobber");
+    let victim = lair.neighbour(w, "victim");
+    for lure in lures(w, &victim) {
+        victim.set("/process/args", json!(lure));
+        let bundle = victim.dir().to_string_lossy().into_owned();
+        runtime(w, &program, &["create", "--bundle", &bundle, victim.id()]).ok();
+        // The waiting init is the runtime's program, too.
+        std::thread::sleep(Duration::from_millis(100));
+        runtime(w, &program, &["start", victim.id()]).ok();
+        within(Duration::from_millis(400), || victim.status() == "stopped");
+        runtime(w, &program, &["delete", "--force", victim.id()]).ok();
+    }
+    assert_held_and_not_written(&program, &before, &lair.close());
+}
+
+fn a_program_that_exec_executes_inside_cannot_be_written(w: &World) {
+    let program = own_runtime(w);
+    let before = fs::read(&program).unwrap();
+    let lair = Lair::open(w, "clobber");
+    let [waiting, quick] = lures(w, &lair.bundle);
+    let exec = |lure: &[String]| runtime(w, &program, &["exec", lair.bundle.id()]).args(lure);
+    let mut caught = exec(&waiting).spawn();
+    within(Duration::from_millis(500), || !caught.runs());
+    for _ in 0..5 {
+        exec(&quick).output();
+    }
+    // Opens the pipe, so that who waits for a configuration gets none and ends.
+    fs::write(lair.bundle.rootfs().join("trap/config.json"), "{}").unwrap();
+    caught.output();
+    assert_held_and_not_written(&program, &before, &lair.close());
+}
+
+/// The attacker met processes on their way in, tried everything, and has nothing.
+fn assert_met_and_got_nothing(report: &Value) {
+    assert!(report["met"].as_u64().unwrap() > 0, "nobody was met on the way in: {report}");
+    let tried = report["tried"].as_object().unwrap();
+    assert!(tried.keys().any(|key| key.starts_with("mem E")), "{report}");
+    assert!(tried.keys().any(|key| key.starts_with("pidfd_getfd E")), "{report}");
+    assert_eq!(report["prizes"], json!([]), "{report}");
+}
+
+fn an_entering_process_gives_nothing_away(w: &World) {
+    let lair = Lair::open(w, "steal");
+    let secret = w.write("treasure/file", "of the host");
+    for _ in 0..20 {
+        let exec = lair.bundle.exec(&[], &["/bin/true"]).env("KELP_CANARY", "of the host");
+        exec.descriptor(7, secret.parent().unwrap()).ok();
+    }
+    assert_met_and_got_nothing(&lair.close());
+}
+
+fn a_process_that_joins_a_hostile_pod_gives_nothing_away(w: &World) {
+    let lair = Lair::open(w, "steal");
+    let victim = lair.neighbour(w, "victim");
+    for _ in 0..10 {
+        victim.run().env("KELP_CANARY", "of the host").ok();
+    }
+    victim.create().env("KELP_CANARY", "of the host").ok();
+    std::thread::sleep(Duration::from_millis(50));
+    victim.verb("start", &[]).ok();
+    victim.becomes("stopped");
+    victim.delete();
+    assert_met_and_got_nothing(&lair.close());
+}
+
+/// A program that loads libraries loads those of the image where it executes inside: then they run as the runtime.
+fn the_programs_that_enter_containers_load_no_library(w: &World) {
+    for name in ["kelp-runtime", "kelp-shim"] {
+        let program = fs::read(w.program(name)).unwrap();
+        assert_eq!(&program[..5], b"\x7fELF\x02", "{name}: no 64-bit ELF file");
+        let word = |at: usize, size: usize| {
+            let mut bytes = [0; 8];
+            bytes[..size].copy_from_slice(&program[at..at + size]);
+            usize::try_from(u64::from_le_bytes(bytes)).unwrap()
+        };
+        let (table, size, count) = (word(32, 8), word(54, 2), word(56, 2));
+        const INTERPRETER: usize = 3;
+        let kinds: Vec<usize> = (0..count).map(|index| word(table + index * size, 4)).collect();
+        assert!(count > 0 && !kinds.contains(&INTERPRETER), "{name} asks for a dynamic loader: {kinds:?}");
+    }
+}
