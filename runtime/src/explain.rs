@@ -199,6 +199,9 @@ fn mount_hint(stop: Stop, bind: bool, kind: &str) -> Option<&'static str> {
         (Step::MountTarget, Errno::ROFS) => {
             Some("the place does not exist and the file system is read-only: make it in the image")
         }
+        (Step::MountTarget, Errno::LOOP) if matches!(kind, "proc" | "sysfs" | "/proc" | "/sys") => Some(
+            "the image has a symbolic link there: what the kernel shows of itself is mounted at ordinary folders only",
+        ),
         (Step::MountTarget, Errno::LOOP | Errno::XDEV) => Some("a link on the way leads in circles or through /proc"),
         _ => None,
     }

@@ -33,6 +33,10 @@ pub(crate) fn hold() -> ExitCode {
         complain(&"error: kelp-shim is started by kelp, not by hand\n  because: its standard input is no socket");
         return ExitCode::from(2);
     };
+    if let Err(error) = birth::become_unwritable() {
+        birth::refuse(&socket, error);
+        return ExitCode::FAILURE;
+    }
     if let Err(error) = birth::leave_the_command() {
         birth::refuse(&socket, error);
         return ExitCode::FAILURE;

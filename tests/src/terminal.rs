@@ -70,6 +70,12 @@ impl Terminal {
         }
     }
 
+    /// Reads until the other side is closed, for half a minute at most.
+    pub fn ends(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < deadline && self.read_more() {}
+    }
+
     /// What has been shown since the last match.
     pub fn screen(&self) -> String {
         String::from_utf8_lossy(&self.seen).into_owned()

@@ -41,6 +41,8 @@ pub(crate) fn join_and_clone(script: &Script<'_>) -> Result<Helped, Stop> {
         let kind = ThreadNameSpaceType::from_bits_retain(kind.bits() as u32);
         move_into_thread_name_spaces(*namespace, kind).during_nth(Step::JoinNamespaces, index)?;
     }
+    // From the clone on others in a joined pid namespace can see us: there is nothing left in our hands by then.
+    let_go(script.strays).during(Step::Clone)?;
     // In our cgroup, which is the container's. From in here no other could be named: see the runtime's cgroup/enter.rs.
     let request = Clone { namespaces: script.birth.namespaces, cgroup: None, parent: Parent::CallersParent };
     script.begin(Step::Clone)?;

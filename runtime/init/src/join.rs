@@ -44,13 +44,14 @@ fn enter_and_clone(script: &Join<'_>) -> Result<Cloned, Stop> {
         move_into_thread_name_spaces(script.init, types).during(Step::JoinNamespaces)?;
     }
     fail_here(script.fail_at, Step::Clone)?;
+    // From the clone on processes of the container can see us: there is nothing left in our hands by then.
+    born::let_go(script.strays).during(Step::Clone)?;
     // In our cgroup, which is the container's. From in here no other could be named: see the runtime's cgroup/enter.rs.
     let request = Clone { namespaces: Namespaces::NONE, cgroup: None, parent: Parent::CallersParent };
     clone3(&request).during(Step::Clone)
 }
 
 fn live(script: &Join<'_>) -> Result<Infallible, Stop> {
-    born::let_go(script.strays).during(Step::Clone)?;
     if script.become_root {
         born::become_root().during(Step::BecomeRoot)?;
         born::hide().during(Step::BecomeRoot)?;

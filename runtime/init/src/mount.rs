@@ -28,12 +28,24 @@ pub(crate) fn perform_all(script: &Script<'_>, rootfs: &Rootfs) -> Result<(), St
     Ok(())
 }
 
+/// Where it goes. What the kernel shows of itself goes to ordinary directories only: through a link of the image, masked and
+/// read-only paths could come to protect another place than the one where its files are (CVE-2019-19921, CVE-2023-27561).
+fn place(rootfs: &Rootfs, mount: &Mount<'_>, kind: Kind) -> Result<OwnedFd, Errno> {
+    let shows_the_kernel = match mount.what {
+        What::FileSystem { kind, .. } => kind == c"proc" || kind == c"sysfs",
+        What::Bind { .. } => mount.target == c"proc" || mount.target == c"sys",
+    };
+    if shows_the_kernel && kind == Kind::Directory {
+        return target::find_or_make_plain(rootfs.as_fd(), mount.target);
+    }
+    target::find_or_make(rootfs.as_fd(), mount.target, kind)
+}
+
 /// A new file system: entered by descriptor, mounted onto the directory we then stand in.
 fn file_system(script: &Script<'_>, rootfs: &Rootfs, index: usize, mount: &Mount<'_>) -> Result<(), Stop> {
     let What::FileSystem { kind, source, flags, data, otherwise } = mount.what else { return Ok(()) };
     script.begin(Step::MountTarget)?;
-    let place =
-        target::find_or_make(rootfs.as_fd(), mount.target, Kind::Directory).during_nth(Step::MountTarget, index)?;
+    let place = place(rootfs, mount, Kind::Directory).during_nth(Step::MountTarget, index)?;
     fchdir(&place).during_nth(Step::MountTarget, index)?;
     match (mount_here(source, kind, flags, data), otherwise) {
         (Err(Errno::PERM | Errno::BUSY), Some((other, setting))) => {
@@ -65,7 +77,7 @@ fn bind(
     adjust(script, index, mount, copy.as_fd())?;
     script.begin(Step::MountTarget)?;
     let kind = target::kind_of(copy.as_fd()).during_nth(Step::Mount, index)?;
-    let place = target::find_or_make(rootfs.as_fd(), mount.target, kind).during_nth(Step::MountTarget, index)?;
+    let place = place(rootfs, mount, kind).during_nth(Step::MountTarget, index)?;
     attach_mount(copy.as_fd(), place.as_fd()).during_nth(Step::Mount, index)
 }
 

@@ -34,13 +34,27 @@ pub(crate) fn find_or_make_bytes(root: BorrowedFd<'_>, path: &[u8], kind: Kind) 
     with_c_str(path, |path| find_or_make(root, path, kind))
 }
 
+/// The same for a directory that must not be reached through any link: `ELOOP` where one is in the way.
+pub(crate) fn find_or_make_plain(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
+    let plain = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    match resolve(root, path, OFlags::PATH, plain) {
+        Err(Errno::NOENT) => {
+            make(root, path.to_bytes(), Kind::Directory).and_then(|_| resolve(root, path, OFlags::PATH, plain))
+        }
+        found => found,
+    }
+}
+
 /// Opens `path` with the container's root as `/`, magic links refused.
 pub(crate) fn open(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    resolve(root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+}
+
+fn resolve(root: BorrowedFd<'_>, path: &CStr, flags: OFlags, how: ResolveFlags) -> Result<OwnedFd, Errno> {
     let path = if path.is_empty() { c"." } else { path };
     // The kernel answers EAGAIN when something below the root was renamed while it looked.
     for _ in 0..128 {
-        match openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+        match openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), how) {
             Err(Errno::AGAIN) => {}
             result => return result,
         }

@@ -7,6 +7,8 @@
 mod library;
 mod program;
 
+pub(crate) use library::ours;
+
 use kelp_shim::{Error, Launch, Runtime};
 use std::os::fd::OwnedFd;
 use std::path::Path;

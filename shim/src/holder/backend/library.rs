@@ -53,7 +53,7 @@ fn complain_of(warnings: Vec<kelp_runtime::Error>) {
 }
 
 /// The runtime's error in our words, which travel on the socket.
-fn ours(error: kelp_runtime::Error) -> Error {
+pub(crate) fn ours(error: kelp_runtime::Error) -> Error {
     use kelp_runtime::Kind as Theirs;
     let kind = match error.kind() {
         Theirs::Other => Kind::Other,
