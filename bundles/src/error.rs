@@ -34,6 +34,8 @@ pub enum Kind {
     Unauthorized,
     /// More disk or memory than the limits grant.
     TooBig,
+    /// The disk, or the caller's share of it, is full.
+    Full,
     /// The network, or a registry, did not do its part.
     Network,
     /// Everything else: the kernel or the disk refused.
@@ -51,7 +53,13 @@ impl Error {
 
     /// What the system said, while we were doing this.
     pub(crate) fn io(doing: impl Into<String>, e: &std::io::Error) -> Self {
-        Self::new(kind_of(e), doing, plain(e))
+        let error = Self::new(kind_of(e), doing, plain(e));
+        match error.kind {
+            Kind::Full => {
+                error.hint("kelp system prune removes what nothing uses; kelp system df shows what takes space")
+            }
+            _ => error,
+        }
     }
 
     /// The same with advice on what to try.
@@ -130,7 +138,10 @@ fn kind_of(e: &std::io::Error) -> Kind {
         std::io::ErrorKind::NotFound => Kind::NotFound,
         std::io::ErrorKind::AlreadyExists => Kind::AlreadyExists,
         std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => Kind::BadInput,
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::TooBig,
+        std::io::ErrorKind::StorageFull => Kind::Full,
+        // Our own bounds on what an image may take have no errno.
+        std::io::ErrorKind::QuotaExceeded if e.raw_os_error().is_some() => Kind::Full,
+        std::io::ErrorKind::QuotaExceeded => Kind::TooBig,
         _ => Kind::Other,
     }
 }

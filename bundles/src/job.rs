@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::idmap::IdMap;
+use crate::measure;
 use crate::progress::{Event, Progress, Quiet};
 use crate::tree;
 use crate::unpack::{self, Unpack, Unpacked};
@@ -36,6 +37,8 @@ pub(crate) enum Job {
     RemoveTrees(Vec<PathBuf>),
     /// Copy what a stack of layers (lowest first) shows at a path into an empty folder.
     Copy(Vec<PathBuf>, PathBuf, PathBuf),
+    /// Count the bytes of trees.
+    Measure(Vec<PathBuf>),
 }
 
 /// What came of it.
@@ -45,6 +48,8 @@ pub(crate) enum Outcome {
     Done,
     /// Of [`Job::Unpack`].
     Unpacked(Unpacked),
+    /// Of [`Job::Measure`], in its order.
+    Measured(Vec<u64>),
 }
 
 /// A line from the child.
@@ -101,6 +106,21 @@ pub fn copy_folder(lower: &[PathBuf], inside: &Path, to: &Path, map: &IdMap) -> 
     run(Job::Copy(lower.to_vec(), inside.to_owned(), to.to_owned()), map, &Quiet).map(drop)
 }
 
+/// How much each of these trees takes on disk, as du(1) counts it: blocks, and a file with several names once. A tree
+/// that is not there takes nothing.
+pub fn measure(paths: &[PathBuf], map: &IdMap) -> Result<Vec<u64>> {
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    match run(Job::Measure(paths.to_vec()), map, &Quiet)? {
+        Outcome::Measured(sizes) => Ok(sizes),
+        _ => Err(Error::new(Kind::Other, "measuring folders", SOMETHING_ELSE)),
+    }
+}
+
+/// What a helper of another version might do.
+pub(crate) const SOMETHING_ELSE: &str = "the helper did something else";
+
 /// Does a job inside `map`.
 pub(crate) fn run(job: Job, map: &IdMap, progress: &dyn Progress) -> Result<Outcome> {
     match map {
@@ -114,6 +134,7 @@ fn perform(job: Job, progress: &dyn Progress) -> Result<Outcome> {
         Job::Unpack(unpack) => unpack::run(&unpack, progress).map(Outcome::Unpacked),
         Job::RemoveTrees(paths) => paths.iter().try_for_each(|p| tree::remove(p)).map(|()| Outcome::Done),
         Job::Copy(lower, inside, to) => tree::copy_stack(&lower, &inside, &to).map(|()| Outcome::Done),
+        Job::Measure(paths) => measure::trees(&paths).map(Outcome::Measured),
     }
 }
 

@@ -36,16 +36,21 @@
 
 mod at;
 mod base64;
+pub mod bundle;
+mod change;
+mod compose;
 mod compression;
 pub mod config;
 pub mod digest;
 mod error;
 pub mod idmap;
+pub mod import;
 pub mod job;
 mod limits;
 pub mod load;
 mod lock;
 pub mod login;
+mod measure;
 pub mod platform;
 pub mod process;
 mod progress;

@@ -63,6 +63,15 @@ pub(crate) fn resolve(places: &Places, options: &Options) -> Result<Chosen> {
     Ok(Chosen { store, image, is_hello })
 }
 
+/// The image of this name for this platform: the store's, the one in this program, or a registry's.
+pub(crate) fn find_or_pull(store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<Image> {
+    match present(store, name, platform)? {
+        Some(image) => Ok(image),
+        None if name == hello::NAME => unpack_hello(store),
+        None => fetch(store, name, platform, quiet),
+    }
+}
+
 fn present(store: &Store, name: &str, platform: &Platform) -> Result<Option<Image>> {
     match store.find(name, platform) {
         Ok(image) => Ok(Some(image)),
@@ -166,27 +175,39 @@ impl Chosen {
     }
 }
 
-/// An image as `inspect` shows it; nothing if there is none of this name.
+/// An image as `inspect` shows it, whatever machine it is for; nothing if there is none of this name.
 pub(crate) fn inspect(places: &Places, name: &str) -> Result<Option<Value>> {
     let store = Store::open(&places.store)?;
-    let Some(image) = present(&store, name, &Platform::host())? else { return Ok(None) };
+    let image = match store.find_any(name) {
+        Ok(image) => image,
+        Err(error) if error.kind() == kelp_bundles::Kind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let names = store.names(&image)?;
+    let digests = store.digests(&image)?;
     let config = &image.config;
+    let text = |key: &str| config.rest.get(key).cloned().unwrap_or_else(|| "".into());
+    let comment = config.history.iter().flatten().last().and_then(|step| step.comment.clone());
     let layers: Vec<String> = image.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
-    let run = config.run();
+    let unpacked = store.unpacked(&image)?.map(|unpacked| unpacked.lower).unwrap_or_default();
+    let lower: Vec<String> = unpacked.iter().rev().map(|path| path.display().to_string()).collect();
     Ok(Some(json!({
         "Id": image.id.to_string(),
-        "RepoTags": image.name.iter().map(Reference::familiar).collect::<Vec<_>>(),
+        "RepoTags": names.iter().filter(|name| name.tag().is_some()).map(Reference::familiar).collect::<Vec<_>>(),
+        "RepoDigests": digests.iter().map(Reference::familiar).collect::<Vec<_>>(),
+        "Parent": "",
+        "Comment": comment.unwrap_or_default(),
         "Created": config.created,
+        "DockerVersion": text("docker_version"),
+        "Author": text("author"),
+        "Config": config.config,
         "Architecture": config.architecture,
         "Variant": config.variant,
         "Os": config.os,
-        "Size": image.size(),
-        "Config": {
-            "User": run.user, "ExposedPorts": run.exposed_ports, "Env": run.env, "Entrypoint": run.entrypoint,
-            "Cmd": run.cmd, "Volumes": run.volumes, "WorkingDir": run.working_dir, "Labels": run.labels,
-            "StopSignal": run.stop_signal,
-        },
+        "Size": store.size(&image),
+        "GraphDriver": { "Name": "overlay", "Data": { "LowerDir": lower.join(":") } },
         "RootFS": { "Type": "layers", "Layers": layers },
+        "Descriptor": { "digest": image.manifest.to_string() },
     })))
 }
 

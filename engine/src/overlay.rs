@@ -17,6 +17,7 @@ use std::ffi::CString;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 /// The hidden first argument; the folder to try in follows.
 const ARGUMENT: &str = "kelp-overlay-probe";
@@ -77,6 +78,21 @@ fn attempt(places: &Places) -> Result<Option<String>> {
     fs::remove_dir_all(&scratch).doing(doing)?;
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Ok((!output.status.success()).then(|| if said.is_empty() { output.status.to_string() } else { said }))
+}
+
+/// Removes the scratch folders of tries that were killed.
+pub(crate) fn sweep(places: &Places) -> Result<()> {
+    let doing = || format!("cannot tidy up {}", places.store.display());
+    for entry in fs::read_dir(&places.store).doing(doing)? {
+        let path = entry.doing(doing)?.path();
+        let is_scratch = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".overlay-"));
+        // A try takes milliseconds.
+        let age = || path.metadata().and_then(|it| it.modified()).ok().and_then(|it| it.elapsed().ok());
+        if is_scratch && age().is_some_and(|age| age > Duration::from_secs(60)) {
+            crate::container::remove::tree(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Does the try if this process was started for one. For `main`, while there is one thread.

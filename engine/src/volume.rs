@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A volume on disk.
 #[derive(Debug, Clone)]
@@ -66,7 +67,7 @@ impl Volume {
 
 const FILE: &str = "volume.json";
 
-fn read(folder: &std::path::Path) -> Result<Option<VolumeRecord>> {
+fn read(folder: &Path) -> Result<Option<VolumeRecord>> {
     let path = folder.join(FILE);
     let doing = || format!("cannot read {}", path.display());
     match fs::read(&path) {
@@ -98,7 +99,11 @@ pub(crate) fn make(places: &Places, name: &str, labels: BTreeMap<String, String>
     let new = places.volumes().join(format!(".new-{}", container::id::random()?));
     let record = VolumeRecord { created: time::now(), labels, used: false };
     crate::places::make_private(&places.volumes())?;
-    fs::create_dir_all(new.join("_data")).doing(doing)?;
+    fs::create_dir(&new).doing(doing)?;
+    // What is not held so is swept: its maker was killed.
+    let held = File::open(&new).doing(doing)?;
+    flock(&held, FlockOperation::LockShared).doing(doing)?;
+    fs::create_dir(new.join("_data")).doing(doing)?;
     container::record::write(&new, FILE, &record)?;
     match fs::rename(&new, &folder) {
         Ok(()) => Ok(Volume { folder, name, record }),
@@ -154,6 +159,38 @@ pub(crate) fn remove(places: &Places, name: &str) -> Result<()> {
     fs::rename(&volume.folder, &gone).doing(doing)?;
     container::remove::tree(&gone)
 }
+
+/// Removes what is left of volumes whose maker or remover was killed.
+pub(crate) fn sweep(places: &Places) -> Result<()> {
+    let doing = || format!("cannot tidy up {}", places.volumes().display());
+    let entries = match fs::read_dir(places.volumes()) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).doing(doing),
+    };
+    for entry in entries {
+        let path = entry.doing(doing)?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.starts_with(".gone-") || (name.starts_with(".new-") && is_abandoned(&path).doing(doing)?) {
+            container::remove::tree(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether nobody makes this any more. A maker takes the lock right after the folder: one that is older than that long.
+fn is_abandoned(new: &Path) -> std::io::Result<bool> {
+    let folder = match File::open(new) {
+        Ok(folder) => folder,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let age = folder.metadata()?.modified()?.elapsed().unwrap_or_default();
+    Ok(age > GRACE && flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok())
+}
+
+/// From making a folder to locking it: two system calls.
+const GRACE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

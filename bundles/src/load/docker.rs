@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What `docker save` writes: manifest.json names configs and layers. It becomes an OCI manifest.
 
-use oci_spec::image::{Descriptor, DescriptorBuilder, ImageManifestBuilder, MediaType};
+use oci_spec::image::{Descriptor, DescriptorBuilder, MediaType};
 use serde::Deserialize;
 
 use super::Found;
 use super::archive::Archive;
+use crate::compose;
 use crate::compression::Compression;
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::import::media_type;
 use crate::reference::Reference;
 use crate::store::{Claims, Store};
 
@@ -54,32 +56,19 @@ fn manifest_of(store: &Store, claims: &Claims<'_>, archive: &Archive, image: &Sa
         layers.push(layer(store, archive, name, diff_id)?);
     }
     let (digest, size) = archive.blob(&image.config)?;
-    let manifest = ImageManifestBuilder::default()
-        .schema_version(2u32)
-        .media_type(MediaType::ImageManifest)
-        .config(descriptor(MediaType::ImageConfig, &digest, size)?)
-        .layers(layers)
-        .build()
-        .map_err(|e| Error::new(Kind::Other, "making a manifest", e))?;
-    let text = serde_json::to_vec(&manifest).doing(|| "making a manifest")?;
-    let digest = claims.add(&text)?;
-    descriptor(MediaType::ImageManifest, &digest, text.len() as u64)
+    compose::manifest(claims, descriptor(MediaType::ImageConfig, &digest, size)?, layers)
 }
 
 /// A layer, as its first bytes say: Docker compresses or not, and says so nowhere.
 fn layer(store: &Store, archive: &Archive, name: &str, diff_id: &Digest) -> Result<Descriptor> {
     let (digest, size) = archive.blob(name)?;
-    let media_type = match Compression::of_file(&store.blob(&digest)).doing(|| format!("reading {name}"))? {
-        Compression::Plain => MediaType::ImageLayer,
-        Compression::Gzip => MediaType::ImageLayerGzip,
-        Compression::Zstd => MediaType::ImageLayerZstd,
-    };
-    if media_type == MediaType::ImageLayer && digest != *diff_id {
+    let compression = Compression::of_file(&store.blob(&digest)).doing(|| format!("reading {name}"))?;
+    if compression == Compression::Plain && digest != *diff_id {
         let because = format!("its content is {digest}, the config says {diff_id}");
         return Err(Error::new(Kind::BadInput, format!("checking the layer {name}"), because)
             .hint("the archive is broken or lies: nothing of it was kept"));
     }
-    descriptor(media_type, &digest, size)
+    descriptor(media_type(compression), &digest, size)
 }
 
 /// A descriptor of a blob.

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use oci_spec::image::Descriptor;
@@ -31,17 +32,17 @@ pub enum Partials {
 pub struct Freed {
     /// Blobs.
     pub blobs: usize,
-    /// Bytes of those blobs.
+    /// Bytes on disk, of blobs and layers alike.
     pub bytes: u64,
     /// Unpacked layers.
     pub layers: usize,
 }
 
-/// What is reached.
+/// What is reached: names of files in `blobs/sha256` and `layers`.
 #[derive(Debug, Default)]
-struct Reached {
-    blobs: HashSet<String>,
-    layers: HashSet<String>,
+pub(super) struct Reached {
+    pub(super) blobs: HashSet<String>,
+    pub(super) layers: HashSet<String>,
 }
 
 impl Store {
@@ -64,7 +65,8 @@ impl Store {
         if partials == Partials::Delete {
             freed.bytes += self.sweep_partials()?;
         }
-        self.empty_trash()?;
+        self.sweep_half_written()?;
+        freed.bytes += self.empty_trash()?;
         Ok(freed)
     }
 
@@ -84,7 +86,7 @@ impl Store {
         Ok(reached)
     }
 
-    fn reach_pins(&self, reached: &mut Reached) -> Result<()> {
+    pub(super) fn reach_pins(&self, reached: &mut Reached) -> Result<()> {
         for (_, pin) in self.pins()? {
             reached.layers.extend(pin.chain_ids.iter().map(|id| id.hex().to_owned()));
             reached.blobs.insert(pin.image.hex().to_owned());
@@ -102,7 +104,7 @@ impl Store {
 
     /// Marks all a descriptor leads to. What cannot be read leads nowhere, but is itself kept: a broken image is not ours
     /// to delete unasked.
-    fn reach(&self, descriptor: &Descriptor, reached: &mut Reached) {
+    pub(super) fn reach(&self, descriptor: &Descriptor, reached: &mut Reached) {
         let Ok(digest) = digest_of(descriptor) else { return };
         if !reached.blobs.insert(digest.hex().to_owned()) {
             return;
@@ -141,7 +143,7 @@ impl Store {
             if file_name(&path).is_some_and(|name| reached.blobs.contains(name)) {
                 continue;
             }
-            freed.bytes += fs::metadata(&path).map_or(0, |m| m.len());
+            freed.bytes += bytes_of(&path);
             freed.blobs += 1;
             fs::remove_file(&path).doing(|| format!("deleting {}", path.display()))?;
         }
@@ -166,16 +168,25 @@ impl Store {
     /// Layers whose unpacking ended midway: their lock is free.
     fn discard_abandoned_unpacks(&self) -> Result<()> {
         for path in list(&self.layers().join(".ingest"))? {
-            if path.extension().is_some_and(|e| e == "lock") {
-                continue;
-            }
-            let lock_path = path.with_extension("lock");
+            // A lock without a folder is what is left of someone who was killed between making the two.
+            let (path, lock_path) = (path.with_extension(""), path.with_extension("lock"));
             if let Some(_lock) = Lock::try_alone(&lock_path)? {
                 // It may have been published since we listed it.
                 if path.exists() {
                     self.discard(&path)?;
                 }
                 super::forget_file(&lock_path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Files that were to replace others, by someone who was killed before: `index.new-…`.
+    fn sweep_half_written(&self) -> Result<()> {
+        let _nobody_writes = self.lock_index()?;
+        for path in list(&self.images())? {
+            if path.extension().and_then(|e| e.to_str()).is_some_and(|e| e.starts_with("new-")) {
+                super::forget_file(&path);
             }
         }
         Ok(())
@@ -190,20 +201,23 @@ impl Store {
         let mut bytes = 0;
         for path in list(&self.images().join("partial"))? {
             if let Some(_lock) = Lock::try_existing(&path)? {
-                bytes += fs::metadata(&path).map_or(0, |m| m.len());
+                bytes += bytes_of(&path);
                 super::forget_file(&path);
             }
         }
         Ok(bytes)
     }
 
-    /// Deletes what is in the trash, without any lock: nothing leads there. Two may do it at once.
-    fn empty_trash(&self) -> Result<()> {
+    /// Deletes what is in the trash, without any lock: nothing leads there. Two may do it at once. Says how much it was.
+    fn empty_trash(&self) -> Result<u64> {
         let trash = list(&self.layers().join(".trash"))?;
         if trash.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        job::remove_trees(&trash, &IdMap::of_caller()?)
+        let map = IdMap::of_caller()?;
+        let bytes = job::measure(&trash, &map)?.iter().sum();
+        job::remove_trees(&trash, &map)?;
+        Ok(bytes)
     }
 }
 
@@ -211,11 +225,15 @@ fn hex_of(line: &str) -> Option<String> {
     Some(line.parse::<Digest>().ok()?.hex().to_owned())
 }
 
-fn file_name(path: &Path) -> Option<&str> {
+fn bytes_of(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |m| m.blocks() * 512)
+}
+
+pub(super) fn file_name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()
 }
 
-fn list(dir: &Path) -> Result<Vec<std::path::PathBuf>> {
+pub(super) fn list(dir: &Path) -> Result<Vec<std::path::PathBuf>> {
     let doing = || format!("listing {}", dir.display());
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir).doing(doing)? {

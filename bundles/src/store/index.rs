@@ -10,7 +10,7 @@ use std::io;
 use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
 
 use super::image::digest_of;
-use super::{Image, Store, replace_file};
+use super::{Image, Store};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lock::{Lock, Mode};
@@ -61,7 +61,7 @@ impl Store {
         index.manifests().iter().map(|descriptor| self.listed(descriptor, &platform)).collect()
     }
 
-    fn listed(&self, descriptor: &Descriptor, platform: &Platform) -> Result<Listed> {
+    pub(super) fn listed(&self, descriptor: &Descriptor, platform: &Platform) -> Result<Listed> {
         let name = name_of(descriptor);
         let image = self.image(descriptor, platform, name.clone());
         Ok(Listed { name, target: digest_of(descriptor)?, pulled: pulled_digest(descriptor), image })
@@ -102,11 +102,25 @@ impl Store {
         Ok(image)
     }
 
-    /// All names of the image with this manifest.
+    /// All names of the image with this manifest, also where they mean a list that leads to it.
     pub fn names(&self, image: &Image) -> Result<Vec<Reference>> {
+        Ok(self.entries_of(image)?.iter().filter_map(name_of).collect())
+    }
+
+    /// The names by which registries know the image: `repository@digest`.
+    pub fn digests(&self, image: &Image) -> Result<Vec<Reference>> {
+        let entries = self.entries_of(image)?;
+        let pinned = |entry: &Descriptor| Some(name_of(entry)?.with_digest(&pulled_digest(entry)?));
+        let mut names: Vec<Reference> = entries.iter().filter_map(pinned).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn entries_of(&self, image: &Image) -> Result<Vec<Descriptor>> {
         let index = self.read_index()?;
-        let same = index.manifests().iter().filter(|d| d.digest().to_string() == image.manifest.as_str());
-        Ok(same.filter_map(name_of).collect())
+        let leads_there = |d: &&Descriptor| self.manifests_of(d).is_ok_and(|all| all.contains(&image.manifest));
+        Ok(index.manifests().iter().filter(leads_there).cloned().collect())
     }
 
     /// Gives an image another name; takes the name from the image that had it.
@@ -172,7 +186,7 @@ impl Store {
     }
 
     /// The ids of the image, or of all images of a list. One that cannot be read has none: it must be removable too.
-    fn ids_of(&self, descriptor: &Descriptor) -> Vec<Digest> {
+    pub(super) fn ids_of(&self, descriptor: &Descriptor) -> Vec<Digest> {
         let manifests = self.manifests_of(descriptor).unwrap_or_default();
         manifests.iter().filter_map(|d| digest_of(self.manifest(d).ok()?.config()).ok()).collect()
     }
@@ -185,6 +199,10 @@ impl Store {
         }
         match self.pins()?.into_iter().find(|(_, pin)| ids.contains(&pin.image)) {
             None => Ok(()),
+            Some((holder, _)) if holder.starts_with('/') => {
+                let error = Error::new(Kind::InUse, doing(), format!("the bundle {holder} was made from it"));
+                Err(error.hint("remove that folder first, or force"))
+            }
             Some((container, _)) => {
                 let short = container.get(..12).unwrap_or(&container);
                 let error = Error::new(Kind::InUse, doing(), format!("container {short} was made from it"));
@@ -235,12 +253,12 @@ impl Store {
         }
     }
 
-    fn write_index(&self, index: &ImageIndex) -> Result<()> {
+    pub(super) fn write_index(&self, index: &ImageIndex) -> Result<()> {
         let text = serde_json::to_vec(index).doing(|| "writing index.json")?;
-        replace_file(&self.images().join("index.json"), &text)
+        self.write_with_ballast(&text)
     }
 
-    fn lock_index(&self) -> Result<Lock> {
+    pub(super) fn lock_index(&self) -> Result<Lock> {
         Lock::wait(&self.images().join("index.lock"), Mode::Alone)
     }
 }
@@ -259,7 +277,7 @@ fn not_found(name: &str) -> Error {
         .hint(format!("get it with kelp pull {name} or kelp load; kelp images lists what is here"))
 }
 
-fn name_of(descriptor: &Descriptor) -> Option<Reference> {
+pub(super) fn name_of(descriptor: &Descriptor) -> Option<Reference> {
     descriptor.annotations().as_ref()?.get(REF_NAME)?.parse().ok()
 }
 

@@ -5,10 +5,12 @@
 //! ROOT/images/          an OCI image layout: oci-layout, index.json, blobs/sha256/HEX
 //!      images/ingest/   what is being added: one locked folder per load or pull; unlocked ones are leftovers
 //!      images/partial/  downloads that may be resumed
+//!      images/ballast   space for the next index.json, should the disk be full
 //!      layers/HEX/      an unpacked layer by its chain id: fs/, done
 //!      layers/.ingest/  layers being unpacked
 //!      layers/.trash/   layers being deleted
 //!      containers/ID/layers.json    what a container needs kept
+//!      bundles/HEX      the path of a bundle elsewhere, which has such a file
 //! ```
 //!
 //! Readers take no lock: index.json changes by rename, a blob never changes. Writers of index.json hold `index.lock`.
@@ -18,11 +20,14 @@
 //! A blob is written with mode 0600, and becomes 0444 once a syncfs has made it durable; one that is not is hashed again
 //! before it is relied upon. That takes the place of an fsync per file.
 
+mod ballast;
 mod claim;
 mod collect;
 mod image;
 mod index;
 mod pin;
+mod prune;
+mod usage;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
@@ -41,6 +46,8 @@ pub use image::{Image, Layer};
 pub(crate) use image::{check_manifest, digest_of, is_index, is_manifest, layers_of};
 pub use index::{Force, Listed, Removed};
 pub(crate) use index::{PULLED_DIGEST, REF_NAME};
+pub use prune::Prune;
+pub use usage::{ImageUsage, Usage};
 
 /// The store below one folder.
 #[derive(Debug, Clone)]
@@ -119,6 +126,8 @@ impl Store {
     }
 
     fn write_layout_marker(&self) -> Result<()> {
+        // The collector removes half-written files here, and holds this lock for it.
+        let _alone = self.lock_index()?;
         let marker = self.images().join("oci-layout");
         if !marker.exists() {
             replace_file(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;

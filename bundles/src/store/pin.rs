@@ -3,16 +3,19 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Image, Store, publish_file};
+use super::{Image, Store, make_folder, publish_file};
 use crate::digest::Digest;
 use crate::error::{Doing, Result};
 
 /// The name of the file.
 const FILE: &str = "layers.json";
+/// The folder of records of bundles: each a file with the bundle's path in it, named by that path's digest.
+const BUNDLES: &str = "bundles";
 
 /// The content of `layers.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,28 +46,65 @@ impl Store {
         publish_file(&container.join(FILE), &text)
     }
 
-    /// The pins of all containers, with the containers' folder names.
-    pub(crate) fn pins(&self) -> Result<Vec<(String, Pin)>> {
-        let dir = self.root().join("containers");
-        let entries = match fs::read_dir(&dir) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(e).doing(|| format!("listing {}", dir.display())),
-        };
+    /// The same for a bundle anywhere on this machine, for as long as its folder has this file: the store
+    /// remembers the folder in `ROOT/bundles`.
+    ///
+    /// # Errors
+    /// The record cannot be written.
+    pub fn pin_bundle(&self, bundle: &Path, image: &Image) -> Result<()> {
+        self.pin(bundle, image)?;
+        let records = self.root().join(BUNDLES);
+        make_folder(&records)?;
+        let name = Digest::of(bundle.as_os_str().as_bytes());
+        let _no_collector = self.share_with_collector()?;
+        publish_file(&records.join(name.hex()), bundle.as_os_str().as_bytes())
+    }
+
+    /// The pins of all bundles that are still there; records of others are removed.
+    fn bundle_pins(&self) -> Result<Vec<(String, Pin)>> {
+        let records = self.root().join(BUNDLES);
+        let doing = || format!("reading {}", records.display());
         let mut pins = Vec::new();
-        for entry in entries {
-            let entry = entry.doing(|| format!("listing {}", dir.display()))?;
-            let path = entry.path().join(FILE);
-            match fs::read(&path) {
-                Ok(text) => {
-                    let pin = serde_json::from_slice(&text).doing(|| format!("reading {}", path.display()))?;
-                    pins.push((entry.file_name().to_string_lossy().into_owned(), pin));
-                }
-                // A container without an image, or one that is just being removed.
-                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-                Err(e) => return Err(e).doing(|| format!("reading {}", path.display())),
+        for record in if_there(fs::read_dir(&records)).doing(doing)?.into_iter().flatten() {
+            let record = record.doing(doing)?.path();
+            let Some(path) = if_there(fs::read(&record)).doing(doing)? else { continue };
+            let bundle = Path::new(std::ffi::OsStr::from_bytes(&path));
+            match read_pin(&bundle.join(FILE))? {
+                Some(pin) => pins.push((bundle.display().to_string(), pin)),
+                None => super::forget_file(&record),
             }
         }
         Ok(pins)
+    }
+
+    /// The pins of all containers and bundles, with the containers' folder names.
+    pub(crate) fn pins(&self) -> Result<Vec<(String, Pin)>> {
+        let dir = self.root().join("containers");
+        let doing = || format!("listing {}", dir.display());
+        let mut pins = self.bundle_pins()?;
+        for entry in if_there(fs::read_dir(&dir)).doing(doing)?.into_iter().flatten() {
+            let entry = entry.doing(doing)?;
+            if let Some(pin) = read_pin(&entry.path().join(FILE))? {
+                pins.push((entry.file_name().to_string_lossy().into_owned(), pin));
+            }
+        }
+        Ok(pins)
+    }
+}
+
+/// A pin; nothing where there is none: a container without an image, or one that is just being removed.
+fn read_pin(path: &Path) -> Result<Option<Pin>> {
+    let doing = || format!("reading {}", path.display());
+    match if_there(fs::read(path)).doing(doing)? {
+        Some(text) => serde_json::from_slice(&text).map(Some).doing(doing),
+        None => Ok(None),
+    }
+}
+
+fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => Err(e),
     }
 }

@@ -103,7 +103,7 @@ impl Store {
         let job = Unpack { folder: self.layers(), layers: image.layers.iter().map(source).collect(), owners };
         match job::run(Job::Unpack(job), map, progress) {
             Ok(Outcome::Unpacked(unpacked)) => Ok(unpacked),
-            Ok(Outcome::Done) => Err(Error::new(Kind::Other, "unpacking layers", "the helper did something else")),
+            Ok(_) => Err(Error::new(Kind::Other, "unpacking layers", job::SOMETHING_ELSE)),
             Err(error) => Err(error.while_doing(format!("unpacking the image {}", image.label()))),
         }
     }

@@ -43,7 +43,7 @@ impl Filters {
     /// Whether all keys have a value that holds. Labels must all hold, as in Docker.
     pub(crate) fn all(&self, holds: impl Fn(&str, &str) -> bool) -> bool {
         self.by_key.iter().all(|(key, values)| match key.as_str() {
-            "label" => values.iter().all(|value| holds(key, value)),
+            "label" | "label!" => values.iter().all(|value| holds(key, value)),
             _ => values.iter().any(|value| holds(key, value)),
         })
     }

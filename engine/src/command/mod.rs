@@ -4,12 +4,16 @@
 //! A new command is a file here, a variant of [`Command`] and a line in [`perform`].
 
 mod attach;
+mod bundle;
 mod completion;
+mod container;
 mod create;
 mod exec;
 mod filter;
 mod history;
+mod image;
 mod images;
+mod import;
 mod info;
 mod inspect;
 mod kill;
@@ -19,6 +23,7 @@ mod logs;
 mod man;
 mod pause;
 mod port;
+mod prune;
 mod ps;
 mod pull;
 mod push;
@@ -29,6 +34,7 @@ mod run;
 mod save;
 mod start;
 mod stop;
+mod system;
 mod tag;
 mod top;
 mod version;
@@ -102,12 +108,22 @@ pub(crate) enum Command {
     Login(login::Login),
     /// Log out of a registry
     Logout(login::Logout),
+    /// Make an image of a tar archive of files
+    Import(import::Import),
+    /// Write an OCI bundle of an image
+    Bundle(bundle::Bundle),
     /// Remove one or more images
     Rmi(rmi::Rmi),
     /// Give an image another name
     Tag(tag::Tag),
+    /// Manage images
+    Image(image::ImageArgs),
+    /// Manage containers
+    Container(container::ContainerArgs),
     /// Manage volumes
     Volume(volume::VolumeArgs),
+    /// Show what takes how much space, and remove what nothing uses
+    System(system::SystemArgs),
     /// Show what this machine gives to containers
     Info(info::Info),
     /// Show the version
@@ -147,9 +163,14 @@ pub(crate) fn perform(command: &Command, places: &Places) -> Result<ExitCode> {
         Command::History(args) => history::run(args, places),
         Command::Login(args) => login::run(args, places),
         Command::Logout(args) => login::run_logout(args, places),
+        Command::Import(args) => import::run(args, places),
+        Command::Bundle(args) => bundle::run(args, places),
         Command::Rmi(args) => rmi::run(args, places),
         Command::Tag(args) => tag::run(args, places),
+        Command::Image(args) => image::run(args, places),
+        Command::Container(args) => container::run(args, places),
         Command::Volume(args) => volume::run(args, places),
+        Command::System(args) => system::run(args, places),
         Command::Info(args) => info::run(args, places),
         Command::Version(args) => version::run(args, places),
         Command::Completion(args) => completion::run(args, places),

@@ -65,14 +65,7 @@ enum Verb {
         names: Vec<String>,
     },
     /// Remove volumes that no container uses
-    Prune {
-        /// Those with a name, too
-        #[arg(short, long)]
-        all: bool,
-        /// Do not ask
-        #[arg(short, long)]
-        force: bool,
-    },
+    Prune(super::prune::Volumes),
 }
 
 /// Performs the command.
@@ -103,7 +96,7 @@ pub(crate) fn run(args: &VolumeArgs, places: &Places) -> Result<ExitCode> {
             Err(error) => Err(error),
             Ok(()) => output::line(name),
         }),
-        Verb::Prune { all, force } => prune(places, *all, *force),
+        Verb::Prune(args) => super::prune::volumes(args, places),
     }
 }
 
@@ -154,23 +147,4 @@ fn fields(volume: &Volume) -> Value {
         "Options": {},
         "Scope": "local",
     })
-}
-
-/// A volume without a name of its own is one with 64 hexadecimal digits.
-fn prune(places: &Places, all: bool, force: bool) -> Result<ExitCode> {
-    if !force && !super::confirm("Remove all volumes that no container uses?")? {
-        return Ok(ExitCode::SUCCESS);
-    }
-    for volume in volume::all(places)? {
-        let anonymous = volume.name.len() == 64 && container::id::may_begin(&volume.name);
-        if (all || anonymous) && volume::users(places, &volume.name)?.is_empty() {
-            match volume::remove(places, &volume.name) {
-                Ok(()) => output::line(volume.name)?,
-                // Taken into use, or removed, since we looked.
-                Err(error) if matches!(error.kind(), Kind::WrongState | Kind::NotFound) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(ExitCode::SUCCESS)
 }

@@ -188,6 +188,25 @@ pub(crate) fn release(places: &Places, name: &str, id: &str) -> Result<()> {
     }
 }
 
+/// Frees all names whose container was never finished, or is gone.
+pub(crate) fn sweep(places: &Places) -> Result<()> {
+    let doing = || format!("cannot tidy up {}", places.names().display());
+    let entries = match fs::read_dir(places.names()) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).doing(doing),
+    };
+    for entry in entries {
+        if let Ok(name) = entry.doing(doing)?.file_name().into_string() {
+            match release_if_stale(places, &name) {
+                Err(error) if error.kind() != Kind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Frees a name whose container was never finished; an error if it is in use.
 fn release_if_stale(places: &Places, name: &str) -> Result<()> {
     let Some(id) = look_up(places, name) else { return Ok(()) };

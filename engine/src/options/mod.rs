@@ -213,7 +213,7 @@ pub(crate) struct NetworkFlags {
 }
 
 /// What separates it from the host.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Isolation")]
 pub(crate) struct IsolationFlags {
     /// Add a capability

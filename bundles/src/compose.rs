@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Images of our own making: a manifest over a config and layers.
+
+use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType};
+
+use crate::config::ImageConfig;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::load::descriptor;
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::store::{Claims, Image, Store};
+
+/// Adds a manifest over blobs that are there.
+pub(crate) fn manifest(claims: &Claims<'_>, config: Descriptor, layers: Vec<Descriptor>) -> Result<Descriptor> {
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(2u32)
+        .media_type(MediaType::ImageManifest)
+        .config(config)
+        .layers(layers)
+        .build()
+        .map_err(|e| Error::new(Kind::Other, "making a manifest", e))?;
+    let text = serde_json::to_vec(&manifest).doing(|| "making a manifest")?;
+    let digest = claims.add(&text)?;
+    descriptor(MediaType::ImageManifest, &digest, text.len() as u64)
+}
+
+/// Publishes an image of this config and these layers, whose blobs are there, under a name or none.
+pub(crate) fn publish(
+    store: &Store,
+    claims: Claims<'_>,
+    config: &ImageConfig,
+    layers: Vec<Descriptor>,
+    name: Option<Reference>,
+) -> Result<Image> {
+    let text = serde_json::to_vec(config).doing(|| "making an image's config")?;
+    let digest = claims.add(&text)?;
+    let config = descriptor(MediaType::ImageConfig, &digest, text.len() as u64)?;
+    let manifest = manifest(&claims, config, layers)?;
+    let image = store.image(&manifest, &Platform::host(), name.clone())?;
+    claims.publish(vec![(name, manifest)])?;
+    Ok(image)
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `kelp image`: all that is done with images, under one roof.
+
+use super::{bundle, history, images, import, inspect, load, prune, pull, push, rmi, save, tag};
+use crate::error::{Error, Kind, Result};
+use crate::places::Places;
+use clap::{Args, Subcommand};
+use std::process::ExitCode;
+
+/// Manage images
+#[derive(Debug, Args)]
+pub(crate) struct ImageArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List images
+    #[command(visible_alias = "list")]
+    Ls(images::Images),
+    /// Download an image from a registry
+    Pull(pull::Pull),
+    /// Upload an image to a registry
+    Push(push::Push),
+    /// Load an image from a tar archive or an OCI layout
+    Load(load::Load),
+    /// Save images to a tar archive or an OCI layout
+    Save(save::Save),
+    /// Make an image of a tar archive of files
+    Import(import::Import),
+    /// Write an OCI bundle of an image
+    Bundle(bundle::Bundle),
+    /// Show how an image was built
+    History(history::History),
+    /// Show all that is known of images
+    Inspect(Inspect),
+    /// Give an image another name
+    Tag(tag::Tag),
+    /// Remove one or more images
+    #[command(visible_alias = "remove")]
+    Rm(rmi::Rmi),
+    /// Remove images that nothing uses
+    Prune(prune::Images),
+}
+
+/// Show all that is known of images
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// json, or a template such as '{{.Config.Cmd}}'
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+/// Performs the command.
+pub(crate) fn run(args: &ImageArgs, places: &Places) -> Result<ExitCode> {
+    match &args.verb {
+        Verb::Ls(args) => images::run(args, places),
+        Verb::Pull(args) => pull::run(args, places),
+        Verb::Push(args) => push::run(args, places),
+        Verb::Load(args) => load::run(args, places),
+        Verb::Save(args) => save::run(args, places),
+        Verb::Import(args) => import::run(args, places),
+        Verb::Bundle(args) => bundle::run(args, places),
+        Verb::History(args) => history::run(args, places),
+        Verb::Inspect(args) => inspect_images(args, places),
+        Verb::Tag(args) => tag::run(args, places),
+        Verb::Rm(args) => rmi::run(args, places),
+        Verb::Prune(args) => prune::images(args, places),
+    }
+}
+
+fn inspect_images(args: &Inspect, places: &Places) -> Result<ExitCode> {
+    let one = |name: &String| {
+        let found = crate::image::inspect(places, name)?;
+        found.ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("cannot inspect {name}"), format!("no such image: {name}"))
+                .hint("kelp images shows what there is")
+        })
+    };
+    let objects = args.images.iter().map(one).collect::<Result<Vec<_>>>()?;
+    inspect::show(objects, args.format.as_deref())
+}
