@@ -11,6 +11,7 @@
 //! No async, no threads, no network. May be called from a program with threads: what runs after the clone does not allocate.
 //! Spec: <https://github.com/opencontainers/runtime-spec> 1.3, for Linux with cgroup v2.
 
+mod border;
 pub mod bundle;
 pub mod cgroup;
 mod channel;

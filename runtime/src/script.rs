@@ -106,7 +106,6 @@ fn birth<'a>(plan: &'a Plan, fds: &Descriptors<'a>, oom_score_adj: Option<&'a CS
         hostname: plan.hostname.as_deref(),
         domainname: plan.domainname.as_deref(),
         loopback: plan.loopback,
-        personality: plan.personality,
     }
 }
 
@@ -178,6 +177,8 @@ pub(crate) fn with_process<T>(plan: &ProcessPlan, run: impl FnOnce(init::Process
         capabilities: plan.capabilities,
         no_new_privileges: plan.no_new_privileges,
         label: plan.label.as_ref().map(|(file, text)| (file.as_c_str(), text.as_c_str())),
+        personality: plan.nature.personality,
+        memory_policy: plan.nature.memory_policy.as_ref().map(|policy| (policy.mode, policy.nodes.as_slice())),
         seccomp: plan.seccomp,
         first_closed_fd: plan.first_closed_fd,
     })

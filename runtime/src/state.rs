@@ -13,6 +13,7 @@
 
 use crate::cgroup;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::plan::Nature;
 use crate::process::{Identity, Life};
 use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use kelp_sys::rustix::fs::{AtFlags, CWD, Mode, OFlags, accessat, mkdirat, openat, renameat};
@@ -118,6 +119,8 @@ pub struct ExecDefaults {
     pub process: Process,
     /// Flags for the filter in seccomp.bpf, if there is one.
     pub seccomp_flags: Option<u32>,
+    /// What all processes of the container have in common.
+    pub nature: Nature,
 }
 
 /// A container's directory.

@@ -15,6 +15,7 @@ pub mod mount;
 pub mod net;
 pub mod process;
 pub mod pty;
+pub mod schedule;
 pub mod seccomp;
 pub mod sigaction;
 pub mod signal;

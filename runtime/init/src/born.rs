@@ -100,7 +100,7 @@ pub(crate) fn become_root() -> Result<(), Errno> {
     set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
 }
 
-/// Session, standard streams, keyring, names, loopback, personality.
+/// Session, standard streams, keyring, names, loopback.
 pub(crate) fn settle(script: &Script<'_>) -> Result<(), Stop> {
     let birth = &script.birth;
     script.begin(Step::Session)?;
@@ -124,9 +124,6 @@ pub(crate) fn settle(script: &Script<'_>) -> Result<(), Stop> {
     if birth.loopback {
         script.begin(Step::Loopback)?;
         kelp_sys::net::loopback_up().during(Step::Loopback)?;
-    }
-    if let Some(persona) = birth.personality {
-        kelp_sys::process::set_personality(persona).during_nth(Step::Session, 1)?;
     }
     Ok(())
 }

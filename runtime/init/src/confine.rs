@@ -52,6 +52,7 @@ pub(crate) fn drop_rights(fail_at: Option<Step>, process: &Process<'_>, _: Roote
 
 /// The same for a process that joined a container and never had another root.
 pub(crate) fn drop_rights_in_place(fail_at: Option<Step>, process: &Process<'_>) -> Result<Confined, Stop> {
+    take_nature(fail_at, process)?;
     if let Some((file, label)) = process.label {
         fail_here(fail_at, Step::Label)?;
         write_label(file, label).during(Step::Label)?;
@@ -67,6 +68,19 @@ pub(crate) fn drop_rights_in_place(fail_at: Option<Step>, process: &Process<'_>)
         set_no_new_privs(true).during(Step::NoNewPrivileges)?;
     }
     Ok(Confined(()))
+}
+
+/// Execution domain, and the nodes that memory comes from: by now those of the container's cpuset.
+fn take_nature(fail_at: Option<Step>, process: &Process<'_>) -> Result<(), Stop> {
+    if let Some(persona) = process.personality {
+        fail_here(fail_at, Step::Personality)?;
+        kelp_sys::process::set_personality(persona).during(Step::Personality)?;
+    }
+    if let Some((mode, nodes)) = process.memory_policy {
+        fail_here(fail_at, Step::MemoryPolicy)?;
+        kelp_sys::schedule::set_memory_policy(mode, nodes).during(Step::MemoryPolicy)?;
+    }
+    Ok(())
 }
 
 /// Where root could not enter the working directory, the user may.

@@ -71,8 +71,6 @@ pub struct Birth<'a> {
     pub domainname: Option<&'a CStr>,
     /// Whether to bring `lo` up.
     pub loopback: bool,
-    /// personality(2)
-    pub personality: Option<u32>,
 }
 
 /// Who writes `uid_map` and `gid_map`.
@@ -246,6 +244,10 @@ pub struct Process<'a> {
     pub no_new_privileges: bool,
     /// `/proc/thread-self/attr/…`: the file below it and the text.
     pub label: Option<(&'a CStr, &'a CStr)>,
+    /// personality(2)
+    pub personality: Option<u32>,
+    /// set_mempolicy(2): mode, and nodes as words of bits.
+    pub memory_policy: Option<(u32, &'a [usize])>,
     /// Whether the runtime will send a seccomp filter.
     pub seccomp: bool,
     /// Descriptors from this one on do not reach the program.

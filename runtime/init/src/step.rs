@@ -106,6 +106,10 @@ steps! {
     WriteState => "write the container's state",
     /// Init: wait for the runtime's part.
     AwaitRuntime => "wait for the runtime",
+    /// Init: execution domain.
+    Personality => "set the personality",
+    /// Init: from which nodes memory comes.
+    MemoryPolicy => "set the memory policy",
     /// Init: AppArmor or SELinux label of the program.
     Label => "set the security label",
     /// Init: user, groups.

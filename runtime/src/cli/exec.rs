@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `exec`.
 
+use super::Log;
 use super::arguments::{Arguments, unknown_option};
 use super::foreground::{self, Sockets};
 use kelp_runtime::{
@@ -105,10 +106,14 @@ fn capability(name: &str) -> Result<Capability> {
         .map_err(|_| Error::bad_input(format!("cannot use --cap {name:?}")).because("there is no such capability"))
 }
 
-pub(crate) fn run(runtime: &Runtime, exec: Exec) -> Result<u8> {
+pub(crate) fn run(runtime: &Runtime, exec: Exec, log: &Log) -> Result<u8> {
     own_binary::protect()?;
     let mut whole = match &exec.process {
-        Some(path) => ExecProcess::Whole(Box::new(with_terminal(bundle::read_process(path)?, exec.changes.terminal))),
+        Some(path) => {
+            let (process, warnings) = bundle::read_process(path)?;
+            warnings.iter().for_each(|warning| log.warn(warning));
+            ExecProcess::Whole(Box::new(with_terminal(process, exec.changes.terminal)))
+        }
         None => ExecProcess::Changed(exec.changes),
     };
     let terminal = match &whole {

@@ -157,7 +157,7 @@ pub(crate) fn run(invocation: Invocation, log: &Log) -> Result<u8> {
         Verb::Run(create) => create::run(&runtime, &create, log),
         Verb::Exec(exec) => {
             let status = exec.failure_status();
-            exec::run(&runtime, *exec).or_else(|error| {
+            exec::run(&runtime, *exec, log).or_else(|error| {
                 log.error(&error);
                 Ok(status(error.kind()))
             })

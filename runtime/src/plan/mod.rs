@@ -7,12 +7,16 @@
 mod capability;
 pub mod device;
 mod environment;
+#[cfg(test)]
+mod field_tests;
 mod hook;
 mod idmap;
+mod list;
 mod mount;
 mod namespace;
 mod process;
 mod root;
+mod schedule;
 mod sysctl;
 #[cfg(test)]
 mod tests;
@@ -27,6 +31,7 @@ pub use mount::{MountPlan, WhatPlan};
 pub use namespace::Joined;
 pub use process::{Limit, ProcessPlan};
 pub use root::{OverlayPlan, RootPlan};
+pub use schedule::{Affinity, MemoryPolicy, Nature, Priorities};
 
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
@@ -72,8 +77,6 @@ pub struct Plan {
     pub domainname: Option<CString>,
     /// Whether `lo` is brought up.
     pub loopback: bool,
-    /// Execution domain.
-    pub personality: Option<u32>,
     /// The root file system.
     pub root: RootPlan,
     /// Mounts.
@@ -131,13 +134,13 @@ impl Plan {
                 linux.seccomp().is_some(),
                 options.preserve_fds.saturating_add(options.listen_fds),
             )?
-            .with_sockets(options.listen_fds)?,
+            .with_sockets(options.listen_fds)?
+            .of_nature(Nature::make(linux)?),
             maps,
             keyring: (!options.no_new_keyring).then(|| text_of("_ses.", id)).transpose()?,
             hostname: named(spec.hostname().as_deref(), "hostname", scope.namespaces, &joins)?,
             domainname: named(spec.domainname().as_deref(), "domainname", scope.namespaces, &joins)?,
             loopback: namespaces.has(Namespaces::NETWORK),
-            personality: linux.personality().as_ref().map(process::personality).transpose()?,
             root: root::plan(spec, linux, &folder, overlay, options.no_pivot)?,
             devices: device::plan(linux, all_mounts, &scope)?,
             device_links: device::links(all_mounts),

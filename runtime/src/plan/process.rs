@@ -3,11 +3,12 @@
 //!
 //! Spec: config.md "Process".
 
+use super::schedule::{Nature, Priorities};
 use super::{capability, environment, path_text, text_of};
 use crate::error::{Error, Result};
 use kelp_init::script::Capabilities;
 use kelp_sys::rustix::process::{Gid, Resource, Rlimit};
-use oci_spec::runtime::{LinuxPersonality, LinuxPersonalityDomain, PosixRlimit, PosixRlimitType, Process};
+use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Process};
 use std::ffi::CString;
 
 /// One rlimit.
@@ -56,6 +57,10 @@ pub struct ProcessPlan {
     pub limits: Vec<Limit>,
     /// `oom_score_adj`
     pub oom_score_adj: Option<i32>,
+    /// When and where it runs.
+    pub priorities: Priorities,
+    /// What it has of the container, and not of its own.
+    pub nature: Nature,
 }
 
 impl ProcessPlan {
@@ -90,6 +95,8 @@ impl ProcessPlan {
             console: process.terminal().unwrap_or(false).then(|| console_size(process)),
             limits: limits(process.rlimits().as_deref().unwrap_or_default())?,
             oom_score_adj: process.oom_score_adj().map(check_oom_score_adj).transpose()?,
+            priorities: Priorities::make(process)?,
+            nature: Nature::default(),
         })
     }
 
@@ -100,6 +107,11 @@ impl ProcessPlan {
             self.env.push(text_of("", "LISTEN_PID=1")?);
         }
         Ok(self)
+    }
+
+    /// The same in a container of this nature.
+    pub(crate) fn of_nature(self, nature: Nature) -> Self {
+        Self { nature, ..self }
     }
 }
 
@@ -181,15 +193,4 @@ fn resource(kind: PosixRlimitType) -> Resource {
         PosixRlimitType::RlimitRtprio => Resource::Rtprio,
         PosixRlimitType::RlimitRttime => Resource::Rttime,
     }
-}
-
-/// `PER_LINUX`, `PER_LINUX32`: personality(2). Flags: the spec knows none yet.
-pub(super) fn personality(personality: &LinuxPersonality) -> Result<u32> {
-    if personality.flags().as_ref().is_some_and(|flags| !flags.is_empty()) {
-        return Err(Error::unsupported("linux.personality.flags", "the runtime-spec defines none"));
-    }
-    Ok(match personality.domain() {
-        LinuxPersonalityDomain::PerLinux => 0,
-        LinuxPersonalityDomain::PerLinux32 => 8,
-    })
 }

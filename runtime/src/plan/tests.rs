@@ -8,7 +8,7 @@ use crate::{Error, Kind};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-fn user() -> Host {
+pub(super) fn user() -> Host {
     Host {
         uid: 1000,
         gid: 1000,
@@ -19,16 +19,16 @@ fn user() -> Host {
     }
 }
 
-fn root() -> Host {
+pub(super) fn root() -> Host {
     Host { uid: 0, gid: 0, may_administer: true, may_map_ids: true, nested: false, cwd: PathBuf::from("/") }
 }
 
-fn plan(json: Value, host: &Host) -> Result<Plan, Error> {
+pub(super) fn plan(json: Value, host: &Host) -> Result<Plan, Error> {
     let bundle = Bundle { spec: serde_json::from_value(json).unwrap(), warnings: Vec::new() };
     Plan::make(&bundle, Path::new("bundle/."), "web", host, Options::default())
 }
 
-fn smallest() -> Value {
+pub(super) fn smallest() -> Value {
     json!({
         "ociVersion": "1.3.0",
         "root": { "path": "rootfs" },
@@ -38,7 +38,7 @@ fn smallest() -> Value {
 }
 
 /// The lines of the plan that begin with this word.
-fn lines(plan: &Plan, word: &str) -> Vec<String> {
+pub(super) fn lines(plan: &Plan, word: &str) -> Vec<String> {
     plan.to_string().lines().filter(|line| line.split(' ').next() == Some(word)).map(str::to_owned).collect()
 }
 

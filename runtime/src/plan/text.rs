@@ -2,7 +2,7 @@
 //! The plan as text: what `kelp-runtime plan` prints and what tests compare.
 
 use super::device::DeviceHowPlan;
-use super::{Maps, MountPlan, Plan, WhatPlan};
+use super::{Maps, MountPlan, Plan, ProcessPlan, WhatPlan};
 use kelp_init::script::Setting;
 use kelp_sys::clone::Namespaces;
 use kelp_sys::mount::Reach;
@@ -102,6 +102,7 @@ impl Plan {
         for limit in &process.limits {
             writeln!(f, "limit       {} {:?} {:?}", limit.name, limit.value.current, limit.value.maximum)?;
         }
+        write_priorities(f, process)?;
         writeln!(f, "cwd         {}", show(&process.cwd))?;
         for entry in &process.env {
             writeln!(f, "env         {}", show(entry))?;
@@ -109,6 +110,20 @@ impl Plan {
         let args: Vec<_> = process.argv.iter().map(|arg| format!("{:?}", show(arg))).collect();
         writeln!(f, "program     {}", args.join(" "))
     }
+}
+
+fn write_priorities(f: &mut Formatter<'_>, process: &ProcessPlan) -> Result {
+    if let Some(s) = &process.priorities.scheduling {
+        write!(f, "schedule    policy {} flags {:#x} nice {} priority {}", s.policy, s.flags, s.nice, s.priority)?;
+        writeln!(f, " runtime {} deadline {} period {}", s.runtime, s.deadline, s.period)?;
+    }
+    if let Some((class, level)) = process.priorities.io {
+        writeln!(f, "io          class {class} level {level}")?;
+    }
+    if let Some(policy) = &process.nature.memory_policy {
+        writeln!(f, "memory      policy {:#x} nodes {:x?}", policy.mode, policy.nodes)?;
+    }
+    process.nature.personality.map_or(Ok(()), |persona| writeln!(f, "personality {persona:#x}"))
 }
 
 fn write_maps(f: &mut Formatter<'_>, maps: &Maps) -> Result {

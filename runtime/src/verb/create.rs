@@ -295,7 +295,7 @@ impl Build<'_> {
     /// Before the user namespace could take the right away, and as late as can be: a limit of zero files would hit init.
     fn limit(&self, pid: i32) -> Result<()> {
         self.runtime.begin(Step::ProcessLimits)?;
-        crate::limit::apply(pid, &self.plan.process.limits)
+        crate::limit::apply(pid, &self.plan.process)
     }
 
     fn compile_seccomp(&self) -> Result<(Vec<u8>, Option<u32>)> {
@@ -325,7 +325,14 @@ impl Build<'_> {
         let record = self.record(init, cgroup, host);
         self.folder.write_record(&record)?;
         if let Some(process) = self.spec.process() {
-            self.folder.write_exec(&ExecDefaults { process: process.clone(), seccomp_flags: flags }, filter)?;
+            self.folder.write_exec(
+                &ExecDefaults {
+                    process: process.clone(),
+                    seccomp_flags: flags,
+                    nature: self.plan.process.nature.clone(),
+                },
+                filter,
+            )?;
         }
         Ok(record)
     }

@@ -86,8 +86,10 @@ impl Runtime {
         check_status(id, state.status, request.ignore_paused)?;
         let (defaults, filter) = folder.read_exec()?;
         let flags = defaults.seccomp_flags;
+        let nature = defaults.nature.clone();
         let process = merge(request.process, defaults);
-        let plan = ProcessPlan::make(&process, record.may_set_groups, flags.is_some(), request.preserve_fds)?;
+        let plan = ProcessPlan::make(&process, record.may_set_groups, flags.is_some(), request.preserve_fds)?
+            .of_nature(nature);
         let exec = Exec { runtime: self, record: &record, plan: &plan, cgroup: request.cgroup };
         let (channel, pid, pidfd) = exec.begin(&request.stdio)?;
         match exec.finish(&channel, pid, &filter, flags) {
@@ -211,10 +213,11 @@ impl Exec<'_> {
                 fail_at: self.runtime.fail_at,
             };
             // The helper is in the cgroup from birth, and the process inherits it: see cgroup::clone_into.
-            match cgroup::clone_into(cgroup.as_ref(), beside)? {
+            let begin = || match cgroup::clone_into(cgroup.as_ref(), beside)? {
                 Cloned::Child => kelp_init::join::join(&script),
                 Cloned::Parent { pidfd, .. } => Ok::<_, Error>(pidfd),
-            }
+            };
+            limit::while_confined_to(&self.plan.priorities.affinity.initial, begin)
         })?;
         drop(their_end);
         let heard = channel.hear();
@@ -232,7 +235,8 @@ impl Exec<'_> {
     }
 
     fn finish(&self, channel: &Channel, pid: i32, filter: &[u8], flags: Option<u32>) -> Result<Option<OwnedFd>> {
-        limit::apply(pid, &self.plan.limits)?;
+        limit::apply(pid, self.plan)?;
+        limit::confine_to(pid, &self.plan.priorities.affinity.last)?;
         channel.say(Order::Finish { filter, flags: flags.unwrap_or(0) }, &[])?;
         let mut console = None;
         loop {

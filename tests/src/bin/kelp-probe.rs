@@ -62,6 +62,7 @@ fn see() -> Value {
     json!({
         "args": std::env::args().collect::<Vec<_>>(),
         "pid": std::process::id(), "parent": field(1), "group": field(2), "session": field(3), "tty": field(4), "nice": field(16),
+        "rt_priority": field(37), "policy": field(38), "cpus": status.get("Cpus_allowed_list"),
         "cwd": std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default(),
         "env": environment(),
         "uid": ids(&status, "Uid"), "gid": ids(&status, "Gid"), "groups": groups(&status),

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Fields of the spec that few specs have: how each is planned, and what of it is refused.
+
+use super::tests::{lines, plan, root, smallest};
+use crate::Kind;
+use serde_json::{Value, json};
+
+/// The smallest spec with one more member.
+pub(super) fn with(pointer: &str, value: Value) -> Value {
+    let mut spec = smallest();
+    let mut place = &mut spec;
+    for part in pointer.split('/').skip(1) {
+        place = &mut place[part];
+    }
+    *place = value;
+    spec
+}
+
+/// Each member is refused as wrong, with words that name it.
+#[track_caller]
+pub(super) fn are_refused(cases: &[(&str, Value, &str)]) {
+    for (pointer, value, named) in cases {
+        let error = plan(with(pointer, value.clone()), &root()).unwrap_err();
+        assert!(matches!(error.kind(), Kind::BadInput | Kind::Unsupported), "{pointer}: {error:#}");
+        assert!(format!("{error:#}").contains(named), "{pointer} {value}: {error:#}");
+    }
+}
+
+#[test]
+fn scheduler_and_io_priority_are_planned_in_the_kernels_numbers() {
+    let deadline = json!({ "policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3,
+        "flags": ["SCHED_FLAG_RECLAIM", "SCHED_FLAG_KEEP_PARAMS"] });
+    let planned = plan(with("/process/scheduler", deadline), &root()).unwrap();
+    let expected = "schedule    policy 6 flags 0x12 nice 0 priority 0 runtime 1 deadline 2 period 3";
+    assert_eq!(lines(&planned, "schedule"), [expected]);
+    for (number, policy) in ["OTHER", "FIFO", "RR", "BATCH", "ISO", "IDLE", "DEADLINE"].iter().enumerate() {
+        let spec = with("/process/scheduler", json!({ "policy": format!("SCHED_{policy}") }));
+        let planned = plan(spec, &root()).unwrap();
+        assert_eq!(planned.process.priorities.scheduling.unwrap().policy, number as u32, "{policy}");
+    }
+    let io = with("/process/ioPriority", json!({ "class": "IOPRIO_CLASS_IDLE", "priority": 7 }));
+    assert_eq!(lines(&plan(io, &root()).unwrap(), "io"), ["io          class 3 level 7"]);
+    are_refused(&[
+        ("/process/scheduler", json!({ "policy": "SCHED_OTHER", "nice": 20 }), "nice 20"),
+        ("/process/scheduler", json!({ "policy": "SCHED_OTHER", "priority": 1 }), "SCHED_FIFO"),
+        ("/process/scheduler", json!({ "policy": "SCHED_FIFO", "priority": -1 }), "below 0"),
+        ("/process/scheduler", json!({ "policy": "SCHED_BATCH", "period": 1 }), "SCHED_DEADLINE"),
+        ("/process/ioPriority", json!({ "class": "IOPRIO_CLASS_BE", "priority": 8 }), "ioPriority"),
+        ("/process/execCPUAffinity", json!({ "initial": "99999" }), "execCPUAffinity.initial"),
+    ]);
+}
+
+#[test]
+fn memory_policy_and_personality_are_planned_in_the_kernels_numbers() {
+    let policy = json!({ "mode": "MPOL_INTERLEAVE", "nodes": "0,2", "flags": ["MPOL_F_STATIC_NODES"] });
+    let planned = plan(with("/linux/memoryPolicy", policy), &root()).unwrap();
+    assert_eq!(lines(&planned, "memory"), ["memory      policy 0x8003 nodes [5]"]);
+    let planned = plan(with("/linux/personality", json!({ "domain": "LINUX32" })), &root()).unwrap();
+    assert_eq!(lines(&planned, "personality"), ["personality 0x8"]);
+    are_refused(&[
+        ("/linux/memoryPolicy", json!({ "mode": "MPOL_BIND" }), "needs nodes"),
+        ("/linux/memoryPolicy", json!({ "mode": "MPOL_LOCAL", "nodes": "0" }), "take no nodes"),
+        ("/linux/memoryPolicy", json!({ "mode": "MPOL_BIND", "nodes": "0-" }), "linux.memoryPolicy.nodes"),
+        ("/linux/personality", json!({ "domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"] }), "personality.flags"),
+    ]);
+}
