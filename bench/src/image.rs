@@ -55,7 +55,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The image-spec's word for this machine.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

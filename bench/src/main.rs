@@ -10,6 +10,7 @@ mod error;
 mod host;
 mod image;
 mod lab;
+mod layer;
 mod page;
 mod plot;
 mod report;
@@ -112,6 +113,8 @@ fn dispatch(o: &Options) -> Result<ExitCode> {
         "draw" => publish(&Report::read(from(o)?)?, &o.docs)?,
         // What root starts as the user: prints a report as JSON.
         "user-part" => println!("{}", serde_json::to_string(&user_part(o)?).doing(|| "cannot report".into())?),
+        // What a layer costs before a file is written.
+        "inflate" => o.scenarios.iter().try_for_each(|blob| layer::inflate(Path::new(blob)))?,
         "help" => print!("{USAGE}"),
         _ => return Err(Error::new("cannot understand the arguments", "no such command").hint(USAGE)),
     }

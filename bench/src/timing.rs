@@ -26,11 +26,14 @@ pub(crate) struct Line {
     pub(crate) dir: PathBuf,
     /// Added to the environment.
     pub(crate) env: Vec<(OsString, OsString)>,
+    /// How long it may take before it counts as hung.
+    pub(crate) patience: Duration,
 }
 
 impl Line {
     pub(crate) fn new<S: AsRef<OsStr>>(dir: &Path, argv: impl IntoIterator<Item = S>) -> Self {
-        Self { argv: argv.into_iter().map(|a| a.as_ref().to_owned()).collect(), dir: dir.to_owned(), env: Vec::new() }
+        let argv = argv.into_iter().map(|a| a.as_ref().to_owned()).collect();
+        Self { argv, dir: dir.to_owned(), env: Vec::new(), patience: PATIENCE }
     }
 
     /// The same command with `before` in front of it (`setpriv … --`, `meter`).
@@ -90,7 +93,7 @@ fn wait_for(fds: &mut [PollFd<'_>], until: Instant) -> Result<bool> {
 /// Milliseconds from before the spawn until the program had ended with status 0; else why not.
 pub(crate) fn time(line: &Line, errors: &Path) -> Result<std::result::Result<f64, String>> {
     let mut started = start(line, errors)?;
-    let ended = wait_for(&mut [PollFd::new(&started.pidfd, PollFlags::IN)], started.at + PATIENCE)?;
+    let ended = wait_for(&mut [PollFd::new(&started.pidfd, PollFlags::IN)], started.at + line.patience)?;
     if !ended {
         started.child.kill().doing(|| format!("cannot end {}", line.shown()))?;
     }
@@ -98,7 +101,7 @@ pub(crate) fn time(line: &Line, errors: &Path) -> Result<std::result::Result<f64
     let ms = started.at.elapsed().as_secs_f64() * 1e3;
     Ok(match ended {
         true => verdict(ms, status, errors),
-        false => Err(format!("hung for {} s", PATIENCE.as_secs())),
+        false => Err(format!("hung for {} s", line.patience.as_secs())),
     })
 }
 

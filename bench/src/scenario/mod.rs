@@ -7,6 +7,7 @@ mod engine;
 mod lifecycle;
 mod memory;
 mod run;
+mod unpack;
 
 use crate::error::{Error, Result};
 use crate::lab::Lab;
@@ -40,9 +41,18 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { key: "crowd-32", title: "32 starts at once", who: Who::Root, run: crowd::thirty_two },
     Scenario { key: "crowd-100", title: "100 starts at once", who: Who::Root, run: crowd::hundred },
     Scenario { key: "alive", title: "state, containers alive", who: Who::Root, run: alive::state },
+    Scenario { key: "unpack", title: "1 GB in 29,000 files, unpacked", who: Who::Root, run: unpack::one_layer },
+    Scenario { key: "unpack-20", title: "20 layers of 20 MB, unpacked", who: Who::Root, run: unpack::twenty_layers },
+    Scenario { key: "images", title: "kelp images, 1,000 of them", who: Who::Root, run: unpack::many_images },
     Scenario { key: "rootless", title: "rootless run, one id", who: Who::User, run: run::rootless },
     Scenario { key: "rootless-range", title: "rootless run, newuidmap", who: Who::User, run: run::range },
     Scenario { key: "engine", title: "kelp run --rm --network none", who: Who::User, run: engine::run_rm },
+    Scenario {
+        key: "unpack-user",
+        title: "1 GB in 29,000 files, unpacked rootless",
+        who: Who::User,
+        run: unpack::rootless,
+    },
     Scenario { key: "resident", title: "resident per detached container", who: Who::Either, run: engine::resident },
 ];
 
