@@ -80,9 +80,12 @@ impl Limits {
         refused.fold(Controllers::NONE, |all, write| all | Controllers::of_file(&write.file))
     }
 
-    /// Adds a write that must succeed.
+    /// Adds a write that must succeed, unless it asks for what every cgroup has from the beginning: that can be had without
+    /// the controller too (containerd asks for the default weight for every container).
     pub(super) fn set(&mut self, file: impl Into<Cow<'static, str>>, value: impl ToString) {
-        self.writes.push(Write { file: file.into(), value: value.to_string(), absent: Absent::Refuse });
+        let (file, value) = (file.into(), value.to_string());
+        let absent = if is_default(&file, &value) { Absent::Skip } else { Absent::Refuse };
+        self.writes.push(Write { file, value, absent });
     }
 
     /// Notes that a field has no meaning in cgroup v2, if it asks for anything.
@@ -231,6 +234,17 @@ impl Limits {
             self.set(file.clone(), value);
         }
         Ok(())
+    }
+}
+
+/// Whether a new cgroup has this value: cgroup-v2.rst.
+fn is_default(file: &str, value: &str) -> bool {
+    match file {
+        "cpu.weight" => value == "100",
+        "cpu.idle" | "memory.low" => value == "0",
+        "cpu.max" => value.starts_with("max"),
+        "memory.max" | "pids.max" => value == "max",
+        _ => false,
     }
 }
 

@@ -33,7 +33,7 @@ fn memory_and_swap_are_taken_apart() {
     );
     assert_eq!(text(r#"{"memory": {"limit": 1000, "swap": 1000}}"#), "memory.swap.max = 0 ?\nmemory.max = 1000\n");
     assert_eq!(text(r#"{"memory": {"limit": 1000, "swap": -1}}"#), "memory.swap.max = max ?\nmemory.max = 1000\n");
-    assert_eq!(text(r#"{"memory": {"limit": -1}}"#), "memory.swap.max = max ?\nmemory.max = max\n");
+    assert_eq!(text(r#"{"memory": {"limit": -1}}"#), "memory.swap.max = max ?\nmemory.max = max ?\n");
     assert_eq!(text(r#"{"memory": {"limit": 0, "swap": 0}}"#), "");
 }
 
@@ -87,11 +87,11 @@ fn the_cpu_has_a_quota_a_period_a_burst_and_a_set() {
         text(
             r#"{"cpu": {"shares": 1024, "quota": 50000, "period": 200000, "burst": 1000, "cpus": "0-1", "mems": "0"}}"#
         ),
-        "cpu.weight = 100\ncpu.max.burst = 1000\ncpu.max = 50000 200000\ncpuset.cpus = 0-1\ncpuset.mems = 0\n"
+        "cpu.weight = 100 ?\ncpu.max.burst = 1000\ncpu.max = 50000 200000\ncpuset.cpus = 0-1\ncpuset.mems = 0\n"
     );
-    assert_eq!(text(r#"{"cpu": {"quota": -1}}"#), "cpu.max = max\n");
+    assert_eq!(text(r#"{"cpu": {"quota": -1}}"#), "cpu.max = max ?\n");
     assert_eq!(text(r#"{"cpu": {"quota": 1000}}"#), "cpu.max = 1000\n");
-    assert_eq!(text(r#"{"cpu": {"period": 1000}}"#), "cpu.max = max 1000\n");
+    assert_eq!(text(r#"{"cpu": {"period": 1000}}"#), "cpu.max = max 1000 ?\n");
     assert_eq!(text(r#"{"cpu": {"quota": 0, "period": 0, "shares": 0, "cpus": ""}}"#), "");
     assert_eq!(text(r#"{"cpu": {"idle": 1, "shares": 512}}"#), "cpu.idle = 1\nignored cpu.shares\n");
 }
@@ -99,7 +99,7 @@ fn the_cpu_has_a_quota_a_period_a_burst_and_a_set() {
 #[test]
 fn pids_are_limited_unlimited_or_not_mentioned() {
     assert_eq!(text(r#"{"pids": {"limit": 32}}"#), "pids.max = 32\n");
-    assert_eq!(text(r#"{"pids": {"limit": -1}}"#), "pids.max = max\n");
+    assert_eq!(text(r#"{"pids": {"limit": -1}}"#), "pids.max = max ?\n");
     assert_eq!(text(r#"{"pids": {}}"#), "");
 }
 
