@@ -11,7 +11,7 @@ const SCRIPT: &str = r#"
 c() { ctr -a "$W/c.sock" "$@"; }
 run() { c run --snapshotter native --runc-binary "$RUNTIME" "$@"; }
 status() { set +e; "$@" >/dev/null 2>"$W/last"; echo $?; set -e; }
-c images import --snapshotter native "$W/image.tar" >/dev/null
+c images import --snapshotter native "$IMAGE" >/dev/null
 image=$(c images ls -q)
 run --rm "$image" c1 echo hello
 status run --rm "$image" c2 sh -c 'exit 7'
@@ -33,9 +33,8 @@ c container ls -q
 "#;
 
 fn containerd_runs_executes_pauses_and_kills(w: &World) {
-    let image = busybox_image(w);
+    let archive = busybox_image(w).oci_archive(w, "image.tar", "localhost/busybox:latest");
     let at = |name: &str| w.dir().join(name).to_string_lossy().into_owned();
-    std::fs::copy(image, at("image.tar")).unwrap();
     let containerd = match w.with_cgroup2("containerd") {
         Ok(containerd) => containerd,
         Err(reason) => return w.skip(&reason),
@@ -51,6 +50,7 @@ fn containerd_runs_executes_pauses_and_kills(w: &World) {
     let output = w
         .command("sh")
         .args(["-ec", SCRIPT])
+        .env("IMAGE", &archive.to_string_lossy())
         .env("W", &w.dir().to_string_lossy())
         .env("RUNTIME", &w.program("kelp-runtime").to_string_lossy())
         .limit(120)

@@ -31,7 +31,7 @@ d pause c1 >/dev/null
 d inspect -f '{{.State.Status}}' c1
 d unpause c1 >/dev/null
 d stats --no-stream --format '{{.Name}}' c1
-d top c1 -eo comm | head -2
+d top c1 -eo pid,comm | awk 'NR < 3 { print $2 }'
 d update --restart no c1 >/dev/null
 d stop c1 >/dev/null
 d inspect -f '{{.State.Status}} {{.State.ExitCode}}' c1

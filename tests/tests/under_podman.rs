@@ -24,7 +24,7 @@ CGROUPS
 events_logger = "file"
 runtime = "kelp"
 runtime_supports_json = ["kelp"]
-runtime_supports_nocgroups = ["kelp"]
+runtime_supports_nocgroup = ["kelp"]
 cgroup_manager = "cgroupfs"
 [engine.runtimes]
 kelp = ["PROGRAM"]
@@ -77,7 +77,7 @@ fn podman_runs_containers_and_hands_on_their_status(w: &World) {
         status p run --rm --network none busybox /etc
         echo typed | p run --rm -i --network none busybox cat
         p run --rm --network none --user alice --workdir /etc -e A=b busybox sh -c 'id -u; pwd; echo $A'
-        p run --rm --network none --read-only --hostname reef busybox sh -c 'hostname; echo >/file' || echo read-only
+        p run --rm --network none --read-only --read-only-tmpfs=false --hostname reef busybox sh -c 'hostname; echo >/file' || echo read-only
         "#,
         "hello\n7\n127\n126\ntyped\n1000\n/etc\nb\nreef\nread-only",
     );
@@ -142,7 +142,7 @@ fn the_containers_of_a_pod_share_its_namespaces(w: &World) {
     judge(
         w,
         r#"
-        p pod create --name pod --network none --hostname atoll >/dev/null
+        p pod create --name pod --share-parent=false --network none --hostname atoll >/dev/null
         p run -d --pod pod --name one busybox sleep 1000 >/dev/null
         p run --rm --pod pod busybox hostname
         [ "$(p exec one ls -l /proc/self/ns/net /proc/self/ns/ipc | cut -d'>' -f2)" = \
