@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# TAP for suites: `. /vm/suites/lib.sh`, then `check "claim" COMMAND…`, `skip "claim" "why"`, and `finish`.
+# TAP for suites: `. /suites/lib.sh`, then `check "claim" COMMAND…`, `skip "claim" "why"`, and `finish`.
 count=0
 failed=0
 
