@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
 
+use kelp_sys::rustix::process::{getegid, geteuid};
 use oci_spec::image::{Descriptor, ImageIndexBuilder, MediaType};
 use serde_json::json;
 
@@ -16,7 +17,7 @@ use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::load::descriptor;
 use crate::store::{Image, REF_NAME, Store, make_folder, replace_file};
-use crate::tar::write::{Head, Writer};
+use crate::tar::write::Writer;
 
 /// How much is copied at once.
 const BUFFER: usize = 256 << 10;
@@ -36,7 +37,10 @@ pub enum Format {
 /// A blob is missing in the store; `out` cannot be written.
 pub fn archive(store: &Store, images: &[Image], format: Format, out: impl Write) -> Result<()> {
     let doing = || "writing the archive";
-    let mut tar = Writer::new(out);
+    // The caller's: skopeo gives files to those whom the archive names, and a user can give to himself alone.
+    let mut tar = Writer::new(out).owned_by(geteuid().as_raw(), getegid().as_raw());
+    tar.folder("blobs/").doing(doing)?;
+    tar.folder("blobs/sha256/").doing(doing)?;
     tar.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#).doing(doing)?;
     let mut written = HashSet::new();
     for digest in images.iter().flat_map(blobs) {
@@ -78,7 +82,7 @@ fn blob<W: Write>(store: &Store, tar: &mut Writer<W>, digest: &Digest) -> Result
     let doing = || format!("writing the blob {} into the archive", digest.short());
     let mut file = File::open(store.blob(digest)).doing(doing)?;
     let size = file.metadata().doing(doing)?.len();
-    tar.begin(&Head::file(&format!("blobs/sha256/{}", digest.hex()), size)).doing(doing)?;
+    tar.begin_file(&format!("blobs/sha256/{}", digest.hex()), size).doing(doing)?;
     let mut buffer = vec![0; BUFFER];
     loop {
         match file.read(&mut buffer).doing(doing)? {

@@ -14,6 +14,7 @@
 
 mod bundle;
 mod cgroup;
+mod chance;
 mod command;
 mod debian;
 mod descriptor;
@@ -30,6 +31,7 @@ mod world;
 
 pub use bundle::{Bundle, minimal_rootfs};
 pub use cgroup::Cgroup;
+pub use chance::Chance;
 pub use command::{Command, Output, Running};
 pub use debian::debian_layer;
 pub use descriptor::receive_descriptor;

@@ -4,12 +4,10 @@
 //! Runs `kelp` as root and as an unprivileged user. Random means a generator with a seed that a failure prints (`KELP_SEED` repeats it).
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::cell::Cell;
 use std::fs;
-use std::io::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use kelp_tests::{World, claims};
+use kelp_tests::{Chance, World, claims};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -20,39 +18,6 @@ claims!(as_root, as_user:
 );
 
 const ROUNDS: u32 = 51;
-
-/// xorshift64: enough to choose moments. A failing test names its seed.
-struct Chance {
-    seed: u64,
-    state: Cell<u64>,
-}
-
-impl Drop for Chance {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            // Standard error is where the panic went: if that is closed, so is this.
-            writeln!(std::io::stderr(), "repeat with KELP_SEED={}", self.seed).ok();
-        }
-    }
-}
-
-impl Chance {
-    fn new() -> Chance {
-        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
-        let seed = std::env::var("KELP_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = seed.unwrap_or(u64::try_from(time & u128::from(u64::MAX)).unwrap() | 1);
-        Chance { seed, state: Cell::new(seed) }
-    }
-
-    fn below(&self, limit: u64) -> u64 {
-        let mut x = self.state.get();
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.state.set(x);
-        x % limit
-    }
-}
 
 /// The shims and first processes of this world's containers, by what the kernel knows of them.
 fn processes(w: &World, shim: bool) -> Vec<i32> {

@@ -25,14 +25,15 @@ impl Store {
                 replace_file(&index, text)
             }
             Err(error) => Err(error),
-            Ok(()) => self.load_ballast(text.len() as u64),
+            Ok(()) => self.load_ballast(),
         }
     }
 
     /// Takes the space for the next time. Where there is none any more, or none can be reserved, a full disk may keep the
     /// index from being written: an error then, and nothing lost.
-    fn load_ballast(&self, index: u64) -> Result<()> {
+    pub(super) fn load_ballast(&self) -> Result<()> {
         let path = self.ballast();
+        let index = fs::metadata(self.images().join("index.json")).map_or(0, |m| m.len());
         let wanted = LEAST.max((index * 2).next_power_of_two());
         if fs::metadata(&path).is_ok_and(|m| m.len() >= wanted) {
             return Ok(());

@@ -43,6 +43,8 @@ pub struct Freed {
 pub(super) struct Reached {
     pub(super) blobs: HashSet<String>,
     pub(super) layers: HashSet<String>,
+    /// Manifests and indexes that were followed. Not those in `blobs`: a pin reaches a manifest, and no blob of a layer.
+    followed: HashSet<String>,
 }
 
 impl Store {
@@ -67,6 +69,8 @@ impl Store {
         }
         self.sweep_half_written()?;
         freed.bytes += self.empty_trash()?;
+        // It may have been spent on the index that let go of all this.
+        self.load_ballast()?;
         Ok(freed)
     }
 
@@ -106,7 +110,8 @@ impl Store {
     /// to delete unasked.
     pub(super) fn reach(&self, descriptor: &Descriptor, reached: &mut Reached) {
         let Ok(digest) = digest_of(descriptor) else { return };
-        if !reached.blobs.insert(digest.hex().to_owned()) {
+        reached.blobs.insert(digest.hex().to_owned());
+        if !reached.followed.insert(digest.hex().to_owned()) {
             return;
         }
         if is_index(descriptor.media_type()) {

@@ -40,11 +40,18 @@ impl Head {
 /// Entries on their way to `out`.
 pub(crate) struct Writer<W> {
     out: W,
+    /// Whose the files and folders are that the writer makes up.
+    owner: (u32, u32),
 }
 
 impl<W: Write> Writer<W> {
     pub(crate) fn new(out: W) -> Self {
-        Self { out }
+        Self { out, owner: (0, 0) }
+    }
+
+    /// The same, with files and folders of this owner.
+    pub(crate) fn owned_by(self, uid: u32, gid: u32) -> Self {
+        Self { owner: (uid, gid), ..self }
     }
 
     /// Begins an entry; `head.size` bytes must follow through [`Writer::content`].
@@ -71,9 +78,21 @@ impl<W: Write> Writer<W> {
         if over == 0 { Ok(()) } else { self.out.write_all(&[0; BLOCK][over..]) }
     }
 
+    /// Begins a plain file.
+    pub(crate) fn begin_file(&mut self, path: &str, size: u64) -> io::Result<()> {
+        let (uid, gid) = self.owner;
+        self.begin(&Head { uid, gid, ..Head::file(path, size) })
+    }
+
+    /// A folder; its name ends with a slash.
+    pub(crate) fn folder(&mut self, path: &str) -> io::Result<()> {
+        let (uid, gid) = self.owner;
+        self.begin(&Head { path: path.as_bytes().to_vec(), flag: b'5', mode: 0o755, uid, gid, ..Head::default() })
+    }
+
     /// A whole small file.
     pub(crate) fn file(&mut self, path: &str, content: &[u8]) -> io::Result<()> {
-        self.begin(&Head::file(path, content.len() as u64))?;
+        self.begin_file(path, content.len() as u64)?;
         self.content(content)?;
         self.pad(content.len() as u64)
     }
