@@ -6,6 +6,7 @@ use crate::error::{Doing, Error, Result};
 use crate::journal::{Journal, Made};
 use crate::process::{self, Identity};
 use crate::state::Folder;
+use crate::{Runtime, Step};
 use kelp_sys::rustix::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Unmakes the container and its folder. `child`: init, where it is a child of ours that nobody else will wait for.
-pub(crate) fn unmake(folder: &Folder, child: Option<OwnedFd>) -> Vec<Error> {
+pub(crate) fn unmake(runtime: &Runtime, folder: &Folder, child: Option<OwnedFd>) -> Vec<Error> {
     let mut failures = Vec::new();
     let mut note = |result: Result<()>| failures.extend(result.err());
     if let Some(child) = child {
@@ -22,18 +23,23 @@ pub(crate) fn unmake(folder: &Folder, child: Option<OwnedFd>) -> Vec<Error> {
     match Journal::read(folder.path()) {
         Ok(all) => {
             let lived = all.iter().any(|made| matches!(made, Made::Init(_)));
-            all.iter().rev().for_each(|made| note(unmake_one(made, lived)));
+            all.iter().rev().for_each(|made| note(unmake_one(runtime, made, lived)));
         }
         Err(error) => note(Err(error)),
     }
     if failures.is_empty() {
-        failures.extend(remove_folder(folder).err());
+        failures.extend(runtime.begin(Step::RemoveState).and_then(|()| remove_folder(folder)).err());
     }
     failures
 }
 
 /// `lived`: init was made. Before that nobody of ours was in the cgroup, so whoever is there now must not be killed.
-fn unmake_one(made: &Made, lived: bool) -> Result<()> {
+fn unmake_one(runtime: &Runtime, made: &Made, lived: bool) -> Result<()> {
+    runtime.begin(match made {
+        Made::Init(_) => Step::EndProcesses,
+        Made::Cgroup(_) | Made::CgroupParent(_) | Made::Unit(_) => Step::RemoveCgroup,
+        Made::PidFile(_) => Step::RemovePidFile,
+    })?;
     match made {
         Made::Init(init) => end(*init),
         Made::Cgroup(dir) if lived => remove_cgroup(dir),

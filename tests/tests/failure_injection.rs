@@ -8,7 +8,12 @@ use kelp_tests::{Bundle, Cgroup, Who, World, claims};
 use serde_json::json;
 
 claims!(as_root, as_user, as_stranger: a_create_that_fails_at_any_step_leaves_nothing);
-claims!(as_root, as_user: a_start_that_fails_at_any_step_leaves_a_container_that_can_be_deleted);
+claims!(as_root, as_user:
+    a_start_that_fails_at_any_step_leaves_a_container_that_can_be_deleted,
+    an_exec_that_fails_at_any_step_leaves_no_process_and_no_pid_file,
+    a_delete_that_fails_at_any_step_is_finished_by_another,
+    an_update_that_fails_leaves_the_limits_and_the_program_alone,
+);
 
 /// A bundle whose creation passes through as many steps as one bundle can.
 fn busy_bundle<'w>(w: &'w World, name: &str) -> Bundle<'w> {
@@ -83,4 +88,117 @@ fn a_start_that_fails_at_any_step_leaves_a_container_that_can_be_deleted(w: &Wor
         let clean = kelp_tests::within(std::time::Duration::from_secs(5), || w.leaks().is_empty());
         assert!(clean, "failing at {step} left behind:\n  {}", w.leaks().join("\n  "));
     }
+}
+
+/// The processes of the container, as its own /proc shows them: init and whoever looks. What has ended and is not waited for
+/// yet, by the machine's init, is none.
+fn processes(bundle: &Bundle<'_>) -> Vec<String> {
+    let listed = bundle.exec(&[], &["/bin/sh", "-c", "grep -L ^State:.Z /proc/[0-9]*/status; true"]).ok();
+    listed.text().lines().map(str::to_owned).collect()
+}
+
+fn an_exec_that_fails_at_any_step_leaves_no_process_and_no_pid_file(w: &World) {
+    let steps = match steps(w) {
+        Ok(steps) => steps,
+        Err(reason) => return w.skip(&reason),
+    };
+    let bundle = busy_bundle(w, "b");
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    let before = processes(&bundle).len();
+    let file = w.dir().join("pid");
+    let mut failed = Vec::new();
+    for step in &steps {
+        let options = ["--tty", "--detach", "--console-socket", "socket", "--pid-file", &*file.to_string_lossy()];
+        let listener = std::os::unix::net::UnixListener::bind(w.dir().join("socket")).unwrap();
+        w.give(&w.dir().join("socket"));
+        let exec = bundle.exec(&options, &["/bin/true"]).env("KELP_FAIL_AT", step).output();
+        drop(listener);
+        std::fs::remove_file(w.dir().join("socket")).unwrap();
+        if exec.status() == 0 {
+            std::fs::remove_file(&file).unwrap();
+        } else {
+            exec.explains(&["a test wanted it to fail here"]);
+            failed.push(step.as_str());
+            assert!(!file.exists(), "failing at {step} left a pid file");
+        }
+        // What ran anyway has ended by then; what was killed, too.
+        let alone = || processes(&bundle).len() == before;
+        assert!(kelp_tests::within(std::time::Duration::from_secs(5), alone), "{step}: {:?}", processes(&bundle));
+        assert_eq!(bundle.status(), "running", "after failing at {step}");
+    }
+    for step in [
+        "OpenChannel",
+        "Clone",
+        "JoinNamespaces",
+        "Session",
+        "Stdio",
+        "Console",
+        "WorkingDirectory",
+        "ProcessLimits",
+        "AwaitRuntime",
+        "Capabilities",
+        "User",
+        "NoNewPrivileges",
+        "FindProgram",
+        "Seccomp",
+        "Execute",
+        "Publish",
+    ] {
+        assert!(failed.contains(&step), "exec never came to {step}: {failed:?}");
+    }
+    bundle.delete();
+}
+
+fn a_delete_that_fails_at_any_step_is_finished_by_another(w: &World) {
+    let steps = match steps(w) {
+        Ok(steps) => steps,
+        Err(reason) => return w.skip(&reason),
+    };
+    let cgroup = if w.who() == Who::User { Cgroup::delegated(w).ok() } else { None };
+    let bundle = busy_bundle(w, "b");
+    bundle.args(&["/bin/sleep", "1000"]);
+    let (dir, file) = (bundle.dir().to_string_lossy().into_owned(), w.dir().join("pid"));
+    let mut failed = Vec::new();
+    for step in &steps {
+        let create = bundle.verb("create", &["--bundle", &dir, "--pid-file", &file.to_string_lossy()]);
+        cgroup.iter().fold(create, |create, cgroup| create.cgroup(cgroup)).ok();
+        bundle.verb("start", &[]).ok();
+        let delete = bundle.verb("delete", &["--force"]).env("KELP_FAIL_AT", step).output();
+        if delete.status() != 0 {
+            delete.explains(&["a test wanted it to fail here"]);
+            failed.push(step.as_str());
+            // Whatever was not undone is still known, by its old id.
+            assert!(w.runtime(["list", "-q"]).ok().stdout.contains(bundle.id()), "failing at {step}: it is forgotten");
+            bundle.verb("delete", &["--force"]).ok();
+        }
+        let clean = kelp_tests::within(std::time::Duration::from_secs(5), || w.leaks().is_empty());
+        assert!(clean && !file.exists(), "failing at {step} left behind:\n  {}", w.leaks().join("\n  "));
+    }
+    let reached: &[&str] = match cgroup.is_some() || w.who() == Who::Root {
+        true => &["EndProcesses", "RemoveCgroup", "RemovePidFile", "RemoveState"],
+        false => &["EndProcesses", "RemovePidFile", "RemoveState"],
+    };
+    assert_eq!(failed, reached);
+}
+
+fn an_update_that_fails_leaves_the_limits_and_the_program_alone(w: &World) {
+    let cgroup = match (w.who(), Cgroup::delegated(w)) {
+        (Who::User, Err(reason)) => return w.skip(&reason),
+        (Who::User, Ok(cgroup)) => Some(cgroup),
+        _ => None,
+    };
+    let bundle = busy_bundle(w, "b");
+    bundle.args(&["/bin/sleep", "1000"]);
+    let create = bundle.create();
+    cgroup.iter().fold(create, |create, cgroup| create.cgroup(cgroup)).ok();
+    bundle.verb("start", &[]).ok();
+    let update = || bundle.verb("update", &["--pids-limit", "99"]);
+    update().env("KELP_FAIL_AT", "UpdateLimits").output().explains(&["a test wanted it to fail here"]);
+    assert_eq!(bundle.status(), "running");
+    let exec = bundle.exec(&[], &["/bin/true"]);
+    cgroup.iter().fold(exec, |exec, cgroup| exec.cgroup(cgroup)).ok();
+    let again = update().output();
+    // Without the controller it says so, and not that a test wanted it.
+    assert!(again.status() == 0 || !again.stderr.contains("a test wanted"), "{again}");
+    bundle.delete();
 }

@@ -53,6 +53,7 @@ fn enter_and_clone(script: &Join<'_>) -> Result<Cloned, Stop> {
 
 fn live(script: &Join<'_>) -> Result<Infallible, Stop> {
     if script.become_root {
+        fail_here(script.fail_at, Step::BecomeRoot)?;
         born::become_root().during(Step::BecomeRoot)?;
         born::hide().during(Step::BecomeRoot)?;
     }
@@ -69,12 +70,15 @@ fn live(script: &Join<'_>) -> Result<Infallible, Stop> {
 }
 
 fn settle(script: &Join<'_>) -> Result<(), Stop> {
+    fail_here(script.fail_at, Step::Session)?;
     setsid().map(drop).during(Step::Session)?;
+    fail_here(script.fail_at, Step::Stdio)?;
     kelp_sys::process::default_signals().during(Step::Stdio)?;
     if let Some(stdio) = script.stdio {
         born::place_stdio(stdio).during(Step::Stdio)?;
     }
     if let Some(name) = script.keyring {
+        fail_here(script.fail_at, Step::Keyring)?;
         born::join_keyring(name).during(Step::Keyring)?;
     }
     if let Some(console) = script.console {

@@ -130,8 +130,18 @@ steps! {
     Seccomp => "load the seccomp filter",
     /// Init: execute the program.
     Execute => "execute the program",
-    /// Runtime: publish the state as created.
+    /// Runtime: publish the state as created; write the pid file.
     Publish => "publish the container",
+    /// Delete: end the container's processes.
+    EndProcesses => "end the container's processes",
+    /// Delete: remove the cgroup, or the scope of systemd.
+    RemoveCgroup => "remove the cgroup",
+    /// Delete: remove the pid file.
+    RemovePidFile => "remove the pid file",
+    /// Delete: remove the container's state directory, after which nothing knows of it.
+    RemoveState => "remove the container's state",
+    /// Update: write limits.
+    UpdateLimits => "change the limits",
 }
 
 impl Step {

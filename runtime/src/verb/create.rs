@@ -110,7 +110,7 @@ impl Runtime {
         match build.run(&request, &cgroup, &host) {
             Ok(created) => Ok(Created { warnings: [bundle.warnings, created.warnings].concat(), ..created }),
             Err(error) => {
-                let failures = undo::unmake(&folder, build.init.take());
+                let failures = undo::unmake(self, &folder, build.init.take());
                 Err(failures.iter().fold(error, Error::and_also))
             }
         }
@@ -273,7 +273,7 @@ impl Build<'_> {
 
     /// The helper tells init's pid and ends; init is our child.
     fn await_birth(&self, channel: &Channel, helper: i32, helper_fd: &OwnedFd) -> Result<(i32, OwnedFd)> {
-        let heard = channel.hear();
+        let heard = channel.hear_birth();
         crate::process::reap(helper_fd)?;
         match heard? {
             Heard::Report(Report::Born(pid), _) => {

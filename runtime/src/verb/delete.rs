@@ -19,7 +19,7 @@ impl Runtime {
             other => other?,
         };
         let record = self.deletable(&folder, id, force)?;
-        let failures = undo::unmake(&folder, None);
+        let failures = undo::unmake(self, &folder, None);
         if let Some(first) = failures.first() {
             return Err(failures.iter().skip(1).fold(first.clone(), Error::and_also));
         }

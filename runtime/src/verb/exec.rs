@@ -92,11 +92,12 @@ impl Runtime {
             .of_nature(nature);
         let exec = Exec { runtime: self, record: &record, plan: &plan, cgroup: request.cgroup };
         let (channel, pid, pidfd) = exec.begin(&request.stdio)?;
-        match exec.finish(&channel, pid, &filter, flags) {
-            Ok(console) => {
-                request.pid_file.map_or(Ok(()), |path| pidfile::write_whole(path, pid))?;
-                Ok(Created { pid, pidfd, console, warnings: Vec::new() })
-            }
+        let finished = exec.finish(&channel, pid, &filter, flags).and_then(|console| {
+            self.begin(Step::Publish)?;
+            request.pid_file.map_or(Ok(()), |path| pidfile::write_whole(path, pid)).map(|()| console)
+        });
+        match finished {
+            Ok(console) => Ok(Created { pid, pidfd, console, warnings: Vec::new() }),
             Err(error) => {
                 let killed = crate::process::signal(pidfd.as_fd(), 9).and_then(|_| crate::process::reap(&pidfd));
                 Err(killed.err().iter().fold(error, Error::and_also))
@@ -189,6 +190,7 @@ impl Exec<'_> {
         let cgroup = self.open_cgroup()?;
         // Where the container's own cgroup takes no process, one may be where init is; unless one was asked for.
         let beside = self.cgroup.is_none().then_some(self.record.init.pid);
+        self.runtime.begin(Step::OpenChannel)?;
         let (channel, their_end) = Channel::open()?;
         let stdio = match stdio {
             Stdio::Inherit => None,
@@ -220,7 +222,7 @@ impl Exec<'_> {
             limit::while_confined_to(&self.plan.priorities.affinity.initial, begin)
         })?;
         drop(their_end);
-        let heard = channel.hear();
+        let heard = channel.hear_birth();
         crate::process::reap(&helper)?;
         match heard? {
             Heard::Report(Report::Born(pid), _) => {
@@ -235,6 +237,7 @@ impl Exec<'_> {
     }
 
     fn finish(&self, channel: &Channel, pid: i32, filter: &[u8], flags: Option<u32>) -> Result<Option<OwnedFd>> {
+        self.runtime.begin(Step::ProcessLimits)?;
         limit::apply(pid, self.plan)?;
         limit::confine_to(pid, &self.plan.priorities.affinity.last)?;
         channel.say(Order::Finish { filter, flags: flags.unwrap_or(0) }, &[])?;

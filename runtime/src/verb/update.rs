@@ -3,10 +3,10 @@
 //!
 //! Spec: none; runc's behaviour. What the new resources do not name stays as it is.
 
-use crate::Runtime;
 use crate::cgroup::{Cgroup, Limits};
 use crate::error::{Error, Kind, Result};
 use crate::state::{Folder, Status};
+use crate::{Runtime, Step};
 use oci_spec::runtime::LinuxResources;
 
 impl Runtime {
@@ -17,6 +17,7 @@ impl Runtime {
     pub fn update(&self, id: &str, resources: &LinuxResources) -> Result<Vec<&'static str>> {
         let cgroup = self.living_cgroup(id, "update")?;
         let resources = with_known_memory(resources, &cgroup)?;
+        self.begin(Step::UpdateLimits)?;
         cgroup.update(&resources)?;
         Ok(Limits::of(&resources)?.ignored)
     }
