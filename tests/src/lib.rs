@@ -26,6 +26,7 @@ mod registry;
 mod schema;
 
 mod terminal;
+mod tree;
 mod who;
 mod world;
 
@@ -42,6 +43,7 @@ pub use poll::{until, within};
 pub use registry::{Registry, free_port};
 pub use schema::schema_errors;
 pub use terminal::Terminal;
+pub use tree::{File, Tree, differences, tree};
 pub use who::Who;
 pub use world::World;
 

@@ -11,6 +11,7 @@ use oci_spec::runtime::{Capabilities, LinuxCapabilities, Process, Spec, User};
 use super::Options;
 use crate::config::ImageConfig;
 use crate::error::Result;
+use crate::idmap::IdMap;
 use crate::process::{self, Defaults, Overrides};
 use crate::stack::LayerStack;
 
@@ -21,7 +22,7 @@ pub struct Converted {
     pub spec: Spec,
     /// `Config.Volumes`: folders with data of their own.
     pub volumes: Vec<String>,
-    /// Labels that did not become annotations.
+    /// What of the image is left out, and why: a sentence each.
     pub omitted: Vec<String>,
 }
 
@@ -30,18 +31,26 @@ pub struct Converted {
 const UNSAFE: [&str; 4] = ["run.oci.", "org.systemd.property.", "io.katacontainers.", "dev.kelp."];
 
 /// Puts the image's part into `spec`.
-pub(super) fn apply(config: &ImageConfig, layers: &LayerStack, mut spec: Spec, options: &Options) -> Result<Converted> {
-    let defaults = process::defaults(config, layers, &Overrides::default())?;
-    let (annotations, omitted) = annotations(config, &defaults);
-    spec.set_process(Some(process(config, &defaults, &options.capabilities)));
+pub(super) fn apply(
+    config: &ImageConfig,
+    layers: &LayerStack,
+    mut spec: Spec,
+    map: &IdMap,
+    options: &Options,
+) -> Result<Converted> {
+    let mut defaults = process::defaults(config, layers, &Overrides::default())?;
+    let mut omitted = choose_groups(config, map, &mut defaults);
+    let (annotations, labels) = annotations(config, &defaults);
+    omitted.extend(labels.iter().map(|key| format!("the label {key} is no annotation: runtimes would act upon it")));
+    spec.set_process(Some(process(&defaults, &options.capabilities)));
     spec.set_annotations((!annotations.is_empty()).then_some(annotations));
     Ok(Converted { spec, volumes: defaults.volumes, omitted })
 }
 
 /// “Verbatim Fields” and `Config.User`.
-fn process(config: &ImageConfig, defaults: &Defaults, capabilities: &Capabilities) -> Process {
+fn process(defaults: &Defaults, capabilities: &Capabilities) -> Process {
     let mut user = User::default();
-    let groups = groups(config, defaults);
+    let groups = defaults.additional_gids.clone();
     user.set_uid(defaults.uid).set_gid(defaults.gid).set_additional_gids((!groups.is_empty()).then_some(groups));
     let mut process = Process::default();
     process
@@ -60,12 +69,22 @@ fn process(config: &ImageConfig, defaults: &Defaults, capabilities: &Capabilitie
 /// “The converter SHOULD NOT modify additionalGids if the value of user is numeric or if Config.User specifies a group.”
 /// The user's own group is among them all the same: without it, a process could drop a group that denies it something
 /// (CVE-2022-36109).
-fn groups(config: &ImageConfig, defaults: &Defaults) -> Vec<u32> {
+fn choose_groups(config: &ImageConfig, map: &IdMap, defaults: &mut Defaults) -> Vec<String> {
     let user = config.run().user.unwrap_or_default();
     let is_plain_name = !user.contains(':') && user.parse::<u32>().is_err();
-    match is_plain_name {
-        true => defaults.additional_gids.clone(),
-        false => vec![defaults.gid],
+    if !is_plain_name {
+        defaults.additional_gids = vec![defaults.gid];
+    }
+    if *map == IdMap::Host {
+        return Vec::new();
+    }
+    // runc starts no ordinary user's container with additional groups, not even with the one it has anyway.
+    let others: Vec<String> =
+        defaults.additional_gids.iter().filter(|gid| **gid != defaults.gid).map(ToString::to_string).collect();
+    defaults.additional_gids.clear();
+    match others.is_empty() {
+        true => Vec::new(),
+        false => vec![format!("the user's additional groups ({}) are left out: runc refuses them", others.join(", "))],
     }
 }
 
@@ -115,7 +134,6 @@ fn annotations(config: &ImageConfig, defaults: &Defaults) -> (HashMap<String, St
 mod tests {
     use super::*;
     use crate::bundle::host;
-    use crate::idmap::IdMap;
 
     fn converted(config: &str) -> Converted {
         let dir = tempfile::tempdir().unwrap();
@@ -129,7 +147,7 @@ mod tests {
         let layers = LayerStack::open(&[dir.path().to_owned()]).unwrap();
         let options = Options::default();
         let base = host::base(&IdMap::Host, &options).unwrap();
-        apply(&serde_json::from_str(&text).unwrap(), &layers, base, &options).unwrap()
+        apply(&serde_json::from_str(&text).unwrap(), &layers, base, &IdMap::Host, &options).unwrap()
     }
 
     #[test]
@@ -169,7 +187,11 @@ mod tests {
         let all = converted(
             r#"{"Cmd":["x"],"Labels":{"run.oci.hooks.stdout":"/x","org.systemd.property.TasksMax":"1","fine":"1"}}"#,
         );
-        assert_eq!(all.omitted, ["org.systemd.property.TasksMax", "run.oci.hooks.stdout"]);
+        assert!(
+            all.omitted.len() == 2 && all.omitted[0].contains("org.systemd.property.TasksMax"),
+            "{:?}",
+            all.omitted
+        );
         let annotations = all.spec.annotations().clone().unwrap();
         assert!(annotations.contains_key("fine") && !annotations.keys().any(|key| key.starts_with("run.oci.")));
     }

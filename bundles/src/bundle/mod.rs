@@ -61,7 +61,7 @@ impl Default for Options {
 pub struct Written {
     /// The configuration.
     pub spec: Spec,
-    /// Labels of the image that did not become annotations, since runtimes act upon them.
+    /// What of the image is left out, and why: a sentence each.
     pub omitted: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ pub struct Written {
 /// The image names nothing to run, or a user that it does not have.
 pub fn convert(image: &Image, lower: &[PathBuf], map: &IdMap, options: &Options) -> Result<Converted> {
     let base = host::base(map, options)?;
-    convert::apply(&image.config, &LayerStack::open(lower)?, base, options)
+    convert::apply(&image.config, &LayerStack::open(lower)?, base, map, options)
 }
 
 /// Writes a bundle into a folder that is empty or missing.

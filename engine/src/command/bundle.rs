@@ -18,7 +18,7 @@ use std::process::ExitCode;
 /// has his user namespace.
 #[derive(Debug, Args)]
 pub(crate) struct Bundle {
-    /// Mount the store's layers instead of copying the files; the store keeps them while the folder is there
+    /// Mount the store's layers instead of copying the files (not for crun); the store keeps them while the folder is there
     #[arg(long)]
     overlay: bool,
     /// Take this platform's image, as linux/arm64
@@ -48,8 +48,6 @@ pub(crate) fn run(args: &Bundle, places: &Places) -> Result<ExitCode> {
     };
     let progress = if args.quiet { Shown::quiet() } else { Shown::new() };
     let written = bundle::write(&store, &image, &args.folder, &ids::of_caller()?, &options, &progress)?;
-    for label in &written.omitted {
-        output::note(format!("the image's label {label} is no annotation of the bundle: runtimes would act upon it"));
-    }
+    written.omitted.iter().for_each(output::note);
     Ok(ExitCode::SUCCESS)
 }
