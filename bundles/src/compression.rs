@@ -52,9 +52,9 @@ pub(crate) fn decoder<'r>(input: impl Read + Send + 'r) -> io::Result<(Box<dyn R
         Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-            // 128 MiB of window at most: what the zstd command accepts without asking. Our own RSS stays below that for
-            // what compressors make by default (8 MiB).
-            decoder.window_log_max(27)?;
+            // 16 MiB of window at most, twice what any level makes but the ultra ones: whatever the image, two layers at
+            // once must fit into the memory we promise to stay below.
+            decoder.window_log_max(24)?;
             Box::new(decoder)
         }
     };

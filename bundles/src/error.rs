@@ -15,6 +15,9 @@ pub struct Error {
     kind: Kind,
 }
 
+/// Why someone gave up who met no error himself.
+const STOPPED: &str = "the other half of the work stopped";
+
 /// What a caller may choose by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
@@ -60,6 +63,16 @@ impl Error {
             }
             _ => error,
         }
+    }
+
+    /// Someone gave up because another did, who says why.
+    pub(crate) fn stop(doing: impl Into<String>) -> Self {
+        Self::new(Kind::Other, doing, STOPPED)
+    }
+
+    /// Whether this says only that another met an error.
+    pub(crate) fn is_stop(&self) -> bool {
+        self.because.ends_with(STOPPED)
     }
 
     /// The same with advice on what to try.

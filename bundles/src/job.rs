@@ -10,7 +10,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
 
 use kelp_sys::clone::Namespaces;
 use kelp_sys::process::{set_parent_death_signal, unshare};
@@ -22,6 +24,7 @@ use crate::idmap::IdMap;
 use crate::measure;
 use crate::progress::{Event, Progress, Quiet};
 use crate::tree;
+use crate::unpack::feed::{Feed, Listener, News};
 use crate::unpack::{self, Unpack, Unpacked};
 
 /// The hidden first argument.
@@ -33,6 +36,8 @@ const SIGKILL: i32 = 9;
 pub(crate) enum Job {
     /// Unpack layers.
     Unpack(Unpack),
+    /// The same while they arrive: lines of [`News`] follow.
+    UnpackAlong(Unpack),
     /// Delete trees.
     RemoveTrees(Vec<PathBuf>),
     /// Copy what a stack of layers (lowest first) shows at a path into an empty folder.
@@ -131,11 +136,52 @@ pub(crate) fn run(job: Job, map: &IdMap, progress: &dyn Progress) -> Result<Outc
 
 fn perform(job: Job, progress: &dyn Progress) -> Result<Outcome> {
     match job {
-        Job::Unpack(unpack) => unpack::run(&unpack, progress).map(Outcome::Unpacked),
+        Job::Unpack(unpack) | Job::UnpackAlong(unpack) => unpack::run(&unpack, progress).map(Outcome::Unpacked),
         Job::RemoveTrees(paths) => paths.iter().try_for_each(|p| tree::remove(p)).map(|()| Outcome::Done),
         Job::Copy(lower, inside, to) => tree::copy_stack(&lower, &inside, &to).map(|()| Outcome::Done),
         Job::Measure(paths) => measure::trees(&paths).map(Outcome::Measured),
     }
+}
+
+/// Unpacks layers while `bring` gets them, which tells of each; what it returns. An error of one ends the other.
+pub(crate) fn unpack_along<T: Send>(
+    job: &Unpack,
+    map: &IdMap,
+    progress: &dyn Progress,
+    bring: impl FnOnce(&dyn Listener) -> Result<T> + Send,
+) -> Result<T> {
+    let (brought, unpacked) = match map {
+        IdMap::Host => {
+            let feed = Feed::default();
+            thread::scope(|scope| {
+                let bringing = scope.spawn(|| bring_to(&feed, bring));
+                let unpacked = unpack::run_along(job, &feed, progress).map(drop);
+                (bringing.join(), unpacked)
+            })
+        }
+        _ => {
+            let helper = Helper::start(&Job::UnpackAlong(job.clone()), map)?;
+            thread::scope(|scope| {
+                let bringing = scope.spawn(|| bring_to(&helper, bring));
+                (bringing.join(), helper.listen(progress).map(drop))
+            })
+        }
+    };
+    let brought = brought.unwrap_or_else(|_| Err(Error::new(Kind::Other, "bringing layers", "a thread stopped")));
+    match (brought, unpacked) {
+        (Ok(brought), Ok(())) => Ok(brought),
+        // Each side's error ends the other: the other's error says no more than that.
+        (Err(error), _) if !error.is_stop() => Err(error),
+        (_, Err(error)) | (Err(error), Ok(())) => Err(error),
+    }
+}
+
+fn bring_to<T>(listener: &dyn Listener, bring: impl FnOnce(&dyn Listener) -> Result<T>) -> Result<T> {
+    let brought = bring(listener);
+    if brought.is_err() {
+        listener.tell(News::Failed);
+    }
+    brought
 }
 
 /// A child that is killed when nobody waits for it any more.
@@ -149,28 +195,63 @@ impl Drop for Guarded {
 }
 
 fn in_namespace(job: &Job, map: &IdMap, progress: &dyn Progress) -> Result<Outcome> {
-    let doing = || "starting a helper in a user namespace";
-    let (ours, theirs) = UnixStream::pair().doing(doing)?;
-    let own = Path::new("/proc/self/exe");
-    let program = PROGRAM.get().map_or(own, PathBuf::as_path);
-    let child = Command::new(program).arg(ARGUMENT).stdin(Stdio::from(OwnedFd::from(theirs))).spawn().doing(doing)?;
-    let mut child = Guarded(child);
-    let mut lines = BufReader::new(ours.try_clone().doing(doing)?);
-    match receive(&mut lines)? {
-        Message::Ready => {}
-        Message::End(Err(error)) => return Err(error),
-        _ => return Err(Error::new(Kind::Other, doing(), "it spoke out of turn")),
-    }
-    map.apply(child.0.id())?;
-    send(&mut &ours, job)?;
-    let outcome = loop {
-        match receive(&mut lines)? {
-            Message::End(outcome) => break outcome,
-            message => relay(message, progress),
+    Helper::start(job, map)?.listen(progress)
+}
+
+/// A child at work inside the id map.
+struct Helper {
+    child: Mutex<Guarded>,
+    socket: UnixStream,
+    ended: AtomicBool,
+}
+
+impl Helper {
+    fn start(job: &Job, map: &IdMap) -> Result<Self> {
+        let doing = || "starting a helper in a user namespace";
+        let (ours, theirs) = UnixStream::pair().doing(doing)?;
+        let own = Path::new("/proc/self/exe");
+        let program = PROGRAM.get().map_or(own, PathBuf::as_path);
+        let child =
+            Command::new(program).arg(ARGUMENT).stdin(Stdio::from(OwnedFd::from(theirs))).spawn().doing(doing)?;
+        let child = Guarded(child);
+        // It says one line and waits: nothing is read ahead that `listen` would miss.
+        match receive(&mut BufReader::with_capacity(1 << 16, &ours))? {
+            Message::Ready => {}
+            Message::End(Err(error)) => return Err(error),
+            _ => return Err(Error::new(Kind::Other, doing(), "it spoke out of turn")),
         }
-    };
-    child.0.wait().doing(|| "waiting for a helper")?;
-    outcome
+        map.apply(child.0.id())?;
+        send(&mut &ours, job)?;
+        Ok(Self { child: Mutex::new(child), socket: ours, ended: AtomicBool::new(false) })
+    }
+
+    /// Hears it out.
+    fn listen(&self, progress: &dyn Progress) -> Result<Outcome> {
+        let outcome = self.hear(progress);
+        self.ended.store(true, Ordering::Relaxed);
+        let mut child = self.child.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if outcome.is_ok() {
+            child.0.wait().doing(|| "waiting for a helper")?;
+        }
+        outcome
+    }
+
+    fn hear(&self, progress: &dyn Progress) -> Result<Outcome> {
+        let mut lines = BufReader::new(&self.socket);
+        loop {
+            match receive(&mut lines)? {
+                Message::End(outcome) => return outcome,
+                message => relay(message, progress),
+            }
+        }
+    }
+}
+
+impl Listener for Helper {
+    fn tell(&self, news: News) -> bool {
+        // Whoever is gone said why in his last line.
+        !self.ended.load(Ordering::Relaxed) && send(&mut &self.socket, &news).is_ok()
+    }
 }
 
 fn relay(message: Message, progress: &dyn Progress) {
@@ -207,11 +288,28 @@ fn child() -> Result<()> {
         return send(&mut &control, &Message::End(Err(error)));
     }
     send(&mut &control, &Message::Ready)?;
-    let job: Job = receive(&mut BufReader::new(&control))?;
+    let mut lines = BufReader::new(control.try_clone().doing(|| "opening the socket")?);
+    let job: Job = receive(&mut lines)?;
     let teller = Teller { to: Mutex::new(&control) };
-    let outcome = perform(job, &teller);
+    let outcome = match job {
+        Job::UnpackAlong(unpack) => along(&unpack, lines, &teller),
+        job => perform(job, &teller),
+    };
     teller.tell(&Message::End(outcome));
     Ok(())
+}
+
+/// Unpacks what arrives, as the parent tells it. Nobody waits for the thread that listens: it ends with this process.
+fn along(unpack: &Unpack, mut lines: impl BufRead + Send + 'static, teller: &Teller<'_>) -> Result<Outcome> {
+    let feed = Arc::new(Feed::default());
+    let heard = feed.clone();
+    thread::spawn(move || {
+        while let Ok(news) = receive(&mut lines) {
+            heard.tell(news);
+        }
+        heard.tell(News::Failed);
+    });
+    unpack::run_along(unpack, &feed, teller).map(Outcome::Unpacked)
 }
 
 fn enter_namespace() -> Result<()> {

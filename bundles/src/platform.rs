@@ -4,11 +4,16 @@
 //! Spec: image-index.md "Platform Variants". Names are Go's: `linux/amd64`, `linux/arm64/v8`.
 
 use std::fmt;
+use std::fs;
+use std::path::Path;
 use std::str::FromStr;
 
 use oci_spec::image::Descriptor;
 
 use crate::error::{Error, Kind, Result};
+
+/// Where the kernel shows interpreters of foreign programs.
+const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
 
 /// An operating system, an architecture, and perhaps a variant of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +31,26 @@ impl Platform {
     pub fn host() -> Self {
         let (architecture, variant) = go_name(std::env::consts::ARCH);
         Self { os: "linux".into(), architecture: architecture.into(), variant: variant.map(Into::into) }
+    }
+
+    /// Whether programs for this run on this machine: by themselves, or because binfmt_misc(5) has an interpreter for them.
+    pub fn runs_here(&self) -> bool {
+        self.architecture.is_empty() || Self::host().accepts(self) || self.is_emulated(Path::new(BINFMT))
+    }
+
+    /// Whether an enabled interpreter is registered under the name that qemu's packages give it.
+    fn is_emulated(&self, registered: &Path) -> bool {
+        let name = match self.architecture.as_str() {
+            "amd64" => "x86_64",
+            "386" => "i386",
+            "arm64" => "aarch64",
+            "mips64le" => "mips64el",
+            "loong64" => "loongarch64",
+            same => same,
+        };
+        let enabled = |file: &str| fs::read_to_string(registered.join(file)).is_ok_and(|t| t.starts_with("enabled"));
+        // A name comes from an image: one with a slash is no file of that folder.
+        self.os == "linux" && !name.contains('/') && (enabled(&format!("qemu-{name}")) || enabled(name))
     }
 
     /// Whether an image for `offered` runs where `self` is wanted.
@@ -138,6 +163,17 @@ mod tests {
 
     fn platform(text: &str) -> Platform {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_enabled_interpreter_runs_foreign_programs() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("qemu-s390x"), "enabled\ninterpreter /usr/bin/qemu-s390x\n").unwrap();
+        fs::write(dir.path().join("qemu-aarch64"), "disabled\n").unwrap();
+        assert!(platform("linux/s390x").is_emulated(dir.path()));
+        assert!(!platform("linux/arm64").is_emulated(dir.path()));
+        assert!(!platform("linux/riscv64").is_emulated(dir.path()));
+        assert!(Platform::host().runs_here());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 use crate::config::ImageConfig;
 use crate::digest::{Digest, Hashing};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::idmap::IdMap;
 use crate::load::descriptor;
 use crate::lock::{Lock, Mode};
 use crate::login;
@@ -25,7 +26,10 @@ use crate::platform::Platform;
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
 use crate::registry::{self, Access, Credentials, Document, Repository, Retry};
-use crate::store::{Claims, Image, PULLED_DIGEST, Store, check_manifest, digest_of, is_index, is_manifest, layers_of};
+use crate::store::{
+    Claims, Image, PULLED_DIGEST, Store, Writeback, check_manifest, digest_of, is_index, is_manifest, layers_of,
+};
+use crate::unpack::feed::{Listener, News, Nobody};
 
 /// Blobs that arrive at the same time, as in Docker.
 const AT_ONCE: usize = 3;
@@ -41,13 +45,15 @@ pub struct Options {
     pub platform: Platform,
     /// Whether certificates are checked, and plain HTTP refused except on this machine (`--tls-verify`).
     pub verify: bool,
+    /// Unpack layers while they arrive, with the owners of this map. An image for another machine is not unpacked.
+    pub unpack: Option<IdMap>,
     /// Who we are to the registry, where that is not what [`crate::login`] knows.
     pub credentials: Option<Credentials>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { platform: Platform::host(), verify: true, credentials: None }
+        Self { platform: Platform::host(), verify: true, unpack: None, credentials: None }
     }
 }
 
@@ -63,6 +69,8 @@ struct Pull<'p> {
     repository: &'p Repository,
     progress: &'p dyn Progress,
     retry: Retry,
+    /// Who unpacks meanwhile.
+    listener: &'p dyn Listener,
     /// Another blob's thread met an error: no use going on.
     stop: &'p AtomicBool,
 }
@@ -86,13 +94,23 @@ fn attempt(store: &Store, reference: &Reference, options: &Options, progress: &d
     let repository = Repository::open(reference, &speaking, Access::Pull, store.limits().document)?;
     let claims = Claims::begin(store)?;
     let stop = AtomicBool::new(false);
-    let pull = Pull { store, claims: &claims, repository: &repository, progress, retry: speaking.retry, stop: &stop };
+    let retry = speaking.retry;
+    let pull =
+        Pull { store, claims: &claims, repository: &repository, progress, retry, listener: &Nobody, stop: &stop };
     let (top, document) = pull.manifest(reference, &options.platform)?;
     let manifest: ImageManifest = serde_json::from_slice(&document.bytes).doing(|| "reading the manifest")?;
     check_manifest(&manifest, store.limits().layers)?;
-    pull.blobs(&manifest)?;
+    pull.refuse_what_cannot_fit(&manifest)?;
+    pull.blob(manifest.config())?;
     let config: ImageConfig = store.config(&digest_of(manifest.config())?)?;
-    layers_of(&manifest, &config)?;
+    let layers = layers_of(&manifest, &config)?;
+    claims.claim_layers(&layers)?;
+    match options.unpack.as_ref().filter(|_| config.platform().runs_here()) {
+        Some(map) => {
+            store.unpack_along(&layers, map, progress, |listener| Pull { listener, ..pull }.blobs(manifest.layers()))?
+        }
+        None => pull.blobs(manifest.layers())?,
+    }
     let media_type = MediaType::from(document.media_type.as_str());
     let mut named = descriptor(media_type, &document.digest, document.bytes.len() as u64)?;
     named.set_annotations(Some([(PULLED_DIGEST.to_owned(), top.to_string())].into()));
@@ -131,14 +149,9 @@ impl Pull<'_> {
     }
 
     /// All blobs of a manifest, a few at the same time.
-    fn blobs(&self, manifest: &ImageManifest) -> Result<()> {
-        if manifest.config().size() > self.store.limits().document {
-            return Err(Error::new(Kind::TooBig, "reading the manifest", "the config is larger than any may be"));
-        }
+    fn blobs(&self, all: &[Descriptor]) -> Result<()> {
         let mut seen = HashSet::new();
-        let all = std::iter::once(manifest.config()).chain(manifest.layers());
-        let queue: Vec<Descriptor> = all.filter(|d| seen.insert(d.digest().to_string())).cloned().collect();
-        self.refuse_what_cannot_fit(&queue)?;
+        let queue: Vec<&Descriptor> = all.iter().filter(|d| seen.insert(d.digest().to_string())).collect();
         let queue = Mutex::new(queue.into_iter());
         let next = || queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
         let work = || -> Result<()> {
@@ -146,7 +159,7 @@ impl Pull<'_> {
                 if self.stop.load(Ordering::Relaxed) {
                     break;
                 }
-                self.blob(&blob).inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
+                self.blob(blob).inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
             }
             Ok(())
         };
@@ -157,13 +170,18 @@ impl Pull<'_> {
             });
             // All are waited for; the error that stopped the others is told, not theirs.
             let errors: Vec<Error> = ends.filter_map(Result::err).collect();
-            errors.into_iter().find(|e| e.because() != STOPPED).map_or(Ok(()), Err)
+            let told = errors.iter().position(|e| !e.is_stop()).unwrap_or(0);
+            errors.into_iter().nth(told).map_or(Ok(()), Err)
         })
     }
 
     /// A registry may announce any size: what is larger than the disk is not begun.
-    fn refuse_what_cannot_fit(&self, blobs: &[Descriptor]) -> Result<()> {
-        let missing = blobs.iter().filter(|d| digest_of(d).is_ok_and(|digest| !self.store.blob(&digest).exists()));
+    fn refuse_what_cannot_fit(&self, manifest: &ImageManifest) -> Result<()> {
+        if manifest.config().size() > self.store.limits().document {
+            return Err(Error::new(Kind::TooBig, "reading the manifest", "the config is larger than any may be"));
+        }
+        let blobs = std::iter::once(manifest.config()).chain(manifest.layers());
+        let missing = blobs.filter(|d| digest_of(d).is_ok_and(|digest| !self.store.blob(&digest).exists()));
         let needed = missing.fold(0u64, |sum, d| sum.saturating_add(d.size()));
         let disk = rustix::fs::statvfs(self.store.images()).doing(|| "asking for the free space of the image store")?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
@@ -180,7 +198,7 @@ impl Pull<'_> {
         let (digest, size) = (digest_of(wanted)?, wanted.size());
         if self.claims.claim(&digest, Some(size))? {
             self.progress.event(Event::FetchSkipped(&digest));
-            return Ok(());
+            return self.tell(News::Whole(digest));
         }
         let path = self.store.images().join("partial").join(digest.hex());
         let _filling = Lock::wait(&path, Mode::Alone)?;
@@ -188,9 +206,10 @@ impl Pull<'_> {
         if self.claims.claim(&digest, Some(size))? {
             crate::store::forget_file(&path);
             self.progress.event(Event::FetchSkipped(&digest));
-            return Ok(());
+            return self.tell(News::Whole(digest));
         }
         let mut partial = Partial::open(&path, size)?;
+        self.tell(News::Begun(digest.clone(), path.clone(), partial.have()))?;
         self.progress.event(Event::FetchBegins(&digest, size, partial.have()));
         self.fill(&mut partial, &digest)?;
         let found = partial.into_digest();
@@ -205,7 +224,15 @@ impl Pull<'_> {
         }
         self.claims.adopt(&path, &digest)?;
         self.progress.event(Event::FetchDone(&digest));
-        Ok(())
+        self.tell(News::Whole(digest))
+    }
+
+    /// Tells whoever unpacks; an error where he met one, so that the rest is not wanted.
+    fn tell(&self, news: News) -> Result<()> {
+        match self.listener.tell(news) {
+            true => Ok(()),
+            false => Err(Error::stop("fetching blobs")),
+        }
     }
 
     /// Reads until the blob is whole; a connection that breaks is made again.
@@ -233,11 +260,12 @@ impl Pull<'_> {
         let mut arriving = self.repository.blob(digest, partial.have())?;
         if arriving.offset != partial.have() {
             partial.restart()?;
+            self.tell(News::Grown(digest.clone(), 0))?;
         }
         let mut buffer = vec![0; BUFFER];
         loop {
             if self.stop.load(Ordering::Relaxed) {
-                return Err(Error::new(Kind::Other, doing(), STOPPED));
+                return Err(Error::stop(doing()));
             }
             let n = arriving.body.read(&mut buffer).map_err(|e| Error::new(Kind::Network, doing(), e))?;
             if n == 0 {
@@ -251,17 +279,16 @@ impl Pull<'_> {
                 return Err(Error::new(Kind::BadInput, doing(), because).hint("the registry is broken or lies"));
             }
             self.progress.event(Event::Fetched(digest, n as u64));
+            self.tell(News::Grown(digest.clone(), partial.have()))?;
         }
     }
 }
-
-/// Why a thread gave up that met no error itself.
-const STOPPED: &str = "another blob could not be fetched";
 
 /// A blob that is not whole yet.
 struct Partial {
     out: Hashing<File>,
     size: u64,
+    written: Writeback,
 }
 
 impl Partial {
@@ -281,7 +308,7 @@ impl Partial {
             }
             hashing.account(&buffer[..n]);
         }
-        Ok(Self { out: hashing, size })
+        Ok(Self { out: hashing, size, written: Writeback::default() })
     }
 
     fn have(&self) -> u64 {
@@ -293,7 +320,9 @@ impl Partial {
         if self.have() + bytes.len() as u64 > self.size {
             return Ok(false);
         }
-        self.out.write_all(bytes).doing(|| "writing a blob").map(|()| true)
+        self.out.write_all(bytes).doing(|| "writing a blob")?;
+        self.written.account(bytes.len(), self.out.get_ref());
+        Ok(true)
     }
 
     /// Begins anew.
@@ -318,4 +347,18 @@ pub fn partial_bytes(store: &Store) -> Result<u64> {
         bytes += entry.and_then(|e| e.metadata()).map_or(0, |m| m.len());
     }
     Ok(bytes)
+}
+
+/// The names of all images of a repository, as its registry tells them.
+///
+/// # Errors
+/// Those of [`pull`]; [`Kind::TooBig`] where there is no end of them.
+pub fn tags(store: &Store, reference: &Reference, options: &Options) -> Result<Vec<Reference>> {
+    let speaking = registry::Options {
+        verify: options.verify,
+        credentials: known(options.credentials.as_ref(), reference.registry())?,
+        retry: Retry::DEFAULT,
+    };
+    let repository = Repository::open(reference, &speaking, Access::Pull, store.limits().document)?;
+    Ok(repository.tags()?.iter().map(|tag| reference.with_tag(tag)).collect())
 }

@@ -95,7 +95,8 @@ fn fetch(store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<
     if !quiet {
         output::note(format!("{} is not here: pulling it", reference.familiar()));
     }
-    let options = pull::Options { platform: platform.clone(), ..pull::Options::default() };
+    let unpack = Some(IdMap::of_caller()?);
+    let options = pull::Options { platform: platform.clone(), unpack, ..pull::Options::default() };
     let progress = if quiet { Shown::quiet() } else { Shown::new() };
     pull::pull(store, &reference, &options, &progress).map_err(|error| {
         let error = Error::from(error);

@@ -21,3 +21,4 @@ pub mod sigaction;
 pub mod signal;
 pub mod socket;
 pub mod term;
+pub mod writeback;

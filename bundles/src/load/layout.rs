@@ -14,10 +14,12 @@ use super::archive::Archive;
 use crate::at;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::idmap::IdMap;
 use crate::platform::Platform;
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Progress, Quiet};
 use crate::reference::Reference;
-use crate::store::{Claims, REF_NAME, Store, check_manifest, digest_of, is_index, is_manifest};
+use crate::store::{Claims, REF_NAME, Store, check_manifest, digest_of, is_index, is_manifest, layers_of};
+use crate::unpack::feed::{Listener, News, Nobody};
 
 use kelp_sys::rustix::fs::OFlags;
 
@@ -28,9 +30,9 @@ const NESTING: usize = 4;
 
 /// The images of an archive with an OCI layout. Its blobs are in the store; what is not reached is collected later.
 pub(super) fn images(store: &Store, claims: &Claims<'_>, archive: &Archive) -> Result<Vec<Found>> {
-    let blobs = |descriptor: &Descriptor| archive.blob_of(&digest_of(descriptor)?).map(drop);
+    let blobs = |descriptor: &Descriptor, _: &dyn Listener| archive.blob_of(&digest_of(descriptor)?).map(drop);
     let index: ImageIndex = serde_json::from_slice(&archive.document("index.json")?).doing(|| "reading index.json")?;
-    reach_all(store, claims, &index, &blobs)
+    Reach { store, claims, unpack: None, progress: &Quiet, bring: &blobs }.all(&index)
 }
 
 /// Whether every image of the layout is either named in full or not at all.
@@ -43,7 +45,13 @@ pub(super) fn has_whole_names(archive: &Archive) -> bool {
 }
 
 /// The images of a folder with an OCI layout.
-pub(super) fn load(store: &Store, claims: &Claims<'_>, folder: &Path, progress: &dyn Progress) -> Result<Vec<Found>> {
+pub(super) fn load(
+    store: &Store,
+    claims: &Claims<'_>,
+    folder: &Path,
+    unpack: Option<&IdMap>,
+    progress: &dyn Progress,
+) -> Result<Vec<Found>> {
     let root = at::open_root(folder)?;
     let open =
         |name: &str| at::open_plain(&root, name.as_bytes(), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK);
@@ -55,18 +63,24 @@ pub(super) fn load(store: &Store, claims: &Claims<'_>, folder: &Path, progress: 
     };
     text("oci-layout").map_err(|e| e.hint("a folder must be an OCI image layout: oci-layout, index.json, blobs/"))?;
     let index: ImageIndex = serde_json::from_slice(&text("index.json")?).doing(|| "reading index.json")?;
-    let blobs = |descriptor: &Descriptor| -> Result<()> {
+    let bring = |descriptor: &Descriptor, listener: &dyn Listener| -> Result<()> {
         let digest = digest_of(descriptor)?;
         if claims.claim(&digest, Some(descriptor.size()))? {
             progress.event(Event::FetchSkipped(&digest));
-            return Ok(());
+        } else {
+            let name = format!("blobs/sha256/{}", digest.hex());
+            let mut file = File::from(open(&name).doing(|| format!("opening {name}"))?);
+            // It is all there: whoever unpacks need not wait for the copy, only for the check at its end.
+            listener.tell(News::Begun(digest.clone(), folder.join(&name), descriptor.size()));
+            copy(claims, &mut file, &digest, descriptor.size(), progress)
+                .map_err(|e| e.while_doing(format!("copying {name}")))?;
         }
-        let name = format!("blobs/sha256/{}", digest.hex());
-        let mut file = File::from(open(&name).doing(|| format!("opening {name}"))?);
-        copy(claims, &mut file, &digest, descriptor.size(), progress)
-            .map_err(|e| e.while_doing(format!("copying {name}")))
+        match listener.tell(News::Whole(digest)) {
+            true => Ok(()),
+            false => Err(Error::stop("copying blobs")),
+        }
     };
-    reach_all(store, claims, &index, &blobs)
+    Reach { store, claims, unpack, progress, bring: &bring }.all(&index)
 }
 
 fn copy(claims: &Claims<'_>, file: &mut File, digest: &Digest, size: u64, progress: &dyn Progress) -> Result<()> {
@@ -78,55 +92,75 @@ fn copy(claims: &Claims<'_>, file: &mut File, digest: &Digest, size: u64, progre
     Ok(())
 }
 
-/// Brings a blob into the store.
-type Bring<'b> = dyn Fn(&Descriptor) -> Result<()> + 'b;
+/// Brings a blob into the store, and tells whoever unpacks it meanwhile.
+type Bring<'b> = dyn Fn(&Descriptor, &dyn Listener) -> Result<()> + Sync + 'b;
 
-/// Brings all images of an index that are for this machine, or the only one there is.
-fn reach_all(store: &Store, claims: &Claims<'_>, index: &ImageIndex, bring: &Bring<'_>) -> Result<Vec<Found>> {
-    let mut found = Vec::new();
-    for descriptor in index.manifests() {
-        let name = name_of(descriptor);
-        let label = name.as_ref().map_or_else(|| descriptor.digest().to_string(), Reference::familiar);
-        let chosen = reach(store, claims, descriptor, bring, &label)?;
-        found.push(Found { name, descriptor: chosen });
-    }
-    Ok(found)
+/// Follows what an index holds.
+struct Reach<'r> {
+    store: &'r Store,
+    claims: &'r Claims<'r>,
+    /// Layers are unpacked while they come.
+    unpack: Option<&'r IdMap>,
+    progress: &'r dyn Progress,
+    bring: &'r Bring<'r>,
 }
 
-/// Follows lists to a manifest and brings all it speaks of.
-fn reach(store: &Store, claims: &Claims<'_>, from: &Descriptor, bring: &Bring<'_>, label: &str) -> Result<Descriptor> {
-    let mut descriptor = from.clone();
-    for _ in 0..NESTING {
-        bring(&descriptor)?;
-        let digest = digest_of(&descriptor)?;
-        claims.claim(&digest, Some(descriptor.size()))?;
-        if is_manifest(descriptor.media_type()) {
-            reach_manifest(store, &digest, bring)?;
-            return Ok(descriptor);
+impl Reach<'_> {
+    /// Brings all images of an index that are for this machine, or the only one there is.
+    fn all(&self, index: &ImageIndex) -> Result<Vec<Found>> {
+        let mut found = Vec::new();
+        for descriptor in index.manifests() {
+            let name = name_of(descriptor);
+            let label = name.as_ref().map_or_else(|| descriptor.digest().to_string(), Reference::familiar);
+            let chosen = self.image(descriptor, &label)?;
+            found.push(Found { name, descriptor: chosen });
         }
-        if !is_index(descriptor.media_type()) {
-            let because = format!("it is of the unknown type {}", descriptor.media_type());
-            return Err(Error::new(Kind::Unsupported, format!("opening the image {label}"), because));
-        }
-        let index = store.index_blob(&digest)?;
-        descriptor = match (Platform::host().choose(index.manifests()), index.manifests().as_slice()) {
-            (Some(chosen), _) => chosen.clone(),
-            // One that does not say what it is for may say it in its config.
-            (None, [only]) => only.clone(),
-            (None, all) => {
-                let offered: Vec<Platform> = all.iter().filter_map(Platform::of).collect();
-                return Err(Platform::host().mismatch(label, &offered));
+        Ok(found)
+    }
+
+    /// Follows lists to a manifest and brings all it speaks of.
+    fn image(&self, from: &Descriptor, label: &str) -> Result<Descriptor> {
+        let mut descriptor = from.clone();
+        for _ in 0..NESTING {
+            (self.bring)(&descriptor, &Nobody)?;
+            let digest = digest_of(&descriptor)?;
+            self.claims.claim(&digest, Some(descriptor.size()))?;
+            if is_manifest(descriptor.media_type()) {
+                self.manifest(&digest)?;
+                return Ok(descriptor);
             }
-        };
+            if !is_index(descriptor.media_type()) {
+                let because = format!("it is of the unknown type {}", descriptor.media_type());
+                return Err(Error::new(Kind::Unsupported, format!("opening the image {label}"), because));
+            }
+            let index = self.store.index_blob(&digest)?;
+            descriptor = match (Platform::host().choose(index.manifests()), index.manifests().as_slice()) {
+                (Some(chosen), _) => chosen.clone(),
+                // One that does not say what it is for may say it in its config.
+                (None, [only]) => only.clone(),
+                (None, all) => {
+                    let offered: Vec<Platform> = all.iter().filter_map(Platform::of).collect();
+                    return Err(Platform::host().mismatch(label, &offered));
+                }
+            };
+        }
+        Err(Error::new(Kind::BadInput, format!("opening the image {label}"), "its lists lead to lists without end"))
     }
-    Err(Error::new(Kind::BadInput, format!("opening the image {label}"), "its lists lead to lists without end"))
-}
 
-fn reach_manifest(store: &Store, digest: &Digest, bring: &Bring<'_>) -> Result<()> {
-    let manifest: ImageManifest = store.manifest(digest)?;
-    check_manifest(&manifest, store.limits().layers)?;
-    bring(manifest.config())?;
-    manifest.layers().iter().try_for_each(bring)
+    fn manifest(&self, digest: &Digest) -> Result<()> {
+        let manifest: ImageManifest = self.store.manifest(digest)?;
+        check_manifest(&manifest, self.store.limits().layers)?;
+        (self.bring)(manifest.config(), &Nobody)?;
+        let bring_all = |listener: &dyn Listener| manifest.layers().iter().try_for_each(|l| (self.bring)(l, listener));
+        let Some(map) = self.unpack else { return bring_all(&Nobody) };
+        let config = self.store.config(&digest_of(manifest.config())?)?;
+        if !config.platform().runs_here() {
+            return bring_all(&Nobody);
+        }
+        let layers = layers_of(&manifest, &config)?;
+        self.claims.claim_layers(&layers)?;
+        self.store.unpack_along(&layers, map, self.progress, bring_all)
+    }
 }
 
 /// The name in the annotations. A reader that is given a mere tag takes it for a name, as podman does; what is no name at

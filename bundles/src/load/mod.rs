@@ -18,6 +18,7 @@ use oci_spec::image::Descriptor;
 
 use crate::compression;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::idmap::IdMap;
 use crate::platform::Platform;
 use crate::progress::Progress;
 use crate::reference::Reference;
@@ -42,10 +43,26 @@ struct Found {
 /// # Errors
 /// [`Kind::BadInput`]: it is no archive we know, or it lies. Nothing is added then.
 pub fn load(store: &Store, source: Source<'_>, progress: &dyn Progress) -> Result<Vec<Image>> {
+    load_with(store, source, None, progress)
+}
+
+/// The same, and unpacks what runs on this machine: while it is copied, where the source is a folder.
+///
+/// # Errors
+/// Those of [`load`] and of [`Store::unpack`]. Nothing is added then.
+pub fn load_and_unpack(store: &Store, source: Source<'_>, map: &IdMap, progress: &dyn Progress) -> Result<Vec<Image>> {
+    let images = load_with(store, source, Some(map), progress)?;
+    for image in images.iter().filter(|image| image.check_platform(&Platform::host()).is_ok()) {
+        store.unpack(image, map, progress)?;
+    }
+    Ok(images)
+}
+
+fn load_with(store: &Store, source: Source<'_>, unpack: Option<&IdMap>, progress: &dyn Progress) -> Result<Vec<Image>> {
     let (label, found, claims) = match source {
         Source::Path(path) if path.is_dir() => {
             let claims = Claims::begin(store)?;
-            let found = layout::load(store, &claims, path, progress);
+            let found = layout::load(store, &claims, path, unpack, progress);
             (path.display().to_string(), found, claims)
         }
         Source::Path(path) => {

@@ -21,6 +21,8 @@ pub(crate) use ureq::Body;
 
 /// Docker Hub calls itself by another name than its registry has.
 const HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
+/// How many pages a list may have.
+const PAGES: usize = 200;
 /// How much of a registry's complaint is read.
 const COMPLAINT: u64 = 16 << 10;
 
@@ -162,6 +164,58 @@ impl Http {
         }
     }
 
+    /// Lists of names, page after page, as `link: <…>; rel="next"` leads on.
+    pub(super) fn pages<P: serde::de::DeserializeOwned>(
+        &self,
+        first: &str,
+        limit: u64,
+        doing: &dyn Fn() -> String,
+        names: impl Fn(P) -> Vec<String>,
+    ) -> Result<Vec<String>> {
+        let mut all = Vec::new();
+        let mut next = Some(first.to_owned());
+        for _ in 0..PAGES {
+            let Some(path) = next else { return Ok(all) };
+            let response = self.call(&Call::get(&path)).map_err(|e| e.while_doing(doing()))?;
+            let response = self.expect(response, &[StatusCode::OK], doing)?;
+            next = super::header(&response, "link").and_then(|link| next_page(&link, &path));
+            let text = read_all(response, limit).map_err(|e| e.while_doing(doing()))?;
+            all.extend(names(serde_json::from_slice(&text).doing(doing)?));
+        }
+        Err(Error::new(Kind::TooBig, doing(), format!("there are more than {PAGES} pages")))
+    }
+
+    pub(super) fn expect(
+        &self,
+        response: Response<Body>,
+        good: &[StatusCode],
+        doing: &dyn Fn() -> String,
+    ) -> Result<Response<Body>> {
+        match good.contains(&response.status()) {
+            true => Ok(response),
+            false => Err(self.refusal(response, doing)),
+        }
+    }
+
+    /// What an unwelcome answer means.
+    pub(super) fn refusal(&self, response: Response<Body>, doing: &dyn Fn() -> String) -> Error {
+        let status = response.status();
+        let said = errors_of(response);
+        let registry = self.registry();
+        match status {
+            StatusCode::NOT_FOUND => {
+                Error::new(Kind::NotFound, doing(), format!("the registry has no such thing{said}"))
+                    .hint("check the name and the tag; a private repository needs kelp login first")
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Error::new(Kind::Unauthorized, doing(), format!("access is refused ({status}){said}")).hint(format!(
+                    "log in with kelp login {registry}, or check the name: registries hide what you may not see"
+                ))
+            }
+            _ => Error::new(Kind::Network, doing(), format!("the registry answered {status}{said}")),
+        }
+    }
+
     fn once(&self, call: &Call<'_>) -> std::result::Result<Response<Body>, ureq::Error> {
         let whole = call.path.starts_with("http://") || call.path.starts_with("https://");
         let address = if whole { call.path.clone() } else { format!("{}{}", self.base, call.path) };
@@ -208,6 +262,29 @@ impl Http {
             _ => error,
         }
     }
+}
+
+/// A document of the registry.
+pub(super) fn read_all(response: Response<Body>, limit: u64) -> Result<Vec<u8>> {
+    let doing = || "reading the answer";
+    let mut bytes = Vec::new();
+    let body = response.into_body().into_reader().take(limit + 1).read_to_end(&mut bytes);
+    body.map_err(|e| Error::new(Kind::Network, doing(), e))?;
+    match bytes.len() as u64 > limit {
+        true => Err(Error::new(Kind::TooBig, doing(), format!("it is larger than the {limit} bytes it may have"))),
+        false => Ok(bytes),
+    }
+}
+
+/// Where `</v2/…?last=x>; rel="next"` leads: elsewhere in the same list, never to another host.
+fn next_page(link: &str, current: &str) -> Option<String> {
+    let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
+    let path = match address.split_once("://") {
+        Some((_, rest)) => &rest[rest.find('/')?..],
+        None => address,
+    };
+    let same = path.split('?').next() == current.split('?').next();
+    (rest.contains("next") && same && path != current).then(|| path.to_owned())
 }
 
 /// What may go away by itself.

@@ -23,6 +23,9 @@ use http::{Body, Call, Http, Sending};
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
+/// How many names are asked for at once.
+const PAGE: usize = 1000;
+
 /// Begins a blob's content anew.
 pub(crate) type Opener<'b> = dyn Fn() -> io::Result<Box<dyn Read + 'b>> + 'b;
 
@@ -84,7 +87,7 @@ impl Repository {
         let doing = || format!("asking {} for {}:{target}", self.http.registry(), self.name);
         let call = Call::get(&path).header("accept", ACCEPT);
         let response = self.http.call(&call).map_err(|e| e.while_doing(doing()))?;
-        let response = self.expect(response, &[StatusCode::OK], &doing)?;
+        let response = self.http.expect(response, &[StatusCode::OK], &doing)?;
         let media_type = header(&response, "content-type").unwrap_or_default();
         let claimed = header(&response, "docker-content-digest");
         let mut bytes = Vec::new();
@@ -105,6 +108,19 @@ impl Repository {
         Ok(Document { media_type: media_type_of(&bytes, &media_type), bytes, digest })
     }
 
+    /// All tags, page after page.
+    pub(crate) fn tags(&self) -> Result<Vec<String>> {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            // distribution says `null` of a repository that lost its last one.
+            tags: Option<Vec<String>>,
+        }
+        let doing = || format!("listing the tags of {} at {}", self.name, self.http.registry());
+        let first = format!("/v2/{}/tags/list?n={PAGE}", self.name);
+        let tags = self.http.pages(&first, self.document_limit, &doing, |page: Page| page.tags.unwrap_or_default())?;
+        Ok(tags)
+    }
+
     /// The blob of this digest from `offset` on.
     pub(crate) fn blob(&self, digest: &Digest, offset: u64) -> Result<Arriving> {
         let path = format!("/v2/{}/blobs/{digest}", self.name);
@@ -121,7 +137,7 @@ impl Repository {
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => {
                 return self.blob(digest, 0);
             }
-            _ => return Err(self.refusal(response, &doing)),
+            _ => return Err(self.http.refusal(response, &doing)),
         };
         Ok(Arriving { offset, body: Box::new(response.into_body().into_reader()) })
     }
@@ -133,7 +149,7 @@ impl Repository {
         let response = self.http.call(&call).map_err(|e| e.while_doing(doing()))?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(false),
-            _ => self.expect(response, &[StatusCode::OK], &doing).map(|_| true),
+            _ => self.http.expect(response, &[StatusCode::OK], &doing).map(|_| true),
         }
     }
 
@@ -152,7 +168,7 @@ impl Repository {
         if response.status() == StatusCode::CREATED {
             return Ok(false);
         }
-        let response = self.expect(response, &[StatusCode::ACCEPTED], &doing)?;
+        let response = self.http.expect(response, &[StatusCode::ACCEPTED], &doing)?;
         let place = header(&response, "location")
             .ok_or_else(|| Error::new(Kind::Network, doing(), "the registry does not say where it wants it"))?;
         let separator = if place.contains('?') { '&' } else { '?' };
@@ -160,7 +176,7 @@ impl Repository {
             .header("content-type", "application/octet-stream")
             .body(Sending::Stream(size, open));
         let response = self.http.call(&call).map_err(|e| e.while_doing(doing()))?;
-        self.expect(response, &[StatusCode::CREATED, StatusCode::NO_CONTENT], &doing).map(|_| true)
+        self.http.expect(response, &[StatusCode::CREATED, StatusCode::NO_CONTENT], &doing).map(|_| true)
     }
 
     /// Sends a manifest under a tag or a digest.
@@ -170,43 +186,12 @@ impl Repository {
             .header("content-type", media_type)
             .body(Sending::Bytes(bytes));
         let response = self.http.call(&call).map_err(|e| e.while_doing(doing()))?;
-        self.expect(response, &[StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED], &doing).map(drop)
-    }
-
-    fn expect(
-        &self,
-        response: Response<Body>,
-        good: &[StatusCode],
-        doing: &dyn Fn() -> String,
-    ) -> Result<Response<Body>> {
-        match good.contains(&response.status()) {
-            true => Ok(response),
-            false => Err(self.refusal(response, doing)),
-        }
-    }
-
-    /// What an unwelcome answer means.
-    fn refusal(&self, response: Response<Body>, doing: &dyn Fn() -> String) -> Error {
-        let status = response.status();
-        let said = http::errors_of(response);
-        let registry = self.http.registry();
-        match status {
-            StatusCode::NOT_FOUND => {
-                Error::new(Kind::NotFound, doing(), format!("the registry has no such thing{said}"))
-                    .hint("check the name and the tag; a private repository needs kelp login first")
-            }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Error::new(Kind::Unauthorized, doing(), format!("access is refused ({status}){said}")).hint(format!(
-                    "log in with kelp login {registry}, or check the name: registries hide what you may not see"
-                ))
-            }
-            _ => Error::new(Kind::Network, doing(), format!("the registry answered {status}{said}")),
-        }
+        self.http.expect(response, &[StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED], &doing).map(drop)
     }
 }
 
 /// A header's text.
-fn header(response: &Response<Body>, name: &str) -> Option<String> {
+pub(super) fn header(response: &Response<Body>, name: &str) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.to_owned())
 }
 

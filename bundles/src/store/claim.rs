@@ -4,6 +4,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -11,12 +12,16 @@ use std::sync::Mutex;
 use kelp_sys::rustix;
 use oci_spec::image::Descriptor;
 
-use super::{Store, make_folder, random_name};
+use super::{Layer, Store, make_folder, random_name};
 use crate::digest::{Digest, Hashing};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::lock::{Lock, Mode};
 use crate::reference::Reference;
 
+/// How much is copied at once.
+const BUFFER: usize = 256 << 10;
+/// How much is written before the disk is asked to begin.
+const WINDOW: u64 = 8 << 20;
 /// The mode of a blob that survived a syncfs.
 const DURABLE: u32 = 0o444;
 
@@ -48,12 +53,19 @@ impl<'s> Claims<'s> {
         self.is_whole(digest, size)
     }
 
+    /// Keeps unpacked layers from the collector until the image that reaches them has its name.
+    pub(crate) fn claim_layers(&self, layers: &[Layer]) -> Result<()> {
+        let _no_collector = self.store.share_with_collector()?;
+        layers.iter().try_for_each(|layer| self.note(&layer.chain_id))
+    }
+
     /// A new blob. Its name is what it turns out to be.
     pub fn writer(&self) -> Result<BlobWriter<'_, 's>> {
         let path = self.dir.join(format!("new-{}", random_name()));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = file.doing(|| format!("making {}", path.display()))?;
-        Ok(BlobWriter { claims: self, path: Some(path), out: Hashing::new(BufWriter::with_capacity(1 << 18, file)) })
+        let out = Hashing::new(BufWriter::with_capacity(BUFFER, file));
+        Ok(BlobWriter { claims: self, path: Some(path), out, written: Writeback::default() })
     }
 
     /// A blob that is already in memory.
@@ -149,11 +161,30 @@ impl Store {
     }
 }
 
+/// Has the disk begin while more is to come: the last syncfs finds less to do.
+#[derive(Debug, Default)]
+pub(crate) struct Writeback {
+    waiting: u64,
+}
+
+impl Writeback {
+    /// So many more bytes went to the file.
+    pub(crate) fn account(&mut self, more: usize, file: &File) {
+        self.waiting += more as u64;
+        if self.waiting >= WINDOW {
+            self.waiting = 0;
+            // A mere hint: what the disk refuses, syncfs will say.
+            if kelp_sys::writeback::begin(file.as_fd(), 0, 0).is_err() {}
+        }
+    }
+}
+
 /// A blob that is being written. Dropped without [`BlobWriter::finish`], it was never there.
 pub struct BlobWriter<'c, 's> {
     claims: &'c Claims<'s>,
     path: Option<PathBuf>,
     out: Hashing<BufWriter<File>>,
+    written: Writeback,
 }
 
 impl BlobWriter<'_, '_> {
@@ -182,14 +213,22 @@ impl BlobWriter<'_, '_> {
 
     /// Copies all of `input`, `limit` bytes at most.
     pub fn copy_from(&mut self, input: &mut dyn Read, limit: u64) -> Result<u64> {
-        let copied = io::copy(&mut input.take(limit.saturating_add(1)), &mut self.out).doing(|| "copying a blob")?;
-        match copied > limit {
-            true => Err(Error::new(
-                Kind::TooBig,
-                "copying a blob",
-                format!("it is longer than the {limit} bytes it may have"),
-            )),
-            false => Ok(copied),
+        let doing = || "copying a blob";
+        let mut buffer = vec![0; BUFFER];
+        let mut copied = 0;
+        loop {
+            let n = match input.read(&mut buffer) {
+                Ok(0) => return Ok(copied),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                other => other.doing(doing)?,
+            };
+            copied += n as u64;
+            if copied > limit {
+                let because = format!("it is longer than the {limit} bytes it may have");
+                return Err(Error::new(Kind::TooBig, doing(), because));
+            }
+            self.out.write_all(&buffer[..n]).doing(doing)?;
+            self.written.account(n, self.out.get_ref().get_ref());
         }
     }
 }

@@ -81,7 +81,11 @@ impl Store {
             match Lock::try_existing(&dir)? {
                 Some(_dead) => fs::remove_dir_all(&dir).doing(|| format!("removing {}", dir.display()))?,
                 None => match fs::read_to_string(dir.join("claims")) {
-                    Ok(text) => reached.blobs.extend(text.lines().filter_map(hex_of)),
+                    // Digests of blobs, and chain ids of layers whose image has no name yet.
+                    Ok(text) => text.lines().filter_map(hex_of).for_each(|hex| {
+                        reached.layers.insert(hex.clone());
+                        reached.blobs.insert(hex);
+                    }),
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                     Err(e) => return Err(e).doing(|| format!("reading the claims in {}", dir.display())),
                 },

@@ -40,6 +40,7 @@ use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::limits::Limits;
 
+pub(crate) use claim::Writeback;
 pub use claim::{BlobWriter, Claims};
 pub use collect::{Freed, Partials};
 pub use image::{Image, Layer};

@@ -11,11 +11,12 @@ use std::rc::Rc;
 
 use kelp_sys::rustix::fs::{self as rfs, AtFlags, FileType, Gid, Mode, OFlags, Timestamps, Uid, XattrFlags};
 use kelp_sys::rustix::io::{self as rio, Errno};
+use kelp_sys::rustix::process as rprocess;
 
+use super::crew::Below;
 use super::{Done, Owners};
 use crate::at;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::stack::LayerStack;
 use crate::tar::{Entry, EntryKind, Reader};
 use crate::tree;
 
@@ -33,15 +34,27 @@ const LINKS: usize = 40;
 /// The unpacking of one layer.
 pub(super) struct Extract<'b> {
     root: OwnedFd,
-    below: &'b LayerStack,
+    below: &'b Below<'b>,
     owners: Owners,
     /// The folder of the last entry: most entries follow one of the same folder.
-    last_folder: Option<(Vec<u8>, Rc<OwnedFd>)>,
+    last_folder: Option<(Vec<u8>, Folder)>,
+    /// Whether the tar says what its root is like.
+    has_root: bool,
+    /// Who we are here: files are ours when they are made.
+    ourselves: (u32, u32),
     /// Folders whose times are set when nothing more changes them.
     folder_times: Vec<(Vec<u8>, Timestamps)>,
     /// Folders that hide what lies below, so that nothing is copied up into them.
     opaque: HashSet<Vec<u8>>,
     done: Done,
+}
+
+/// A folder that entries go into.
+#[derive(Clone)]
+struct Folder {
+    fd: Rc<OwnedFd>,
+    /// The group of what is made in it is ours: no set-group-id bit or mount option says otherwise.
+    gives_our_group: bool,
 }
 
 /// A failed operation, and on which name.
@@ -71,17 +84,29 @@ impl<T> Call<T> for rio::Result<T> {
 }
 
 impl<'b> Extract<'b> {
-    pub(super) fn new(root: &Path, below: &'b LayerStack, owners: Owners) -> Result<Self> {
+    pub(super) fn new(root: &Path, below: &'b Below<'b>, owners: Owners) -> Result<Self> {
         let root = at::open_root(root)?;
         rfs::fchmod(&root, Mode::from_raw_mode(0o755)).doing(|| "unpacking a layer")?;
         let (opaque, done) = (HashSet::new(), Done::default());
-        let mut extract = Self { root, below, owners, last_folder: None, folder_times: Vec::new(), opaque, done };
-        extract.begin_like_below().doing(|| "unpacking a layer")?;
-        Ok(extract)
+        let ourselves = (rprocess::geteuid().as_raw(), rprocess::getegid().as_raw());
+        Ok(Self {
+            root,
+            below,
+            owners,
+            last_folder: None,
+            has_root: false,
+            ourselves,
+            folder_times: Vec::new(),
+            opaque,
+            done,
+        })
     }
 
     /// The root of a layer without an entry for it is that of the layers below.
-    fn begin_like_below(&mut self) -> rio::Result<()> {
+    fn end_like_below(&mut self) -> rio::Result<()> {
+        if self.has_root {
+            return Ok(());
+        }
         if let Some(found) = self.below.find(b"")? {
             tree::copy_attributes(&at::reopen(&found.fd, OFlags::RDONLY)?, &self.root, &found.stat)?;
             self.folder_times.push((Vec::new(), at::times_of(&found.stat)));
@@ -102,6 +127,7 @@ impl<'b> Extract<'b> {
             }
             self.entry(&entry, tar).map_err(|trouble| trouble.about(&entry))?;
         }
+        self.end_like_below().doing(|| "unpacking a layer")?;
         self.set_folder_times().doing(|| "setting the times of folders")?;
         Ok(self.done)
     }
@@ -109,12 +135,13 @@ impl<'b> Extract<'b> {
     fn entry<R: std::io::BufRead>(&mut self, entry: &Entry, tar: &mut Reader<R>) -> Step<()> {
         let mut names = clean(&entry.path)?;
         let Some(name) = names.pop() else { return self.root_itself(entry) };
-        let folder = self.folder(&names)?;
+        let into = self.folder(&names)?;
+        let folder = into.fd.clone();
         if name.starts_with(WHITEOUT) {
             return self.whiteout(&folder, &names, name);
         }
         match entry.kind {
-            EntryKind::File => self.file(&folder, name, entry, tar),
+            EntryKind::File => self.file(&into, name, entry, tar),
             EntryKind::Folder => self.make_folder(&folder, &names, name, entry),
             EntryKind::HardLink => self.hard_link(&folder, name, entry),
             EntryKind::Symlink => {
@@ -132,6 +159,8 @@ impl<'b> Extract<'b> {
             return Err(Trouble::Refused("the root of a layer must be a folder"));
         }
         let root = at::open_plain(&self.root, b"", at::LIST).call("openat2")?;
+        self.has_root = true;
+        self.last_folder = None;
         self.attributes(&root, entry)?;
         self.folder_times.push((Vec::new(), at::times(entry.mtime.0, entry.mtime.1)));
         Ok(())
@@ -139,17 +168,25 @@ impl<'b> Extract<'b> {
 
     fn file<R: std::io::BufRead>(
         &mut self,
-        folder: &OwnedFd,
+        folder: &Folder,
         name: &[u8],
         entry: &Entry,
         tar: &mut Reader<R>,
     ) -> Step<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file =
-            self.make(folder, name, || rfs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)).call("openat")?;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = self.make(&folder.fd, name, || rfs::openat(&folder.fd, name, flags, mode)).call("openat")?;
         write_content(&file, entry, tar)?;
-        self.attributes(&file, entry)?;
-        rfs::futimens(&file, &at::times(entry.mtime.0, entry.mtime.1)).call("futimens")
+        // Most files are the caller's: he need not be told so again for each of them.
+        let ours =
+            folder.gives_our_group && (entry.uid, entry.gid) == (self.ourselves.0.into(), self.ourselves.1.into());
+        if !ours {
+            self.own(&file, entry)?;
+        }
+        self.permit(&file, entry)?;
+        rfs::futimens(&file, &at::times(entry.mtime.0, entry.mtime.1)).call("futimens")?;
+        begin_writeback(&file, entry.size);
+        Ok(())
     }
 
     fn make_folder(&mut self, parent: &OwnedFd, path: &[&[u8]], name: &[u8], entry: &Entry) -> Step<()> {
@@ -160,6 +197,8 @@ impl<'b> Extract<'b> {
             self.hide_below(&folder, &path)?;
         }
         self.attributes(&folder, entry)?;
+        // What is made in it may have another group from now on.
+        self.last_folder = None;
         self.folder_times.push((path, at::times(entry.mtime.0, entry.mtime.1)));
         Ok(())
     }
@@ -238,7 +277,7 @@ impl<'b> Extract<'b> {
     fn hard_link(&mut self, folder: &OwnedFd, name: &[u8], entry: &Entry) -> Step<()> {
         let mut target = clean(&entry.link)?;
         let Some(target_name) = target.pop() else { return Err(Trouble::Refused("a hard link to a folder")) };
-        let target_folder = self.folder(&target)?;
+        let target_folder = self.folder(&target)?.fd;
         if at::look(&*target_folder, target_name).call("fstatat")?.is_none() {
             self.copy_up(&target, target_name)?;
         }
@@ -273,7 +312,7 @@ impl<'b> Extract<'b> {
     }
 
     /// The folder an entry belongs into, made where only layers below have it.
-    fn folder(&mut self, path: &[&[u8]]) -> Step<Rc<OwnedFd>> {
+    fn folder(&mut self, path: &[&[u8]]) -> Step<Folder> {
         let key = path.join(&b'/');
         if let Some((last, folder)) = &self.last_folder
             && *last == key
@@ -287,7 +326,9 @@ impl<'b> Extract<'b> {
             }
             other => other.call("openat2")?,
         };
-        let folder = Rc::new(folder);
+        let stat = rfs::fstat(&folder).call("fstat")?;
+        let gives_our_group = stat.st_gid == self.ourselves.1;
+        let folder = Folder { fd: Rc::new(folder), gives_our_group };
         self.last_folder = Some((key, folder.clone()));
         Ok(folder)
     }
@@ -397,6 +438,11 @@ impl<'b> Extract<'b> {
 
     /// Owner, permissions, extended attributes: in this order, since a new owner clears setuid bits and capabilities.
     fn attributes(&mut self, file: &OwnedFd, entry: &Entry) -> Step<()> {
+        self.own(file, entry)?;
+        self.permit(file, entry)
+    }
+
+    fn own(&self, file: &OwnedFd, entry: &Entry) -> Step<()> {
         let (uid, gid) = owner(entry)?;
         match rfs::fchown(file, Some(uid), Some(gid)) {
             Err(Errno::INVAL | Errno::PERM) if self.owners == Owners::Recorded => {
@@ -406,6 +452,10 @@ impl<'b> Extract<'b> {
             Err(Errno::INVAL) => return Err(Trouble::Owner(entry.uid, entry.gid)),
             other => other.call("fchown")?,
         }
+        Ok(())
+    }
+
+    fn permit(&mut self, file: &OwnedFd, entry: &Entry) -> Step<()> {
         rfs::fchmod(file, Mode::from_raw_mode(entry.mode)).call("fchmod")?;
         for (name, value) in &entry.xattrs {
             self.attribute(name, || rfs::fsetxattr(file, name, value, XattrFlags::empty()))?;
@@ -492,6 +542,14 @@ fn owner(entry: &Entry) -> Step<(Uid, Gid)> {
 
 fn read_link(folder: &OwnedFd, name: &[u8]) -> Step<Vec<u8>> {
     Ok(rfs::readlinkat(folder, name, Vec::new()).call("readlinkat")?.into_bytes())
+}
+
+/// From this size on a file's content begins to go to disk at once, while others are made: the last syncfs finds less to do.
+const LARGE: u64 = 256 << 10;
+
+fn begin_writeback(file: &OwnedFd, size: u64) {
+    // A mere hint: what the disk refuses, syncfs will say.
+    if size >= LARGE && kelp_sys::writeback::begin(file.as_fd(), 0, 0).is_err() {}
 }
 
 /// Writes the pieces where they belong; between them the file stays hollow.

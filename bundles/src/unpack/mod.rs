@@ -3,11 +3,14 @@
 //!
 //! Runs where owners can be given: as root, or in a child inside the caller's id map ([`crate::job`]).
 //! A layer is unpacked in `layers/.ingest/CHAIN`, whose lock one process holds; all layers of an image are made durable by
-//! one syncfs, then renamed to where others look. Others wait for the lock, then find it done.
+//! one syncfs, then renamed to where others look. Others wait for the lock, then find it done. Layers are unpacked side by
+//! side, and while they arrive ([`feed`]).
 //!
 //! Spec: image-spec layer.md. Kernel: overlayfs.rst "whiteouts and opaque directories", "user xattr".
 
+mod crew;
 mod extract;
+pub(crate) mod feed;
 mod pipeline;
 #[cfg(test)]
 mod tests;
@@ -26,9 +29,10 @@ use crate::job::{self, Job, Outcome};
 use crate::limits::Limits;
 use crate::lock::{Lock, Mode};
 use crate::progress::{Event, Progress};
-use crate::stack::LayerStack;
-use crate::store::{Image, Store, make_folder};
+use crate::store::{Image, Layer, Store, make_folder};
 use crate::tree;
+use crew::{Below, Crew};
+use feed::{Arriving, Feed, Listener, News};
 
 /// What happens to owners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,20 +96,35 @@ impl Store {
         if let Some(unpacked) = self.unpacked(image)? {
             return Ok(unpacked);
         }
+        let job = self.job(&image.layers, map);
+        match job::run(Job::Unpack(job), map, progress) {
+            Ok(Outcome::Unpacked(unpacked)) => Ok(unpacked),
+            Ok(_) => Err(Error::new(Kind::Other, "unpacking layers", job::SOMETHING_ELSE)),
+            Err(error) => Err(error.while_doing(format!("unpacking the image {}", image.label()))),
+        }
+    }
+
+    /// The same while the blobs arrive: `bring` gets them, and tells of each of them; it runs in a thread of its own.
+    pub(crate) fn unpack_along<T: Send>(
+        &self,
+        layers: &[Layer],
+        map: &IdMap,
+        progress: &dyn Progress,
+        bring: impl FnOnce(&dyn Listener) -> Result<T> + Send,
+    ) -> Result<T> {
+        job::unpack_along(&self.job(layers, map), map, progress, bring)
+    }
+
+    fn job(&self, layers: &[Layer], map: &IdMap) -> Unpack {
         let owners = if matches!(map, IdMap::Single { .. }) { Owners::Recorded } else { Owners::Exact };
-        let source = |layer: &crate::store::Layer| Source {
+        let source = |layer: &Layer| Source {
             blob: self.blob(&layer.blob),
             digest: layer.blob.clone(),
             size: layer.size,
             diff_id: layer.diff_id.clone(),
             chain_id: layer.chain_id.clone(),
         };
-        let job = Unpack { folder: self.layers(), layers: image.layers.iter().map(source).collect(), owners };
-        match job::run(Job::Unpack(job), map, progress) {
-            Ok(Outcome::Unpacked(unpacked)) => Ok(unpacked),
-            Ok(_) => Err(Error::new(Kind::Other, "unpacking layers", job::SOMETHING_ELSE)),
-            Err(error) => Err(error.while_doing(format!("unpacking the image {}", image.label()))),
-        }
+        Unpack { folder: self.layers(), layers: layers.iter().map(source).collect(), owners }
     }
 
     /// How large the image's layers are on disk, for those that are unpacked; the others count as their blobs.
@@ -165,28 +184,48 @@ impl Drop for Staged {
     }
 }
 
-/// Does the job. Nothing appears below `layers` until every layer is there.
+/// Does the job: all blobs are in the store.
 pub(crate) fn run(job: &Unpack, progress: &dyn Progress) -> Result<Unpacked> {
-    let mut unpacked = Unpacked::default();
+    let feed = Feed::default();
+    for source in &job.layers {
+        feed.tell(News::Whole(source.digest.clone()));
+    }
+    run_along(job, &feed, progress)
+}
+
+/// Does the job while the blobs arrive. Nothing appears below `layers` until every layer is there.
+pub(crate) fn run_along(job: &Unpack, feed: &Feed, progress: &dyn Progress) -> Result<Unpacked> {
+    let result = attempt(job, feed, progress);
+    if result.is_err() {
+        feed.tell(News::Failed);
+    }
+    result
+}
+
+fn attempt(job: &Unpack, feed: &Feed, progress: &dyn Progress) -> Result<Unpacked> {
+    let published = |source: &Source| job.folder.join(source.chain_id.hex());
     let mut staged = Vec::new();
     for source in &job.layers {
-        let published = job.folder.join(source.chain_id.hex());
-        if let Some(done) = Done::read(&published)? {
-            unpacked.add(published.join("fs"), done);
-            continue;
-        }
-        match stage(job, source, &published)? {
-            // Somebody else was faster.
-            None => unpacked.add(published.join("fs"), Done::read(&published)?.unwrap_or_default()),
-            Some(stage) => {
-                let done = unpack_layer(source, &stage.from, &unpacked.lower, job.owners, progress)?;
-                unpacked.add(stage.from.join("fs"), done);
-                staged.push(stage);
-            }
-        }
+        staged.push(match Done::read(&published(source))? {
+            Some(_) => None,
+            None => stage(job, source, &published(source))?,
+        });
     }
+    let folders = job.layers.iter().zip(&staged).map(|(source, stage)| match stage {
+        Some(stage) => (stage.from.join("fs"), false),
+        None => (published(source).join("fs"), true),
+    });
+    Crew::new(folders.collect(), feed).work(|layer, below| match &staged[layer] {
+        Some(stage) => unpack_layer(&job.layers[layer], &stage.from, below, job.owners, feed, progress),
+        None => Ok(()),
+    })?;
+    let staged: Vec<Staged> = staged.into_iter().flatten().collect();
     publish(job, &staged)?;
-    unpacked.lower = job.layers.iter().map(|s| job.folder.join(s.chain_id.hex()).join("fs")).collect();
+    let mut unpacked = Unpacked::default();
+    for source in &job.layers {
+        let folder = published(source);
+        unpacked.add(folder.join("fs"), Done::read(&folder)?.unwrap_or_default());
+    }
     Ok(unpacked)
 }
 
@@ -222,19 +261,19 @@ fn publish(job: &Unpack, staged: &[Staged]) -> Result<()> {
 fn unpack_layer(
     source: &Source,
     to: &Path,
-    below: &[PathBuf],
+    below: &Below<'_>,
     owners: Owners,
+    feed: &Feed,
     progress: &dyn Progress,
-) -> Result<Done> {
+) -> Result<()> {
     let doing = || format!("unpacking the layer {}", source.digest.short());
     progress.event(Event::UnpackBegins(&source.digest, source.size));
-    let blob = File::open(&source.blob).doing(doing)?;
-    let below = LayerStack::open(below)?;
     let limits = Limits::DEFAULT;
+    let blob = Arriving::new(feed, &source.digest, &source.blob);
     let counted = Counted { inner: blob, layer: &source.digest, progress, unsaid: 0 };
     let (done, diff_id) = pipeline::run(counted, limits.unpacked(source.size), |tar| {
         let mut tar = crate::tar::Reader::new(tar, limits.header);
-        let mut extract = extract::Extract::new(&to.join("fs"), &below, owners)?;
+        let mut extract = extract::Extract::new(&to.join("fs"), below, owners)?;
         let counts = extract.all(&mut tar, limits.entries).map_err(|e| e.while_doing(doing()))?;
         let bytes = drain(tar.into_inner()).doing(doing)?;
         Ok(Done { bytes, ..counts })
@@ -247,7 +286,7 @@ fn unpack_layer(
     let text = serde_json::to_vec(&done).doing(doing)?;
     fs::write(to.join("done"), text).doing(doing)?;
     progress.event(Event::UnpackDone(&source.digest));
-    Ok(done)
+    Ok(())
 }
 
 /// Reads what follows the archive's end: it counts in the digest.
@@ -263,7 +302,7 @@ fn drain(mut rest: pipeline::Chunks) -> io::Result<u64> {
 
 /// Tells how much of the blob was read, a megabyte at a time.
 struct Counted<'p> {
-    inner: File,
+    inner: Arriving<'p>,
     layer: &'p Digest,
     progress: &'p dyn Progress,
     unsaid: u64,

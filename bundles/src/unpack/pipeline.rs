@@ -6,14 +6,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::compression;
-use crate::digest::Digest;
+use crate::digest::{Digest, Sha256};
 use crate::error::{Error, Kind, Result};
 
 /// Bytes of a buffer.
-const CHUNK: usize = 512 << 10;
+const CHUNK: usize = 256 << 10;
 /// Buffers that may wait for each of the two who read them.
 const WAITING: usize = 6;
 
@@ -100,7 +98,7 @@ fn hash(from: &Receiver<Arc<Chunk>>) -> Digest {
     while let Ok(chunk) = from.recv() {
         hash.update(&chunk.bytes);
     }
-    Digest::from_sha256(&hash.finalize().into())
+    hash.finish()
 }
 
 /// Ends when the input does, fails, or the writer has gone away.

@@ -13,6 +13,7 @@ use super::*;
 use crate::at;
 use crate::config::chain_ids;
 use crate::progress::Quiet;
+use crate::stack::LayerStack;
 
 /// A tar under construction; names may be as bad as they like.
 #[derive(Default)]

@@ -8,7 +8,7 @@ use crate::progress::Shown;
 use clap::Args;
 use kelp_bundles::idmap::IdMap;
 use kelp_bundles::load::{self, Source};
-use kelp_bundles::{Image, Reference, Store};
+use kelp_bundles::{Reference, Store};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,15 +31,15 @@ pub(crate) struct Load {
 pub(crate) fn run(args: &Load, places: &Places) -> Result<ExitCode> {
     let store = Store::open(&places.store)?;
     let progress = if args.quiet { Shown::quiet() } else { Shown::new() };
+    let map = IdMap::of_caller()?;
     let images = match args.input.as_ref().or(args.path.as_ref()) {
-        Some(path) => load::load(&store, Source::Path(path), &progress)?,
+        Some(path) => load::load_and_unpack(&store, Source::Path(path), &map, &progress)?,
         None if std::io::stdin().is_terminal() => {
             return Err(Error::new(Kind::BadInput, "cannot load an image", "standard input is a terminal")
                 .hint("kelp load -i FILE, or kelp load < FILE"));
         }
-        None => load::load(&store, Source::Stream(&mut std::io::stdin()), &progress)?,
+        None => load::load_and_unpack(&store, Source::Stream(&mut std::io::stdin()), &map, &progress)?,
     };
-    unpack(&store, &images, &progress)?;
     for image in &images {
         match &image.name {
             Some(name) => output::line(format!("Loaded image: {}", Reference::familiar(name)))?,
@@ -47,14 +47,4 @@ pub(crate) fn run(args: &Load, places: &Places) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Unpacks at once what runs on this machine, so that the first start need not.
-pub(super) fn unpack(store: &Store, images: &[Image], progress: &Shown) -> Result<()> {
-    let map = IdMap::of_caller()?;
-    let runnable = images.iter().filter(|image| image.check_platform(&kelp_bundles::Platform::host()).is_ok());
-    for image in runnable {
-        store.unpack(image, &map, progress)?;
-    }
-    Ok(())
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `kelp pull`: an image from a registry.
+//! `kelp pull`: images from a registry.
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::output;
 use crate::places::Places;
 use crate::progress::Shown;
 use clap::Args;
+use kelp_bundles::idmap::IdMap;
 use kelp_bundles::pull::{self, Options};
-use kelp_bundles::{Platform, Reference, Store};
+use kelp_bundles::{Image, Platform, Reference, Store};
 use std::process::ExitCode;
 
 /// Download an image from a registry
@@ -16,6 +17,9 @@ pub(crate) struct Pull {
     /// debian, user/app:1.0, localhost:5000/app@sha256:…
     #[arg(value_name = "IMAGE")]
     image: String,
+    /// All tags of the repository
+    #[arg(short, long)]
+    all_tags: bool,
     /// Another machine's image: linux/arm64
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<String>,
@@ -33,16 +37,35 @@ pub(crate) fn run(args: &Pull, places: &Places) -> Result<ExitCode> {
     let reference: Reference = args.image.parse()?;
     let store = Store::open(&places.store)?;
     let platform = args.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse)?;
-    let options = Options { platform: platform.clone(), verify: args.tls_verify, ..Options::default() };
+    let unpack = Some(IdMap::of_caller()?);
+    let options = Options { platform, verify: args.tls_verify, unpack, ..Options::default() };
     let progress = if args.quiet { Shown::quiet() } else { Shown::new() };
-    let image = pull::pull(&store, &reference, &options, &progress)?;
-    if let Err(error) = image.check_platform(&Platform::host()) {
-        output::note(format!("this machine cannot run it: {}", error.because()));
-    }
-    super::load::unpack(&store, std::slice::from_ref(&image), &progress)?;
-    match args.quiet {
-        true => output::line(&image.id)?,
-        false => output::line(reference)?,
+    let names = if args.all_tags { all(&store, args, &reference, &options)? } else { vec![reference] };
+    for name in names {
+        let image = pull::pull(&store, &name, &options, &progress)?;
+        warn_if_foreign(&image);
+        match args.quiet {
+            true => output::line(&image.id)?,
+            false => output::line(name)?,
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn all(store: &Store, args: &Pull, reference: &Reference, options: &Options) -> Result<Vec<Reference>> {
+    if args.image.contains('@') || *reference != reference.with_tag("latest") || args.image.ends_with(":latest") {
+        let error = Error::new(Kind::BadInput, format!("cannot pull {}", args.image), "--all-tags takes no tag");
+        return Err(error.hint(format!("kelp pull -a {}", reference.familiar_name())));
+    }
+    Ok(pull::tags(store, reference, options)?)
+}
+
+fn warn_if_foreign(image: &Image) {
+    let own = image.config.platform();
+    if !own.runs_here() {
+        let host = Platform::host();
+        output::note(format!(
+            "this machine ({host}) cannot run it: it is for {own}, and binfmt_misc has no interpreter"
+        ));
+    }
 }
