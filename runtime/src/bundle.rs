@@ -81,12 +81,7 @@ fn refuse_unhonoured(spec: &Spec) -> Result<()> {
 
 fn refuse_in_linux(linux: &Linux, refuse: &dyn Fn(bool, &str) -> Result<()>) -> Result<()> {
     refuse(linux.intel_rdt().is_some(), "linux.intelRdt")?;
-    refuse(linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()), "linux.netDevices")?;
-    refuse(linux.time_offsets().as_ref().is_some_and(|offsets| !offsets.is_empty()), "linux.timeOffsets")?;
-    refuse(
-        linux.seccomp().as_ref().is_some_and(|seccomp| seccomp.listener_path().is_some()),
-        "linux.seccomp.listenerPath",
-    )
+    refuse(linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()), "linux.netDevices")
 }
 
 /// The process of a JSON file, for `exec --process`, and what was odd about it.

@@ -5,7 +5,7 @@ use crate::plan::device::{DeviceHowPlan, DevicePlan};
 use crate::plan::{HookPlan, Maps, MountPlan, Plan, ProcessPlan, WhatPlan};
 use kelp_init::Step;
 use kelp_init::script as init;
-use kelp_sys::clone::{Argument, Namespaces};
+use kelp_sys::clone::{Argument, LateText, Namespaces};
 use kelp_sys::rustix::fd::BorrowedFd;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, RawFd};
@@ -93,7 +93,8 @@ pub(crate) fn oom_score_adj(plan: &ProcessPlan) -> Option<CString> {
 fn birth<'a>(plan: &'a Plan, fds: &Descriptors<'a>, oom_score_adj: Option<&'a CStr>) -> init::Birth<'a> {
     init::Birth {
         joins: fds.joins,
-        namespaces: plan.namespaces,
+        namespaces: plan.cloned_namespaces(),
+        time_offsets: plan.time_offsets.as_deref(),
         maps: match &plan.maps {
             Maps::None => init::IdMaps::None,
             Maps::Own { uid, gid, .. } => init::IdMaps::Own { uid, gid },
@@ -164,8 +165,12 @@ fn hooks<'a>(plans: &'a [HookPlan], vectors: &'a Vectors<'a>) -> Vec<init::Hook<
 /// Lays out the process, which create and exec share.
 pub(crate) fn with_process<T>(plan: &ProcessPlan, run: impl FnOnce(init::Process<'_>) -> T) -> T {
     let candidates = borrowed(&plan.candidates);
-    let (argv, envp) = (vector(&plan.argv), vector(&plan.env));
+    let home = LateText::new();
+    let late = plan.finds_home.then(|| home.as_argument());
+    let envp: Vec<_> = plan.env.iter().map(|text| Argument::new(text)).chain(late).chain([Argument::END]).collect();
+    let argv = vector(&plan.argv);
     run(init::Process {
+        home: plan.finds_home.then_some(&home),
         cwd: &plan.cwd,
         candidates: &candidates,
         argv: &argv,

@@ -15,6 +15,7 @@ use crate::cgroup;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::Nature;
 use crate::process::{Identity, Life};
+use crate::seccomp::Agent;
 use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use kelp_sys::rustix::fs::{AtFlags, CWD, Mode, OFlags, accessat, mkdirat, openat, renameat};
 use kelp_sys::rustix::io::Errno;
@@ -119,6 +120,8 @@ pub struct ExecDefaults {
     pub process: Process,
     /// Flags for the filter in seccomp.bpf, if there is one.
     pub seccomp_flags: Option<u32>,
+    /// Who answers the filter's notifications.
+    pub seccomp_agent: Option<Agent>,
     /// What all processes of the container have in common.
     pub nature: Nature,
 }

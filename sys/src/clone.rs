@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Making processes in new namespaces.
 
+use core::cell::Cell;
 use core::marker::PhantomData;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
@@ -187,6 +188,48 @@ impl core::fmt::Debug for Argument<'_> {
         }
         // SAFETY: made from a CStr whose lifetime this value carries.
         core::fmt::Debug::fmt(unsafe { core::ffi::CStr::from_ptr(self.0) }, f)
+    }
+}
+
+/// An entry of which the place is known early and the text late: it is written where it lies, without an allocator.
+#[derive(Debug)]
+pub struct LateText {
+    /// The last byte is never written: it ends the text.
+    bytes: [Cell<u8>; Self::SIZE],
+}
+
+impl LateText {
+    const SIZE: usize = 1024;
+
+    /// An empty text.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { bytes: [const { Cell::new(0) }; Self::SIZE] }
+    }
+
+    /// Writes the parts, one after the other.
+    ///
+    /// # Errors
+    /// `ENAMETOOLONG` for more than 1023 bytes: then the text is empty.
+    pub fn set(&self, parts: &[&[u8]]) -> Result<(), Errno> {
+        let text = parts.iter().copied().flatten().copied();
+        let length = parts.iter().fold(0_usize, |length, part| length.saturating_add(part.len()));
+        let fits = length < Self::SIZE;
+        let text = text.take(if fits { length } else { 0 }).chain(core::iter::once(0));
+        self.bytes.iter().zip(text).for_each(|(place, byte)| place.set(byte));
+        if fits { Ok(()) } else { Err(Errno::NAMETOOLONG) }
+    }
+
+    /// The entry. What is set later, it says.
+    #[must_use]
+    pub const fn as_argument(&self) -> Argument<'_> {
+        Argument(self.bytes.as_ptr().cast(), PhantomData)
+    }
+}
+
+impl Default for LateText {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -29,6 +29,8 @@ claims!(as_root, as_user:
     exec_with_a_terminal_relays_it,
     exec_in_a_stopped_container_is_refused,
     unknown_capabilities_warn_but_do_not_fail,
+    home_is_that_of_the_containers_own_passwd,
+    clocks_of_a_time_namespace_are_set_apart,
 );
 claims!(as_stranger: a_single_id_is_root_inside_and_the_caller_outside);
 claims!(as_user: subordinate_ids_are_mapped_and_files_belong_to_them);
@@ -310,4 +312,49 @@ fn subordinate_ids_are_mapped_and_files_belong_to_them(w: &World) {
     let (uid, gid) = owner(&bundle, "tmp/theirs");
     assert_eq!((u64::from(uid), u64::from(gid)), expected);
     bundle.args(&["/bin/rm", "/tmp/theirs"]).prints();
+}
+
+fn home_is_that_of_the_containers_own_passwd(w: &World) {
+    let bundle = w.bundle("b");
+    map_many(&bundle, w);
+    let home = ["/bin/sh", "-c", "env | grep ^HOME="];
+    bundle.set("/process/env", json!(["PATH=/bin", "HOME="]));
+    assert_eq!(bundle.args(&home).prints(), "HOME=/root\n");
+    bundle.set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    assert_eq!(bundle.prints(), "HOME=/home/alice\n");
+    bundle.set("/process/user", json!({"uid": 4242, "gid": 0}));
+    assert_eq!(bundle.prints(), "HOME=/\n");
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    assert_eq!(bundle.exec(&["--user", "1001:2000"], &home).ok().stdout, "HOME=/\n");
+    assert_eq!(bundle.exec(&["--user", "1000:1000"], &home).ok().stdout, "HOME=/home/alice\n");
+    assert_eq!(bundle.exec(&["--env", "HOME=/mine"], &home).ok().stdout, "HOME=/mine\n");
+    bundle.delete();
+    // Whatever the image has there instead of a file, the program starts.
+    let passwd = bundle.rootfs().join("etc/passwd");
+    fs::write(&passwd, format!("{}\nalice:x:4242:0:{}:/late:\n", "x".repeat(9000), "y".repeat(3000))).unwrap();
+    assert_eq!(bundle.args(&home).prints(), "HOME=/late\n");
+    for target in ["/dev/zero", "/etc/passwd", "/proc/self/fd/0", "/nowhere"] {
+        fs::remove_file(&passwd).unwrap();
+        std::os::unix::fs::symlink(target, &passwd).unwrap();
+        assert_eq!(bundle.prints(), "HOME=/\n", "{target}");
+    }
+}
+
+fn clocks_of_a_time_namespace_are_set_apart(w: &World) {
+    let bundle = w.bundle("b");
+    let uptime = |text: &str| text.split(['.', ' ']).next().unwrap().parse::<i64>().unwrap();
+    let outside = uptime(&fs::read_to_string("/proc/uptime").unwrap());
+    bundle.edit(|spec| spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "time"})));
+    bundle.set("/linux/timeOffsets", json!({"boottime": {"secs": 1_000_000, "nanosecs": 5}, "monotonic": {"secs": 7}}));
+    let cat = ["/bin/cat", "/proc/uptime"];
+    let inside = uptime(&bundle.args(&cat).prints());
+    assert!((inside - outside - 1_000_000).abs() < 60, "{outside} {inside}");
+    let offsets = bundle.args(&["/bin/cat", "/proc/self/timens_offsets"]).prints();
+    let words: Vec<&str> = offsets.split_whitespace().collect();
+    assert_eq!(words, ["monotonic", "7", "0", "boottime", "1000000", "5"]);
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    assert!(uptime(&bundle.exec(&[], &cat).ok().stdout) > 1_000_000, "exec has other clocks");
+    bundle.delete();
+    bundle.edit(|spec| spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|kind| kind["type"] != "time"));
+    bundle.run().output().explains(&["linux.timeOffsets", "time"]);
 }

@@ -20,7 +20,11 @@ claims!(as_root, as_user:
     a_profile_may_deny_what_the_runtime_itself_needs,
     a_filter_without_no_new_privileges_is_loaded_too,
     dockers_profile_lets_a_shell_work_and_denies_the_dangerous,
-    notify_is_refused_until_it_is_honoured,
+    an_agent_gets_the_listener_with_the_state_and_answers_the_calls,
+    start_and_exec_hand_their_listeners_over_too,
+    a_listener_that_nobody_takes_ends_the_container,
+    a_profile_whose_listener_cannot_be_handed_over_is_refused,
+    an_errno_for_an_action_that_returns_none_is_refused,
     trap_delivers_a_signal,
 );
 
@@ -214,8 +218,97 @@ fn oci_rule(rule: &Value) -> Value {
     rule
 }
 
-fn notify_is_refused_until_it_is_honoured(w: &World) {
+/// Builds the agent and starts it at `agent.sock`; it answers with the errno 123, and ends when told to by `World`'s end.
+fn agent<'w>(w: &'w World, name: &str) -> (kelp_tests::Running<'w>, std::path::PathBuf, std::path::PathBuf) {
+    let program = w.dir().join("agent");
+    if !program.exists() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/seccomp-agent.c");
+        let source = w.copy(&source, "agent.c");
+        w.command("gcc").args(["-O1", "-o", &program.to_string_lossy(), &source.to_string_lossy()]).ok();
+    }
+    let (socket, state) = (w.dir().join(format!("{name}.sock")), w.dir().join(format!("{name}.json")));
+    let args = [socket.to_string_lossy(), state.to_string_lossy(), "123".into()];
+    let running = w.command(&program.to_string_lossy()).args(args).spawn();
+    kelp_tests::until("the agent listens", || socket.exists());
+    (running, socket, state)
+}
+
+/// What the runtime has sent to the agent.
+fn sent(state: &Path) -> Value {
+    kelp_tests::until("the state is there", || fs::read(state).is_ok_and(|text| text.ends_with(b"}")));
+    serde_json::from_str(&fs::read_to_string(state).unwrap()).unwrap()
+}
+
+fn notifying(bundle: &Bundle<'_>, socket: &Path) {
+    let rules = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]);
+    bundle.set(
+        "/linux/seccomp",
+        json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules, "listenerPath": socket, "listenerMetadata": "opaque",
+        }),
+    );
+    bundle.set("/root/readonly", json!(false));
+}
+
+fn an_agent_gets_the_listener_with_the_state_and_answers_the_calls(w: &World) {
     let bundle = w.bundle("b");
+    for nnp in [true, false] {
+        let (agent, socket, state) = agent(w, &format!("run{nnp}"));
+        notifying(&bundle, &socket);
+        bundle.set("/process/noNewPrivileges", json!(nnp)).set("/annotations", json!({"key": "value"}));
+        assert_eq!(tries(&bundle, "mkdir", "/tmp/x"), "errno 123");
+        agent.output().ok();
+        let sent = sent(&state);
+        assert_eq!(sent["fds"], json!(["seccompFd"]));
+        assert_eq!(sent["metadata"], "opaque");
+        assert_eq!((&sent["state"]["id"], &sent["state"]["status"]), (&json!(bundle.id()), &json!("creating")));
+        assert_eq!(sent["state"]["annotations"], json!({"key": "value"}));
+        assert!(sent["pid"].is_i64() && sent["pid"] == sent["state"]["pid"], "{sent}");
+    }
+}
+
+fn start_and_exec_hand_their_listeners_over_too(w: &World) {
+    let bundle = w.bundle("b");
+    let (first, socket, state) = agent(w, "agent");
+    notifying(&bundle, &socket);
+    bundle.shell("mkdir /tmp/x 2>/tmp/said; exec sleep 1000").create().ok();
+    assert!(!state.exists(), "the filter is in force before the start");
+    bundle.verb("start", &[]).ok();
+    assert_eq!(sent(&state)["state"]["status"], "created");
+    kelp_tests::until("the agent has answered", || {
+        fs::metadata(bundle.rootfs().join("tmp/said")).is_ok_and(|m| m.len() > 0)
+    });
+    fs::remove_file(&socket).unwrap();
+    fs::remove_file(&state).unwrap();
+    let (second, _, state) = agent(w, "agent");
+    assert_eq!(bundle.exec(&[], &["/bin/probe", "try", "mkdir", "/tmp/y"]).ok().text(), "errno 123");
+    assert_eq!(sent(&state)["state"]["status"], "running");
+    second.output().ok();
+    bundle.delete();
+    first.output().ok();
+}
+
+fn a_listener_that_nobody_takes_ends_the_container(w: &World) {
+    let bundle = w.bundle("b");
+    notifying(&bundle, &w.dir().join("nobody.sock"));
+    bundle.args(&["/bin/sleep", "1000"]).run().output().explains(&["nobody.sock", "listenerPath"]);
+    bundle.create().ok();
+    bundle.verb("start", &[]).output().explains(&["nobody.sock"]);
+    bundle.becomes("stopped");
+    bundle.delete();
+}
+
+fn a_profile_whose_listener_cannot_be_handed_over_is_refused(w: &World) {
+    let bundle = w.bundle("b");
+    notifying(&bundle, &w.dir().join("any.sock"));
+    bundle.set("/linux/seccomp/syscalls", json!([{"names": ["write"], "action": "SCMP_ACT_NOTIFY"}]));
+    bundle.run().output().explains(&["SCMP_ACT_NOTIFY", "write"]);
     profile(&bundle, json!([{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]));
-    bundle.run().output().explains(&["SCMP_ACT_NOTIFY"]);
+    bundle.run().output().explains(&["listenerPath"]);
+}
+
+fn an_errno_for_an_action_that_returns_none_is_refused(w: &World) {
+    let bundle = w.bundle("b");
+    profile(&bundle, json!([{"names": ["mkdir"], "action": "SCMP_ACT_KILL", "errnoRet": 5}]));
+    bundle.run().output().explains(&["SCMP_ACT_KILL", "errnoRet"]);
 }

@@ -8,8 +8,8 @@ use crate::channel::Order;
 use crate::script::{IdMaps, Script};
 use crate::step::{During, Step, Stop};
 use core::ffi::CStr;
-use kelp_sys::clone::{Clone, Cloned, Parent, clone3};
-use kelp_sys::rustix::fd::BorrowedFd;
+use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3};
+use kelp_sys::rustix::fd::{AsFd, BorrowedFd};
 use kelp_sys::rustix::fs::{CWD, Mode, OFlags, openat};
 use kelp_sys::rustix::io::{Errno, write};
 use kelp_sys::rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior, setsid};
@@ -80,12 +80,29 @@ pub(crate) fn map_ids(script: &Script<'_>) -> Result<Mapped, Stop> {
     }
     // Before we hide: the file would be root's then.
     set_oom_score(script.birth.oom_score_adj)?;
+    set_clocks(script)?;
     if script.birth.become_root {
         script.begin(Step::BecomeRoot)?;
         become_root().during(Step::BecomeRoot)?;
     }
     hide().during(Step::AwaitMaps)?;
     Ok(Mapped(()))
+}
+
+/// A time namespace whose clocks are set before anybody is in it: unshare(2) makes it for children only, and then we enter it
+/// ourselves. While the files are ours. See time_namespaces(7).
+fn set_clocks(script: &Script<'_>) -> Result<(), Stop> {
+    let Some(offsets) = script.birth.time_offsets else { return Ok(()) };
+    script.begin(Step::TimeOffsets)?;
+    kelp_sys::process::unshare(Namespaces::TIME).during(Step::TimeOffsets)?;
+    put(c"/proc/self/timens_offsets", offsets.to_bytes()).during_nth(Step::TimeOffsets, 1)?;
+    let path = c"/proc/self/ns/time_for_children";
+    openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(|clocks| {
+            let kind = ThreadNameSpaceType::from_bits_retain(Namespaces::TIME.bits() as u32);
+            move_into_thread_name_spaces(clocks.as_fd(), kind)
+        })
+        .during_nth(Step::TimeOffsets, 2)
 }
 
 /// Writes `/proc/self/oom_score_adj`, of the host's /proc, while the file is ours.

@@ -24,6 +24,8 @@ pub enum Report {
     Console,
     /// All is done but the program, for which init waits at the gate.
     Ready,
+    /// The filter is loaded; the descriptor on which its notifications are answered comes along.
+    Listener,
     /// Init ends.
     Stopped(Stop),
 }
@@ -37,6 +39,7 @@ impl Report {
             Self::Furnished => (2, 0, 0, 0),
             Self::Console => (3, 0, 0, 0),
             Self::Ready => (4, 0, 0, 0),
+            Self::Listener => (6, 0, 0, 0),
             Self::Stopped(stop) => (5, stop.step as u8, stop.index, stop.errno.raw_os_error()),
         };
         let [a, b, c, d] = first.to_le_bytes();
@@ -56,6 +59,7 @@ impl Report {
             3 => Self::Console,
             4 => Self::Ready,
             5 => Self::Stopped(Stop { step: Step::from_number(step)?, index, errno: Errno::from_raw_os_error(word) }),
+            6 => Self::Listener,
             _ => return None,
         })
     }

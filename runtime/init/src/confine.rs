@@ -5,7 +5,7 @@
 //! Spec: config.md "process.user", "process.capabilities", "process.noNewPrivileges", config-linux.md "Seccomp".
 //! Kernel: capabilities(7), seccomp(2).
 
-use crate::channel::fail_here;
+use crate::channel::{Channel, Report, fail_here};
 use crate::cover::private_proc;
 use crate::root::Rooted;
 use crate::script::{Capabilities, Process};
@@ -156,11 +156,24 @@ pub(crate) fn close_descriptors(process: &Process<'_>) -> Result<(), Stop> {
     kelp_sys::process::close_on_exec_from(process.first_closed_fd).during(Step::Execute)
 }
 
-/// Loads the filter, last of all: after it the profile decides what we may still call, and we call execve.
-pub(crate) fn filter(fail_at: Option<Step>, filter: &[u8], flags: u32, _: &Confined) -> Result<(), Stop> {
+/// Loads the filter, last of all: after it the profile decides what we may still call. We call execve, and before it, where
+/// the profile notifies somebody, the one sendmsg(2) that hands the listener over; the plan has seen to it that both may be.
+pub(crate) fn filter(
+    fail_at: Option<Step>,
+    filter: &[u8],
+    flags: u32,
+    runtime: Channel<'_>,
+    _: &Confined,
+) -> Result<(), Stop> {
     fail_here(fail_at, Step::Seccomp)?;
     if filter.is_empty() {
         return Ok(());
     }
-    kelp_sys::seccomp::load_bytes(filter, kelp_sys::seccomp::Flags(flags)).map(drop).during(Step::Seccomp)
+    let loaded = kelp_sys::seccomp::load_bytes(filter, kelp_sys::seccomp::Flags(flags)).during(Step::Seccomp)?;
+    let Some(listener) = loaded else { return Ok(()) };
+    fail_here(fail_at, Step::Listener)?;
+    runtime.report(Report::Listener, Some(listener.as_fd())).during(Step::Listener)?;
+    // Exec closes it: close(2) would be for the profile to decide.
+    core::mem::forget(listener);
+    Ok(())
 }

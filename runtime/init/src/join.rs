@@ -9,7 +9,7 @@ use crate::born;
 use crate::channel::{Channel, ORDER_SIZE, Report, fail_here};
 use crate::script::Join;
 use crate::step::{During, Step, Stop};
-use crate::{confine, console, program};
+use crate::{confine, console, home, program};
 use core::convert::Infallible;
 use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3, exit};
 use kelp_sys::mount::here;
@@ -58,6 +58,7 @@ fn live(script: &Join<'_>) -> Result<Infallible, Stop> {
         born::hide().during(Step::BecomeRoot)?;
     }
     settle(script)?;
+    home::find(script.fail_at, &script.process)?;
     confine::enter_working_directory(script.fail_at, &script.process)?;
     let mut space = [0; ORDER_SIZE];
     fail_here(script.fail_at, Step::AwaitRuntime)?;
@@ -65,7 +66,7 @@ fn live(script: &Join<'_>) -> Result<Infallible, Stop> {
     let confined = confine::drop_rights_in_place(script.fail_at, &script.process)?;
     let program = program::find(script.fail_at, &script.process)?;
     confine::close_descriptors(&script.process)?;
-    confine::filter(script.fail_at, filter, flags, &confined)?;
+    confine::filter(script.fail_at, filter, flags, Channel(script.channel), &confined)?;
     program::execute(script.fail_at, &script.process, program)
 }
 

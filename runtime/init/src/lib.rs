@@ -18,6 +18,7 @@ mod console;
 mod cover;
 mod dev;
 mod gate;
+mod home;
 mod hook;
 pub mod join;
 pub mod life;

@@ -5,10 +5,10 @@
 //! read them side by side.
 //! Spec: runtime.md "Lifecycle", config.md.
 
-use crate::channel::{ORDER_SIZE, Report};
+use crate::channel::{Channel, ORDER_SIZE, Report};
 use crate::script::Script;
 use crate::step::{During, Step, Stop};
-use crate::{born, confine, console, cover, dev, gate, hook, mount, program, root};
+use crate::{born, confine, console, cover, dev, gate, home, hook, mount, program, root};
 use core::convert::Infallible;
 
 /// Lives: performs the script and becomes the program. If that cannot be, says why and ends with status 1.
@@ -36,6 +36,7 @@ fn attempt(script: &Script<'_>) -> Result<Infallible, Stop> {
     cover::write_sysctls(script)?;
     cover::make_readonly(script)?;
     cover::mask(script)?;
+    home::find(script.fail_at, &script.process)?;
     confine::enter_working_directory(script.fail_at, &script.process)?;
     root::make_readonly(script)?;
 
@@ -49,13 +50,14 @@ fn attempt(script: &Script<'_>) -> Result<Infallible, Stop> {
     // Created: wait for `start`, unless the program shall run at once. Errors go to whoever started us.
     let listener = gate::await_start(script)?;
     let answer = listener.as_ref().map_or(script.channel(), gate::Starter::channel);
-    let Err(stop) = gone(script, &states, confined, program, filter, flags);
+    let Err(stop) = gone(script, answer, &states, confined, program, filter, flags);
     answer.last_word(stop)
 }
 
 /// Gone: the startContainer hooks, then the filter as late as it can be, then the program.
 fn gone(
     script: &Script<'_>,
+    answer: Channel<'_>,
     states: &hook::States,
     confined: confine::Confined,
     program: program::Program<'_>,
@@ -64,7 +66,7 @@ fn gone(
 ) -> Result<Infallible, Stop> {
     hook::run_start_hooks(script, states)?;
     confine::close_descriptors(&script.process)?;
-    confine::filter(script.fail_at, filter, flags, &confined)?;
+    confine::filter(script.fail_at, filter, flags, answer, &confined)?;
     program::execute(script.fail_at, &script.process, program)
 }
 

@@ -5,7 +5,7 @@
 
 use crate::Step;
 use core::ffi::CStr;
-use kelp_sys::clone::{Argument, Namespaces};
+use kelp_sys::clone::{Argument, LateText, Namespaces};
 use kelp_sys::mount::{Attributes, Propagation, Reach};
 use kelp_sys::rustix::fd::BorrowedFd;
 
@@ -57,6 +57,8 @@ pub struct Birth<'a> {
     pub namespaces: Namespaces,
     /// How the ids of a new user namespace are mapped.
     pub maps: IdMaps<'a>,
+    /// The text for `/proc/self/timens_offsets` of a new time namespace, which is then not among `namespaces`.
+    pub time_offsets: Option<&'a CStr>,
     /// Whether to become uid and gid 0 of the user namespace, new or joined.
     pub become_root: bool,
     /// The text for `/proc/self/oom_score_adj`.
@@ -230,6 +232,8 @@ pub struct Process<'a> {
     pub argv: &'a [Argument<'a>],
     /// Environment.
     pub envp: &'a [Argument<'a>],
+    /// HOME among the environment, to be found out and filled in.
+    pub home: Option<&'a LateText>,
     /// User id.
     pub uid: u32,
     /// Group id.

@@ -52,6 +52,8 @@ steps! {
     WriteIdMaps => "map the ids of the user namespace",
     /// Init: wait for the id maps.
     AwaitMaps => "wait for the id maps",
+    /// Init: a time namespace with clocks of its own.
+    TimeOffsets => "set the clocks of the time namespace",
     /// Init: become the root of the user namespace.
     BecomeRoot => "become root of the user namespace",
     /// Init: a session of its own.
@@ -94,6 +96,8 @@ steps! {
     ReadonlyPath => "make the path read-only",
     /// Init: one masked path.
     MaskPath => "mask the path",
+    /// Init: the user's home folder, where the environment does not say it.
+    Home => "find the user's home folder",
     /// Init: the working directory.
     WorkingDirectory => "enter the working directory",
     /// Init: a read-only root.
@@ -128,6 +132,8 @@ steps! {
     StartHooks => "run the startContainer hook",
     /// Init: load the seccomp filter.
     Seccomp => "load the seccomp filter",
+    /// Init: hand the listener of the filter to the runtime.
+    Listener => "hand the seccomp listener over",
     /// Init: execute the program.
     Execute => "execute the program",
     /// Runtime: publish the state as created; write the pid file.

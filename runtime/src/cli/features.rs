@@ -12,9 +12,10 @@ const MOUNT_OPTIONS: &str = "async atime bind defaults dev diratime dirsync exec
     rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime suid \
     symfollow sync unbindable";
 const ACTIONS: &str = "SCMP_ACT_ALLOW SCMP_ACT_ERRNO SCMP_ACT_KILL SCMP_ACT_KILL_PROCESS SCMP_ACT_KILL_THREAD SCMP_ACT_LOG \
-    SCMP_ACT_TRACE SCMP_ACT_TRAP";
+    SCMP_ACT_NOTIFY SCMP_ACT_TRACE SCMP_ACT_TRAP";
 const OPERATORS: &str = "SCMP_CMP_NE SCMP_CMP_LT SCMP_CMP_LE SCMP_CMP_EQ SCMP_CMP_GE SCMP_CMP_GT SCMP_CMP_MASKED_EQ";
-const FLAGS: &str = "SECCOMP_FILTER_FLAG_TSYNC SECCOMP_FILTER_FLAG_SPEC_ALLOW SECCOMP_FILTER_FLAG_LOG";
+const FLAGS: &str = "SECCOMP_FILTER_FLAG_TSYNC SECCOMP_FILTER_FLAG_SPEC_ALLOW SECCOMP_FILTER_FLAG_LOG \
+    SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV";
 
 pub(crate) fn print() -> Result<u8> {
     let words = |text: &'static str| text.split_whitespace().collect::<Vec<_>>();

@@ -30,6 +30,16 @@ pub(super) fn plan(env: &[String]) -> Result<Vec<CString>> {
     kept.into_iter().map(|entry| text_of("", entry)).collect()
 }
 
+/// Whether HOME is there and says something: an empty one is none, for runc too.
+pub(super) fn has_home(env: &[CString]) -> bool {
+    env.iter().any(|entry| entry.as_bytes().strip_prefix(b"HOME=").is_some_and(|home| !home.is_empty()))
+}
+
+/// The environment with room for the HOME that is found.
+pub(super) fn without_empty_home(env: Vec<CString>) -> Vec<CString> {
+    env.into_iter().filter(|entry| entry.as_bytes() != b"HOME=").collect()
+}
+
 /// Where the program may be: itself if it has a slash, else in each folder of PATH.
 ///
 /// # Errors
@@ -66,6 +76,15 @@ mod tests {
         let env = ["A=1", "B=2", "A=3"].map(String::from);
         assert_eq!(texts(&plan(&env).unwrap()), ["A=3", "B=2"]);
         assert!(plan(&["NOVALUE".into()]).is_err());
+    }
+
+    #[test]
+    fn an_empty_home_is_none() {
+        let env = plan(&["HOME=/a".into()]).unwrap();
+        assert!(has_home(&env));
+        let env = plan(&["A=".into(), "HOME=/a".into(), "HOME=".into()]).unwrap();
+        assert!(!has_home(&env));
+        assert_eq!(texts(&without_empty_home(env)), ["A="]);
     }
 
     #[test]

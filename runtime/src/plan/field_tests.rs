@@ -64,3 +64,29 @@ fn memory_policy_and_personality_are_planned_in_the_kernels_numbers() {
         ("/linux/personality", json!({ "domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"] }), "personality.flags"),
     ]);
 }
+
+#[test]
+fn clocks_are_planned_for_a_new_time_namespace_only() {
+    let offsets = json!({ "monotonic": { "secs": -5 }, "boottime": { "secs": 3, "nanosecs": 7 } });
+    let mut spec = with("/linux/timeOffsets", offsets);
+    let error = plan(spec.clone(), &root()).unwrap_err();
+    assert!(format!("{error:#}").contains("no time namespace"), "{error:#}");
+    spec["linux"]["namespaces"] = json!([{ "type": "mount" }, { "type": "time" }]);
+    let planned = plan(spec.clone(), &root()).unwrap();
+    assert_eq!(lines(&planned, "clocks"), ["clocks      boottime 3 7, monotonic -5 0"]);
+    assert!(!planned.cloned_namespaces().has(kelp_sys::clone::Namespaces::TIME));
+    spec["linux"]["timeOffsets"] = json!({ "realtime": { "secs": 1 } });
+    assert!(format!("{:#}", plan(spec.clone(), &root()).unwrap_err()).contains("realtime"));
+    spec["linux"]["timeOffsets"] = json!({ "boottime": { "nanosecs": 1_000_000_000 } });
+    assert!(format!("{:#}", plan(spec.clone(), &root()).unwrap_err()).contains("more than a second"));
+    spec["linux"]["namespaces"] = json!([{ "type": "mount" }, { "type": "time", "path": "/proc/1/ns/time" }]);
+    assert!(format!("{:#}", plan(spec, &root()).unwrap_err()).contains("joined by path"));
+}
+
+#[test]
+fn home_is_found_only_where_the_environment_does_not_say_it() {
+    let planned = plan(with("/process/env", json!(["HOME=", "A=1"])), &root()).unwrap();
+    assert_eq!(lines(&planned, "env"), ["env         A=1", "env         HOME= of uid 0 in /etc/passwd"]);
+    let planned = plan(with("/process/env", json!(["HOME=/x"])), &root()).unwrap();
+    assert_eq!(lines(&planned, "env"), ["env         HOME=/x"]);
+}

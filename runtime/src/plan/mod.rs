@@ -5,6 +5,7 @@
 //! Spec: config.md, config-linux.md.
 
 mod capability;
+mod clock;
 pub mod device;
 mod environment;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use schedule::{Affinity, MemoryPolicy, Nature, Priorities};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::seccomp::Agent;
 use kelp_sys::clone::Namespaces;
 use oci_spec::runtime::{Hooks, Linux};
 use std::ffi::CString;
@@ -65,6 +67,8 @@ pub struct Plan {
     pub namespaces: Namespaces,
     /// Namespaces that it joins by path.
     pub joins: Vec<Joined>,
+    /// Clocks of a new time namespace.
+    pub time_offsets: Option<CString>,
     /// Id maps of a new user namespace.
     pub maps: Maps,
     /// Whether init becomes uid 0 of its user namespace.
@@ -93,6 +97,8 @@ pub struct Plan {
     pub sysctls: Vec<(CString, CString)>,
     /// The program.
     pub process: ProcessPlan,
+    /// Who answers the seccomp filter's notifications.
+    pub seccomp_agent: Option<Agent>,
     /// createContainer hooks.
     pub container_hooks: Vec<HookPlan>,
     /// startContainer hooks.
@@ -127,6 +133,7 @@ impl Plan {
         Ok(Self {
             id: id.into(),
             namespaces,
+            time_offsets: clock::plan(linux, namespaces, &joins)?,
             become_root: maps.maps_root() || joins_user,
             process: ProcessPlan::make(
                 process,
@@ -148,12 +155,23 @@ impl Plan {
             readonly_paths: below_root(linux.readonly_paths().as_deref())?,
             masked_paths: below_root(linux.masked_paths().as_deref())?,
             sysctls: sysctl::plan(linux.sysctl().as_ref(), namespaces, &joins)?,
+            seccomp_agent: linux
+                .seccomp()
+                .as_ref()
+                .map_or(Ok(None), |profile| crate::seccomp::agent(profile, &host.cwd))?,
             container_hooks: hook::plan(hooks.create_container().as_deref())?,
             start_hooks: hook::plan(hooks.start_container().as_deref())?,
             has_hooks: has_hooks(&hooks),
             joins,
             bundle: folder,
         })
+    }
+}
+
+impl Plan {
+    /// The namespaces that come with the clone: clocks can only be set in a time namespace that nobody is in yet.
+    pub(crate) fn cloned_namespaces(&self) -> Namespaces {
+        if self.time_offsets.is_some() { self.namespaces.without(Namespaces::TIME) } else { self.namespaces }
     }
 }
 

@@ -31,6 +31,8 @@ pub struct ProcessPlan {
     pub argv: Vec<CString>,
     /// Environment.
     pub env: Vec<CString>,
+    /// Whether HOME is missing among it, and is the container's /etc/passwd's to say.
+    pub finds_home: bool,
     /// Where the program may be.
     pub candidates: Vec<CString>,
     /// User.
@@ -82,7 +84,8 @@ impl ProcessPlan {
             cwd: path_text(process.cwd())?,
             candidates: environment::candidates(program, &env)?,
             argv: args.iter().map(|arg| text_of("", arg)).collect::<Result<_>>()?,
-            env,
+            finds_home: !environment::has_home(&env),
+            env: environment::without_empty_home(env),
             uid: user.uid(),
             gid: user.gid(),
             groups: groups(user.additional_gids().as_deref().unwrap_or_default(), may_set_groups)?,

@@ -44,6 +44,9 @@ impl Display for Plan {
                 writeln!(f, "{word:<11} {}", show(name))?;
             }
         }
+        if let Some(offsets) = &self.time_offsets {
+            writeln!(f, "clocks      {}", show(offsets).trim_end().replace('\n', ", "))?;
+        }
         if self.loopback {
             writeln!(f, "loopback    up")?;
         }
@@ -99,6 +102,9 @@ impl Plan {
             sets.bounding, sets.effective, sets.permitted, sets.inheritable, sets.ambient
         )?;
         writeln!(f, "privileges  no_new_privs {} seccomp {}", process.no_new_privileges, process.seccomp)?;
+        if let Some(agent) = &self.seccomp_agent {
+            writeln!(f, "notifies    {} {:?}", agent.path.display(), agent.metadata.as_deref().unwrap_or_default())?;
+        }
         for limit in &process.limits {
             writeln!(f, "limit       {} {:?} {:?}", limit.name, limit.value.current, limit.value.maximum)?;
         }
@@ -106,6 +112,9 @@ impl Plan {
         writeln!(f, "cwd         {}", show(&process.cwd))?;
         for entry in &process.env {
             writeln!(f, "env         {}", show(entry))?;
+        }
+        if process.finds_home {
+            writeln!(f, "env         HOME= of uid {} in /etc/passwd", process.uid)?;
         }
         let args: Vec<_> = process.argv.iter().map(|arg| format!("{:?}", show(arg))).collect();
         writeln!(f, "program     {}", args.join(" "))

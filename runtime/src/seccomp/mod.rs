@@ -30,6 +30,7 @@ mod assemble;
 mod decide;
 mod default;
 mod docker;
+mod notify;
 mod number;
 mod rule;
 mod table;
@@ -43,6 +44,8 @@ use abi::Abi;
 pub use abi::NATIVE;
 pub use default::default_profile;
 pub use docker::{Host, read_profile};
+pub(crate) use notify::hand_over;
+pub use notify::{Agent, agent};
 use rule::Policy;
 
 use crate::error::{Error, Result};

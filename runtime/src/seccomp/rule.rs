@@ -120,6 +120,9 @@ struct Reader {
 impl Reader {
     fn entry(&mut self, entry: &LinuxSyscall) -> Result<(), Refused> {
         let verdict = verdict(entry.action(), entry.errno_ret())?;
+        if entry.names().is_empty() {
+            return Err(Refused::new("a rule names no system call"));
+        }
         let first = self.rules.len();
         if verdict != self.default {
             self.add_rules(verdict, entry.args().as_deref().unwrap_or_default())?;
@@ -191,13 +194,18 @@ fn newer(default: u32) -> Option<u32> {
 }
 
 fn verdict(action: LinuxSeccompAction, data: Option<u32>) -> Result<u32, Refused> {
+    let plain = |verdict| match data {
+        None => Ok(verdict),
+        // config-linux.md: “When the action doesn't support an errno, the runtime MUST print and error and fail.”
+        Some(errno) => Err(Refused::new(format!("action {action} has errnoRet {errno}, and returns none"))),
+    };
     let (base, limit) = match action {
-        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => return Ok(verdict::KILL_THREAD),
-        LinuxSeccompAction::ScmpActKillProcess => return Ok(verdict::KILL_PROCESS),
-        LinuxSeccompAction::ScmpActTrap => return Ok(verdict::TRAP),
-        LinuxSeccompAction::ScmpActNotify => return Ok(verdict::NOTIFY),
-        LinuxSeccompAction::ScmpActLog => return Ok(verdict::LOG),
-        LinuxSeccompAction::ScmpActAllow => return Ok(verdict::ALLOW),
+        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => return plain(verdict::KILL_THREAD),
+        LinuxSeccompAction::ScmpActKillProcess => return plain(verdict::KILL_PROCESS),
+        LinuxSeccompAction::ScmpActTrap => return plain(verdict::TRAP),
+        LinuxSeccompAction::ScmpActNotify => return plain(verdict::NOTIFY),
+        LinuxSeccompAction::ScmpActLog => return plain(verdict::LOG),
+        LinuxSeccompAction::ScmpActAllow => return plain(verdict::ALLOW),
         LinuxSeccompAction::ScmpActErrno => (verdict::ERRNO, MAX_ERRNO),
         LinuxSeccompAction::ScmpActTrace => (verdict::TRACE, 0x1_0000),
     };

@@ -155,7 +155,7 @@ impl Build<'_> {
 
         // Our part is done. Init confines itself, and says that it is ready, or becomes the program.
         channel.say(Order::Finish { filter: &filter, flags: flags.unwrap_or(0) }, &[])?;
-        let console = self.await_ready(&channel, request.gate)?;
+        let console = self.await_ready(&channel, request.gate, &record)?;
         self.publish(request, init.pid, &mut journal)?;
         let poststart = match request.gate {
             Gate::Open => hooks::run_all("poststart", &record.poststart, &State::of(&record, Status::Running)),
@@ -254,7 +254,7 @@ impl Build<'_> {
     /// Clones init. None, if it may not be cloned into its cgroup by us (`EACCES`: not all between the two cgroups is ours).
     fn clone_directly(&self, fds: &Descriptors<'_>, cgroup: Option<&Cgroup>) -> Result<Option<(i32, OwnedFd)>> {
         let into = cgroup.map(Cgroup::fd);
-        let request = Clone { namespaces: self.plan.namespaces, cgroup: into, parent: Parent::Caller };
+        let request = Clone { namespaces: self.plan.cloned_namespaces(), cgroup: into, parent: Parent::Caller };
         with_script(self.plan, fds, self.runtime.fail_at, |script| match clone3(&request) {
             Ok(Cloned::Child) => kelp_init::life::live(script),
             Ok(Cloned::Parent { pid, pidfd }) => Ok(Some((pid, pidfd))),
@@ -304,12 +304,6 @@ impl Build<'_> {
         };
         self.runtime.begin(Step::CompileSeccomp)?;
         let program = crate::seccomp::compile(profile, crate::seccomp::NATIVE)?;
-        if program.flags.has(kelp_sys::seccomp::Flags::NEW_LISTENER) {
-            return Err(Error::unsupported(
-                "SCMP_ACT_NOTIFY in linux.seccomp",
-                "this version of kelp-runtime does not hand the listener on",
-            ));
-        }
         Ok((program.bytes(), Some(program.flags.0)))
     }
 
@@ -329,6 +323,7 @@ impl Build<'_> {
                 &ExecDefaults {
                     process: process.clone(),
                     seccomp_flags: flags,
+                    seccomp_agent: self.plan.seccomp_agent.clone(),
                     nature: self.plan.process.nature.clone(),
                 },
                 filter,
@@ -383,11 +378,15 @@ impl Build<'_> {
     }
 
     /// The last word of init: ready at the gate, or, without one, nothing at all, since it is the program now.
-    fn await_ready(&self, channel: &Channel, gate: Gate) -> Result<Option<OwnedFd>> {
+    fn await_ready(&self, channel: &Channel, gate: Gate, record: &Record) -> Result<Option<OwnedFd>> {
         let mut console = None;
         loop {
             match channel.hear()? {
                 Heard::Report(Report::Console, fd) => console = fd,
+                Heard::Report(Report::Listener, Some(listener)) => {
+                    let state = State::of(record, Status::Creating);
+                    crate::seccomp::hand_over(self.plan.seccomp_agent.as_ref(), &listener, record.init.pid, &state)?;
+                }
                 Heard::Report(Report::Ready, _) => return Ok(console),
                 Heard::Report(Report::Stopped(stop), _) => return Err(self.explain(stop)),
                 Heard::Closed if gate == Gate::Open => return Ok(console),

@@ -10,7 +10,8 @@ use crate::channel::{Channel, Heard};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::ProcessPlan;
 use crate::script::with_process;
-use crate::state::{ExecDefaults, Folder, Record, Status};
+use crate::seccomp::Agent;
+use crate::state::{ExecDefaults, Folder, Record, State, Status};
 use crate::verb::create::{Created, Stdio};
 use crate::{Runtime, explain, limit, pidfile};
 use kelp_init::script::{Console, Join};
@@ -86,11 +87,11 @@ impl Runtime {
         check_status(id, state.status, request.ignore_paused)?;
         let (defaults, filter) = folder.read_exec()?;
         let flags = defaults.seccomp_flags;
-        let nature = defaults.nature.clone();
+        let (nature, agent) = (defaults.nature.clone(), defaults.seccomp_agent.clone());
         let process = merge(request.process, defaults);
         let plan = ProcessPlan::make(&process, record.may_set_groups, flags.is_some(), request.preserve_fds)?
             .of_nature(nature);
-        let exec = Exec { runtime: self, record: &record, plan: &plan, cgroup: request.cgroup };
+        let exec = Exec { runtime: self, record: &record, plan: &plan, cgroup: request.cgroup, agent };
         let (channel, pid, pidfd) = exec.begin(&request.stdio)?;
         let finished = exec.finish(&channel, pid, &filter, flags).and_then(|console| {
             self.begin(Step::Publish)?;
@@ -167,6 +168,7 @@ struct Exec<'a> {
     record: &'a Record,
     plan: &'a ProcessPlan,
     cgroup: Option<&'a str>,
+    agent: Option<Agent>,
 }
 
 impl Exec<'_> {
@@ -245,6 +247,10 @@ impl Exec<'_> {
         loop {
             match channel.hear()? {
                 Heard::Report(Report::Console, fd) => console = fd,
+                Heard::Report(Report::Listener, Some(listener)) => {
+                    let state = State::of(self.record, Status::Running);
+                    crate::seccomp::hand_over(self.agent.as_ref(), &listener, pid, &state)?;
+                }
                 Heard::Closed => return Ok(console),
                 other => return Err(self.unexpected(&other)),
             }

@@ -5,7 +5,8 @@
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::ProcessPlan;
-use crate::state::{Folder, GATE, State, Status};
+use crate::process::signal;
+use crate::state::{Folder, GATE, Record, State, Status};
 use crate::{Runtime, explain, hooks};
 use kelp_init::{REPORT_SIZE, Report};
 use kelp_sys::rustix::fd::{AsFd, OwnedFd};
@@ -30,7 +31,7 @@ impl Runtime {
             Error::new(format!("cannot start container {id}"))
                 .because(format!("its init does not answer at the gate: {}", std::io::Error::from(errno)))
         })?;
-        await_program(&gate, &folder)?;
+        await_program(&gate, &folder, &record)?;
         match unlinkat(folder.owned_fd(), GATE, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno).doing(|| format!("cannot remove the start gate of container {id}")),
@@ -47,20 +48,38 @@ fn knock(folder: &Folder) -> std::result::Result<OwnedFd, Errno> {
 }
 
 /// The end of the stream without a report means that the program was executed.
-fn await_program(gate: &OwnedFd, folder: &Folder) -> Result<()> {
-    let mut buffer = [0; REPORT_SIZE];
-    let received = kelp_sys::socket::receive(gate.as_fd(), &mut buffer);
-    let bytes = match received {
-        Err(Errno::CONNRESET) => 0,
-        other => other.doing(|| "cannot hear from init".into())?.bytes,
-    };
-    match Report::decode(buffer.get(..bytes).unwrap_or_default()) {
-        None if bytes == 0 => Ok(()),
-        Some(Report::Stopped(stop)) => {
-            let (exec, _) = folder.read_exec()?;
-            let plan = ProcessPlan::make(&exec.process, true, false, 0)?;
-            Err(explain::process(stop, &plan))
+fn await_program(gate: &OwnedFd, folder: &Folder, record: &Record) -> Result<()> {
+    loop {
+        let mut buffer = [0; REPORT_SIZE];
+        let received = match kelp_sys::socket::receive(gate.as_fd(), &mut buffer) {
+            Err(Errno::CONNRESET) => return Ok(()),
+            other => other.doing(|| "cannot hear from init".into())?,
+        };
+        let [fd, ..] = received.fds;
+        match (Report::decode(buffer.get(..received.bytes).unwrap_or_default()), fd) {
+            (None, _) if received.bytes == 0 => return Ok(()),
+            (Some(Report::Listener), Some(listener)) => hand_over(&listener, folder, record)?,
+            (Some(Report::Stopped(stop)), _) => {
+                let (exec, _) = folder.read_exec()?;
+                let plan = ProcessPlan::make(&exec.process, true, false, 0)?;
+                return Err(explain::process(stop, &plan));
+            }
+            (other, _) => {
+                return Err(Error::new("cannot start the container").because(format!("init reported {other:?}")));
+            }
         }
-        other => Err(Error::new("cannot start the container").because(format!("init reported {other:?}"))),
     }
+}
+
+/// A program whose notifications nobody will ever answer must not go on.
+fn hand_over(listener: &OwnedFd, folder: &Folder, record: &Record) -> Result<()> {
+    let (exec, _) = folder.read_exec()?;
+    let state = State::of(record, Status::Created);
+    let given = crate::seccomp::hand_over(exec.seccomp_agent.as_ref(), listener, record.init.pid, &state);
+    given.map_err(|error| {
+        match record.init.open().and_then(|init| init.map(|init| signal(init.as_fd(), 9)).transpose()) {
+            Ok(_) => error,
+            Err(undo) => error.and_also(&undo),
+        }
+    })
 }
