@@ -72,16 +72,11 @@ fn refuse_unhonoured(spec: &Spec) -> Result<()> {
     if let Some(linux) = spec.linux() {
         refuse_in_linux(linux, &refuse)?;
     }
-    for mount in spec.mounts().iter().flatten() {
-        let mapped = [mount.uid_mappings(), mount.gid_mappings()].iter().any(|maps| maps.is_some());
-        refuse(mapped, "mounts.uidMappings and gidMappings")?;
-    }
     Ok(())
 }
 
 fn refuse_in_linux(linux: &Linux, refuse: &dyn Fn(bool, &str) -> Result<()>) -> Result<()> {
-    refuse(linux.intel_rdt().is_some(), "linux.intelRdt")?;
-    refuse(linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()), "linux.netDevices")
+    refuse(linux.intel_rdt().is_some(), "linux.intelRdt")
 }
 
 /// The process of a JSON file, for `exec --process`, and what was odd about it.

@@ -13,7 +13,7 @@ pub(crate) fn explain(stop: Stop, plan: &Plan) -> Error {
     let path =
         |paths: &[CString]| paths.get(nth).map_or_else(String::new, |path| format!("/{}", path.to_string_lossy()));
     let error = match stop.step {
-        Step::Mount | Step::MountTarget | Step::MountAttributes => return mount(stop, plan),
+        Step::Mount | Step::MountTarget | Step::MountAttributes | Step::CopyUp => return mount(stop, plan),
         Step::MountRoot => return root(stop, plan),
         Step::ReadonlyPath => failed(stop, path(&plan.readonly_paths)),
         Step::MaskPath => failed(stop, path(&plan.masked_paths)),
@@ -166,11 +166,15 @@ fn mount(stop: Stop, plan: &Plan) -> Error {
             let call = format!("mount({:?}, {target:?}, {kind:?}, {flags:#x}{data})", source.to_string_lossy());
             (kind, call)
         }
-        WhatPlan::Bind { source, .. } => (source.to_string_lossy().into_owned(), "bind mount".to_owned()),
+        WhatPlan::Bind { source, .. } | WhatPlan::Prepared { source, .. } => {
+            (source.to_string_lossy().into_owned(), "bind mount".to_owned())
+        }
+        WhatPlan::Remount { .. } => ("the file system".to_owned(), "remount".to_owned()),
     };
     let doing = match stop.step {
         Step::MountTarget => format!("cannot find or make the place {target} to mount {kind}"),
         Step::MountAttributes => format!("cannot set the options of the mount of {kind} at {target}"),
+        Step::CopyUp => format!("cannot copy what is at {target} into the {kind} that covers it"),
         _ => format!("cannot mount {kind} at {target}"),
     };
     let error = of_errno(Error::new(doing).because(format!("{call}: {}", cause(stop.errno))), stop.errno);
@@ -196,6 +200,10 @@ fn mount_hint(stop: Stop, bind: bool, kind: &str) -> Option<&'static str> {
         (Step::MountAttributes, Errno::PERM) => Some(
             "the source's own read-only, nosuid, nodev, noexec or atime mode is locked: a user namespace cannot take it away",
         ),
+        (Step::CopyUp, Errno::NOSPC) => Some("the tmpfs is too small for it: see its option size"),
+        (Step::Mount, Errno::INVAL) if kind == "the file system" => {
+            Some("nothing is mounted there, or not by this container")
+        }
         (Step::MountTarget, Errno::ROFS) => {
             Some("the place does not exist and the file system is read-only: make it in the image")
         }

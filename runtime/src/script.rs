@@ -6,7 +6,7 @@ use crate::plan::{HookPlan, Maps, MountPlan, Plan, ProcessPlan, WhatPlan};
 use kelp_init::Step;
 use kelp_init::script as init;
 use kelp_sys::clone::{Argument, LateText, Namespaces};
-use kelp_sys::rustix::fd::BorrowedFd;
+use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -16,6 +16,8 @@ pub(crate) struct Descriptors<'a> {
     pub(crate) gate: Option<BorrowedFd<'a>>,
     pub(crate) joins: &'a [(BorrowedFd<'a>, Namespaces)],
     pub(crate) stdio: Option<[BorrowedFd<'a>; 3]>,
+    /// For each mount the copy of its source, if the runtime has taken it.
+    pub(crate) trees: &'a [Option<OwnedFd>],
 }
 
 /// An argument or environment vector for execve.
@@ -55,12 +57,14 @@ pub(crate) fn with_script<T>(
     let overlay_options: Vec<(&CStr, Option<&CStr>)> = plan.root.overlay.as_ref().map_or_else(Vec::new, |overlay| {
         overlay.options.iter().map(|(key, value)| (key.as_c_str(), value.as_deref())).collect()
     });
-    let mounts: Vec<_> = plan.mounts.iter().map(mount).collect();
+    let mounts: Vec<_> =
+        plan.mounts.iter().zip(fds.trees).map(|(plan, tree)| mount(plan, tree.as_ref().map(AsFd::as_fd))).collect();
     let devices: Vec<_> = plan.devices.iter().map(device).collect();
     let sysctls: Vec<_> = plan.sysctls.iter().map(|(path, value)| (path.as_c_str(), value.as_c_str())).collect();
     let (container_vectors, start_vectors) = (hook_vectors(&plan.container_hooks), hook_vectors(&plan.start_hooks));
     let oom_score_adj = oom_score_adj(&plan.process);
     let kept = [Some(fds.channel), fds.gate].into_iter().flatten().chain(fds.stdio.into_iter().flatten());
+    let kept = kept.chain(fds.trees.iter().flatten().map(AsFd::as_fd));
     let strays = all_but(kept.map(|fd| fd.as_raw_fd()), plan.process.first_closed_fd);
     with_process(&plan.process, |process| {
         run(&init::Script {
@@ -124,15 +128,20 @@ fn root<'a>(plan: &'a Plan, options: &'a [(&'a CStr, Option<&'a CStr>)]) -> init
     }
 }
 
-fn mount(plan: &MountPlan) -> init::Mount<'_> {
+fn mount<'a>(plan: &'a MountPlan, tree: Option<BorrowedFd<'a>>) -> init::Mount<'a> {
     let what = match &plan.what {
-        WhatPlan::FileSystem { kind, source, flags, data, otherwise } => init::What::FileSystem {
+        WhatPlan::FileSystem { kind, source, flags, data, otherwise, inherits } => init::What::FileSystem {
             kind,
             source,
             flags: *flags,
             data: data.as_deref(),
             otherwise: otherwise.as_ref().map(|(path, setting)| (path.as_c_str(), *setting)),
+            inherits: *inherits,
         },
+        WhatPlan::Prepared { .. } => init::What::Prepared { tree },
+        WhatPlan::Remount { file_system } => {
+            init::What::Remount { file_system: file_system.as_ref().map(|(flags, data)| (*flags, data.as_deref())) }
+        }
         WhatPlan::Bind { source, reach } => init::What::Bind { source, reach: *reach },
     };
     init::Mount { target: &plan.target, what, attributes: plan.attributes, propagation: &plan.propagation }

@@ -22,7 +22,10 @@ claims!(as_root, as_user:
     rbind_takes_the_mounts_below_along,
     recursive_read_only_reaches_the_mounts_below,
     tmpfs_takes_its_options,
-    tmpcopyup_is_refused_or_honoured_never_ignored,
+    tmpcopyup_copies_what_the_tmpfs_covers,
+    a_tmpfs_without_a_mode_has_that_of_the_folder_it_covers,
+    a_remount_changes_the_mount_or_its_file_system,
+    options_of_other_runtimes_are_refused_by_name,
     mounts_are_performed_in_order_and_may_cover_each_other,
     missing_mount_points_are_made,
     a_missing_bind_source_is_named,
@@ -36,6 +39,12 @@ claims!(as_root, as_user:
     no_pivot_works_too,
     a_relative_bind_source_is_relative_to_the_bundle,
 );
+claims!(as_root:
+    ids_of_a_mount_are_mapped_by_its_own_maps_or_the_containers,
+    a_mount_below_is_mapped_by_ridmap_only,
+    a_descriptor_of_the_runtime_can_be_bound,
+);
+claims!(as_user: mapped_ids_are_refused_to_an_ordinary_user_with_a_hint);
 claims!(as_root: devices_of_the_spec_are_made, the_cgroup_mount_shows_the_containers_own_cgroup);
 
 /// The mount at `path` that a path lookup would find: the last one.
@@ -157,14 +166,134 @@ fn tmpfs_takes_its_options(w: &World) {
     assert_eq!(bundle.shell(script).prints(), "700\nfull\n");
 }
 
-fn tmpcopyup_is_refused_or_honoured_never_ignored(w: &World) {
+fn tmpcopyup_copies_what_the_tmpfs_covers(w: &World) {
     let bundle = w.bundle("b");
-    bundle.mount(json!({"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}));
-    let output = bundle.args(&["/bin/cat", "/etc/passwd"]).run().output();
-    match output.status() {
-        0 => assert!(output.stdout.contains("alice"), "{output}"),
-        _ => drop(output.explains(&["tmpcopyup"])),
+    w.write("b/rootfs/up/deep/er/file", "content");
+    let script = w.script("b/rootfs/up/script", "echo run");
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o4751)).unwrap();
+    symlink("/etc/passwd", bundle.rootfs().join("up/link")).unwrap();
+    fs::set_permissions(bundle.rootfs().join("up"), std::os::unix::fs::PermissionsExt::from_mode(0o751)).unwrap();
+    let mount = |options: Value| json!({"destination": "/up", "type": "tmpfs", "source": "tmpfs", "options": options});
+    bundle.mount(mount(json!(["tmpcopyup"])));
+    let look = "cat /up/deep/er/file; /up/script; readlink /up/link; stat -c %a /up /up/script; echo new >/up/new && echo made";
+    assert_eq!(bundle.shell(look).prints(), "contentrun\n/etc/passwd\n751\n4751\nmade\n");
+    assert!(!bundle.rootfs().join("up/new").exists(), "it was written to the image");
+    bundle.edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        *mounts.last_mut().unwrap() = mount(json!(["tmpcopyup", "ro", "nosuid"]));
+    });
+    assert_eq!(bundle.shell("cat /up/deep/er/file; /bin/probe try append /up/new").prints(), "contentEROFS\n");
+    bundle.edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        *mounts.last_mut().unwrap() = mount(json!(["tmpcopyup", "size=4k"]));
+    });
+    w.write("b/rootfs/up/large", vec![b'x'; 100_000]);
+    bundle.run().output().explains(&["/up", "size"]);
+}
+
+fn a_tmpfs_without_a_mode_has_that_of_the_folder_it_covers(w: &World) {
+    let bundle = w.bundle("b");
+    w.write("b/rootfs/there/file", "x");
+    fs::set_permissions(bundle.rootfs().join("there"), std::os::unix::fs::PermissionsExt::from_mode(0o710)).unwrap();
+    for (path, options) in [("/there", json!([])), ("/new", json!([])), ("/tmp", json!(["mode=700"]))] {
+        bundle.mount(json!({"destination": path, "type": "tmpfs", "source": "tmpfs", "options": options}));
     }
+    assert_eq!(bundle.shell("stat -c %a /there /new /tmp; ls /there").prints(), "710\n1777\n700\n");
+}
+
+fn a_remount_changes_the_mount_or_its_file_system(w: &World) {
+    let bundle = w.bundle("b");
+    let source = w.write("source/file", "x");
+    bundle.mount(json!({"destination": "/a", "source": source.parent(), "options": ["bind"]}));
+    bundle.mount(json!({"destination": "/a", "source": "none", "options": ["bind", "remount", "ro", "nosuid"]}));
+    bundle.mount(json!({"destination": "/t", "type": "tmpfs", "source": "tmpfs", "options": ["size=8k"]}));
+    bundle.mount(json!({"destination": "/t", "type": "tmpfs", "source": "tmpfs", "options": ["remount", "size=64k"]}));
+    let seen = bundle.sees();
+    assert_options(&mount_at(&seen, "/a"), &["ro", "nosuid"], &["rw"]);
+    assert!(mount_at(&seen, "/t")["super"].as_str().unwrap().contains("size=64k"), "{}", mount_at(&seen, "/t"));
+    bundle.mount(json!({"destination": "/bin", "source": "none", "options": ["remount", "ro"]}));
+    bundle.run().output().explains(&["/bin"]);
+}
+
+fn options_of_other_runtimes_are_refused_by_name(w: &World) {
+    let bundle = w.bundle("b");
+    let options = json!(["bind", "copy-symlink"]);
+    bundle.mount(json!({"destination": "/a", "source": "/etc/hostname", "options": options}));
+    bundle.run().output().explains(&["copy-symlink", "/a"]);
+}
+
+/// Where files of root belong to 1234 through the mount: `idmap` on what the container sees.
+fn owner_seen(bundle: &kelp_tests::Bundle<'_>) -> String {
+    bundle.args(&["/bin/stat", "-c", "%u:%g", "/mapped/file"]).prints()
+}
+
+fn ids_of_a_mount_are_mapped_by_its_own_maps_or_the_containers(w: &World) {
+    let bundle = w.bundle("b");
+    let source = w.write("source/file", "x");
+    let ids = |host: u32| json!([{"containerID": 0, "hostID": host, "size": 1000}]);
+    let mut mount = json!({"destination": "/mapped", "source": source.parent(), "options": ["bind"],
+        "uidMappings": ids(1234), "gidMappings": ids(2345)});
+    bundle.mount(mount.clone());
+    assert_eq!(owner_seen(&bundle), "1234:2345\n");
+    // The container's: files of root on the disk are files of root in there, though its root is another.
+    bundle.set("/linux/uidMappings", ids(300_000)).set("/linux/gidMappings", ids(400_000));
+    bundle.edit(|spec| {
+        spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        let object = mount.as_object_mut().unwrap();
+        object.remove("uidMappings");
+        object.remove("gidMappings");
+        mount["options"] = json!(["bind", "idmap", "rprivate"]);
+        *spec["mounts"].as_array_mut().unwrap().last_mut().unwrap() = mount.clone();
+    });
+    std::os::unix::fs::chown(bundle.rootfs(), Some(300_000), Some(400_000)).unwrap();
+    assert_eq!(owner_seen(&bundle), "0:0\n");
+    bundle.shell("touch /mapped/new").prints();
+    let metadata = fs::metadata(source.with_file_name("new")).unwrap();
+    assert_eq!((metadata.uid(), metadata.gid()), (0, 0), "what the container wrote belongs to its root on the disk");
+    bundle.edit(|spec| spec["mounts"].as_array_mut().unwrap().last_mut().unwrap()["source"] = json!("/proc"));
+    bundle.run().output().explains(&["/proc", "mapped ids"]);
+}
+
+fn a_mount_below_is_mapped_by_ridmap_only(w: &World) {
+    // A tree of two file systems, made in a mount namespace of its own, in which the runtime runs.
+    let bundle = w.bundle("b");
+    let tree = w.dir().join("tree");
+    w.make_dir(&tree.join("below"));
+    let ids = json!([{"containerID": 0, "hostID": 1234, "size": 1}]);
+    for (option, seen) in [("idmap", "1234\n0\n"), ("ridmap", "1234\n1234\n")] {
+        bundle.edit(|spec| {
+            let mounts = spec["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["destination"] != "/mapped");
+            mounts.push(json!({"destination": "/mapped", "source": tree, "options": ["rbind", option],
+                "uidMappings": ids, "gidMappings": ids}));
+        });
+        bundle.args(&["/bin/stat", "-c", "%u", "/mapped", "/mapped/below"]);
+        let script = "mount -t tmpfs none \"$1/below\" && shift && exec \"$@\"";
+        let runtime = w.program("kelp-runtime").display().to_string();
+        let (root, dir) = (w.runtime_root().display().to_string(), bundle.dir().display().to_string());
+        let run = [&runtime, "--root", &root, "run", "--bundle", &dir, bundle.id()];
+        let command =
+            w.command("unshare").args(["--mount", "sh", "-c", script, "sh", &tree.to_string_lossy()]).args(run);
+        assert_eq!(command.ok().stdout, seen, "{option}");
+    }
+}
+
+fn a_descriptor_of_the_runtime_can_be_bound(w: &World) {
+    let bundle = w.bundle("b");
+    let file = w.write("passed/file", "by descriptor");
+    bundle.mount(json!({"destination": "/x", "source": "/proc/self/fd/7", "options": ["bind"]}));
+    bundle.args(&["/bin/cat", "/x/file"]);
+    let folder = file.parent().unwrap();
+    assert_eq!(bundle.run().descriptor(7, folder).ok().stdout, "by descriptor");
+    let seen = bundle.args(&["/bin/probe", "see"]).run().descriptor(7, folder).ok().json();
+    assert_eq!(seen["fds"].as_object().unwrap().len(), 3, "{}", seen["fds"]);
+}
+
+fn mapped_ids_are_refused_to_an_ordinary_user_with_a_hint(w: &World) {
+    let bundle = w.bundle("b");
+    let source = w.write("source/file", "x");
+    bundle.mount(json!({"destination": "/a", "source": source.parent(), "options": ["bind", "idmap"]}));
+    bundle.run().output().explains(&["/a", "only root"]);
 }
 
 fn mounts_are_performed_in_order_and_may_cover_each_other(w: &World) {

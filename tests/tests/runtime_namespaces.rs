@@ -21,6 +21,7 @@ claims!(as_root:
     root_maps_many_ranges_without_newuidmap,
     a_user_namespace_gives_unmapped_files_to_nobody,
 );
+claims!(as_root: network_devices_move_in_with_their_addresses);
 claims!(as_user: a_range_that_is_not_granted_is_explained);
 
 fn own(name: &str) -> String {
@@ -186,4 +187,35 @@ fn a_range_that_is_not_granted_is_explained(w: &World) {
     ]);
     bundle.set("/linux/uidMappings", mappings.clone()).set("/linux/gidMappings", mappings);
     bundle.run().output().hints("subuid");
+}
+
+fn network_devices_move_in_with_their_addresses(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.edit(|spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "network");
+        namespaces.push(json!({"type": "network"}));
+    });
+    let runtime = w.program("kelp-runtime").display().to_string();
+    let (root, dir) = (w.runtime_root().display().to_string(), bundle.dir().display().to_string());
+    // The devices are made in a network namespace of their own, in which the runtime runs: the host's has none of them.
+    let run = |devices: Value| {
+        bundle.set("/linux/netDevices", devices);
+        let script = "ip=\"/bin/busybox ip\"; $ip link add kelp0 type veth && $ip link add kelp1 type veth \\
+            && $ip addr add 10.9.8.7/24 dev kelp0 && $ip addr add fd00::7/64 dev kelp0 || exit 90; exec \"$@\"";
+        let run = [&runtime, "--root", &root, "run", "--bundle", &dir, bundle.id()];
+        w.command("unshare").args(["--net", "sh", "-c", script, "sh"]).args(run)
+    };
+    bundle.shell("ip -o addr show dev inside; ip -o link show; ls /sys/class/net");
+    let shown = run(json!({"kelp0": {"name": "inside"}, "kelp1": {"name": "kt%d"}})).ok().stdout;
+    assert!(shown.contains("10.9.8.7/24") && shown.contains("fd00::7/64"), "addresses are lost: {shown}");
+    assert!(shown.contains("kt0") && !shown.contains("kelp"), "names are not as asked for: {shown}");
+    let up = shown
+        .lines()
+        .filter(|line| line.contains("inside") || line.contains("kt0"))
+        .filter(|line| line.contains("UP,"));
+    assert!(up.count() >= 2, "not up: {shown}");
+    run(json!({"absent0": {}})).output().explains(&["absent0"]);
+    run(json!({"kelp0": {"name": "lo"}})).output().explains(&["kelp0", "lo"]);
+    run(json!({"kelp0": {"name": "a/b"}})).output().explains(&["a/b"]);
 }

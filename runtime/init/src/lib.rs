@@ -15,6 +15,7 @@ mod born;
 mod channel;
 mod confine;
 mod console;
+mod copy_up;
 mod cover;
 mod dev;
 mod gate;

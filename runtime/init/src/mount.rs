@@ -5,8 +5,9 @@
 //! descriptors below the root (CVE-2021-30465, CVE-2019-19921).
 //! Spec: config.md "Mounts". Kernel: mount(2), open_tree(2), mount_setattr(2).
 
+use crate::copy_up;
 use crate::root::Rootfs;
-use crate::script::{Mount, Script, Setting, What};
+use crate::script::{Inherits, Mount, Script, Setting, What};
 use crate::step::{During, Step, Stop};
 use crate::target::{self, Kind};
 use core::ffi::CStr;
@@ -23,30 +24,30 @@ pub(crate) fn perform_all(script: &Script<'_>, rootfs: &Rootfs) -> Result<(), St
         match mount.what {
             What::FileSystem { .. } => file_system(script, rootfs, index, mount)?,
             What::Bind { source, reach } => bind(script, rootfs, index, mount, source, reach)?,
+            What::Prepared { tree } => {
+                let tree = tree.ok_or(Errno::BADF).during_nth(Step::Mount, index)?;
+                put(script, rootfs, index, mount, tree)?;
+            }
+            What::Remount { file_system } => remount(script, rootfs, index, mount, file_system)?,
         }
     }
     Ok(())
 }
 
-/// Where it goes. What the kernel shows of itself goes to ordinary directories only: through a link of the image, masked and
-/// read-only paths could come to protect another place than the one where its files are (CVE-2019-19921, CVE-2023-27561).
-fn place(rootfs: &Rootfs, mount: &Mount<'_>, kind: Kind) -> Result<OwnedFd, Errno> {
-    let shows_the_kernel = match mount.what {
-        What::FileSystem { kind, .. } => kind == c"proc" || kind == c"sysfs",
-        What::Bind { .. } => mount.target == c"proc" || mount.target == c"sys",
-    };
-    if shows_the_kernel && kind == Kind::Directory {
-        return target::find_or_make_plain(rootfs.as_fd(), mount.target);
-    }
-    target::find_or_make(rootfs.as_fd(), mount.target, kind)
-}
-
 /// A new file system: entered by descriptor, mounted onto the directory we then stand in.
 fn file_system(script: &Script<'_>, rootfs: &Rootfs, index: usize, mount: &Mount<'_>) -> Result<(), Stop> {
-    let What::FileSystem { kind, source, flags, data, otherwise } = mount.what else { return Ok(()) };
+    let What::FileSystem { kind, source, flags, data, otherwise, inherits } = mount.what else { return Ok(()) };
     script.begin(Step::MountTarget)?;
-    let place = place(rootfs, mount, Kind::Directory).during_nth(Step::MountTarget, index)?;
-    fchdir(&place).during_nth(Step::MountTarget, index)?;
+    // Of a folder that we make ourselves there is nothing to take over.
+    let inherits = match inherits {
+        Inherits::Nothing => inherits,
+        _ => match target::open(rootfs.as_fd(), mount.target, OFlags::PATH) {
+            Err(Errno::NOENT) => Inherits::Nothing,
+            _ => inherits,
+        },
+    };
+    let below = place(rootfs, mount, Kind::Directory).during_nth(Step::MountTarget, index)?;
+    fchdir(&below).during_nth(Step::MountTarget, index)?;
     match (mount_here(source, kind, flags, data), otherwise) {
         (Err(Errno::PERM | Errno::BUSY), Some((other, setting))) => {
             let stand_in = Mount { attributes: [Setting::default(), setting], ..*mount };
@@ -55,13 +56,31 @@ fn file_system(script: &Script<'_>, rootfs: &Rootfs, index: usize, mount: &Mount
         (result, _) => result.during_nth(Step::Mount, index)?,
     }
     let [_, tree] = mount.attributes;
-    if tree.is_empty() && mount.propagation.is_empty() {
+    if tree.is_empty() && mount.propagation.is_empty() && inherits == Inherits::Nothing {
         return Ok(());
     }
     // What we stand in is what lies below the new mount: look again to find its root.
     let top = target::open(rootfs.as_fd(), mount.target, OFlags::PATH).during_nth(Step::MountTarget, index)?;
+    if inherits != Inherits::Nothing {
+        script.begin(Step::CopyUp)?;
+        copy_up::take_over(below.as_fd(), top.as_fd(), inherits).during_nth(Step::CopyUp, index)?;
+    }
     let rest = Mount { attributes: [Setting::default(), tree], ..*mount };
     adjust(script, index, &rest, top.as_fd())
+}
+
+/// Where it goes. What the kernel shows of itself goes to ordinary directories only: through a link of the image, masked and
+/// read-only paths could come to protect another place than the one where its files are (CVE-2019-19921, CVE-2023-27561).
+fn place(rootfs: &Rootfs, mount: &Mount<'_>, kind: Kind) -> Result<OwnedFd, Errno> {
+    let shows_the_kernel = match mount.what {
+        What::FileSystem { kind, .. } => kind == c"proc" || kind == c"sysfs",
+        What::Bind { .. } | What::Prepared { .. } => mount.target == c"proc" || mount.target == c"sys",
+        What::Remount { .. } => false,
+    };
+    if shows_the_kernel && kind == Kind::Directory {
+        return target::find_or_make_plain(rootfs.as_fd(), mount.target);
+    }
+    target::find_or_make(rootfs.as_fd(), mount.target, kind)
 }
 
 /// A bind mount: a detached copy gets its attributes before anybody can see it, then it is put in place.
@@ -74,11 +93,39 @@ fn bind(
     reach: Reach,
 ) -> Result<(), Stop> {
     let copy = clone_mount(here(), source, reach).during_nth(Step::Mount, index)?;
-    adjust(script, index, mount, copy.as_fd())?;
+    put(script, rootfs, index, mount, copy.as_fd())
+}
+
+/// Puts a detached mount in place.
+fn put(
+    script: &Script<'_>,
+    rootfs: &Rootfs,
+    index: usize,
+    mount: &Mount<'_>,
+    tree: BorrowedFd<'_>,
+) -> Result<(), Stop> {
+    adjust(script, index, mount, tree)?;
     script.begin(Step::MountTarget)?;
-    let kind = target::kind_of(copy.as_fd()).during_nth(Step::Mount, index)?;
+    let kind = target::kind_of(tree).during_nth(Step::Mount, index)?;
     let place = place(rootfs, mount, kind).during_nth(Step::MountTarget, index)?;
-    attach_mount(copy.as_fd(), place.as_fd()).during_nth(Step::Mount, index)
+    attach_mount(tree, place.as_fd()).during_nth(Step::Mount, index)
+}
+
+/// `mount(…, MS_REMOUNT, …)` of the file system, or new attributes for the mount alone.
+fn remount(
+    script: &Script<'_>,
+    rootfs: &Rootfs,
+    index: usize,
+    mount: &Mount<'_>,
+    file_system: Option<(u64, Option<&CStr>)>,
+) -> Result<(), Stop> {
+    const MS_REMOUNT: u64 = 0x20;
+    let top = target::open(rootfs.as_fd(), mount.target, OFlags::PATH).during_nth(Step::MountTarget, index)?;
+    if let Some((flags, data)) = file_system {
+        fchdir(&top).during_nth(Step::MountTarget, index)?;
+        mount_here(c"none", c"none", flags | MS_REMOUNT, data).during_nth(Step::Mount, index)?;
+    }
+    adjust(script, index, mount, top.as_fd())
 }
 
 /// Attributes and propagation of the mount at `root`: first those of the mount alone, then those of the tree.

@@ -161,6 +161,18 @@ pub enum What<'a> {
         /// What to bind instead, with which attributes, where the kernel refuses with `EPERM` or `EBUSY` (sysfs without a
         /// network namespace of our own, cgroup2 without a cgroup namespace).
         otherwise: Option<(&'a CStr, Setting)>,
+        /// What it takes over from the folder that it covers.
+        inherits: Inherits,
+    },
+    /// A detached mount that the runtime has made. `None` never comes.
+    Prepared {
+        /// Its root.
+        tree: Option<BorrowedFd<'a>>,
+    },
+    /// New options for what is mounted there.
+    Remount {
+        /// Those of the file system: `MS_*`, and the type's own; without it only the mount's attributes change.
+        file_system: Option<(u64, Option<&'a CStr>)>,
     },
     /// A bind mount of something on the host.
     Bind {
@@ -169,6 +181,17 @@ pub enum What<'a> {
         /// With `rbind`, what is mounted below it comes along.
         reach: Reach,
     },
+}
+
+/// What a new file system takes over from the folder that it covers, if that was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inherits {
+    /// Nothing.
+    Nothing,
+    /// Its permissions.
+    Mode,
+    /// Permissions, owner and contents: `tmpcopyup`.
+    All,
 }
 
 /// One device.

@@ -74,12 +74,16 @@ steps! {
     Mount => "mount",
     /// Init: find or make the place of one mount below the root.
     MountTarget => "find the place to mount",
+    /// Init: what a tmpfs takes over from the folder that it covers.
+    CopyUp => "copy up to the mount",
     /// Init: attributes and propagation of one mount.
     MountAttributes => "set the attributes of the mount",
     /// Init: one device.
     Device => "make the device",
     /// Init: one symbolic link in /dev.
     DeviceLink => "make the link in /dev",
+    /// Runtime: network devices of the host.
+    NetDevices => "move the network devices",
     /// Runtime: prestart and createRuntime hooks.
     RuntimeHooks => "run the hook",
     /// Init: createContainer hooks.

@@ -90,3 +90,97 @@ fn home_is_found_only_where_the_environment_does_not_say_it() {
     let planned = plan(with("/process/env", json!(["HOME=/x"])), &root()).unwrap();
     assert_eq!(lines(&planned, "env"), ["env         HOME=/x"]);
 }
+
+#[test]
+fn network_devices_are_planned_for_a_network_namespace_only() {
+    let mut spec = with("/linux/netDevices", json!({ "eth1": {}, "eth0": { "name": "net%d" } }));
+    assert!(format!("{:#}", plan(spec.clone(), &root()).unwrap_err()).contains("no network namespace"));
+    spec["linux"]["namespaces"] = json!([{ "type": "mount" }, { "type": "network" }]);
+    let planned = plan(spec.clone(), &root()).unwrap();
+    assert_eq!(lines(&planned, "netdevice"), ["netdevice   eth0 as net%d", "netdevice   eth1 as eth1"]);
+    for name in ["a/b", "a:b", "a b", "..", "sixteen-letters-", "a%db%d", "%s"] {
+        spec["linux"]["netDevices"] = json!({ "eth0": { "name": name } });
+        assert!(plan(spec.clone(), &root()).is_err(), "{name}");
+    }
+    spec["linux"]["netDevices"] = json!({ "eth0": { "name": "x" }, "eth1": { "name": "x" } });
+    assert!(format!("{:#}", plan(spec, &root()).unwrap_err()).contains("another device"));
+}
+
+/// The plan of one mount, in a container without a user namespace.
+fn mount(mount: Value) -> String {
+    lines(&plan(with("/mounts", json!([mount])), &root()).unwrap(), "mount").remove(0)
+}
+
+#[test]
+fn mapped_mounts_are_taken_by_the_runtime() {
+    let ids = json!([{ "containerID": 0, "hostID": 1000, "size": 5 }]);
+    let bind =
+        json!({ "destination": "/a", "source": "/s", "options": ["rbind"], "uidMappings": ids, "gidMappings": ids });
+    assert_eq!(
+        mount(bind.clone()),
+        "mount       /a rbind /s taken by the runtime uid 0 1000 5 gid 0 1000 5 on the mount"
+    );
+    let mut tree = bind.clone();
+    tree["options"] = json!(["rbind", "ridmap"]);
+    assert!(mount(tree).ends_with("on the tree"));
+
+    let alone = json!([{ "destination": "/a", "source": "/s", "options": ["bind", "idmap"] }]);
+    let mut spec = with("/mounts", alone.clone());
+    spec["linux"]["namespaces"] = json!([{ "type": "mount" }, { "type": "user" }]);
+    spec["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 7, "size": 1 }]);
+    spec["linux"]["gidMappings"] = spec["linux"]["uidMappings"].clone();
+    let expected = "mount       /a bind /s taken by the runtime uid 0 7 1 gid 0 7 1 on the mount";
+    assert_eq!(lines(&plan(spec.clone(), &root()).unwrap(), "mount"), [expected]);
+    spec["linux"]["namespaces"] = json!([{ "type": "mount" }, { "type": "user", "path": "/proc/9/ns/user" }]);
+    let planned = plan(spec, &root()).unwrap();
+    assert_eq!(
+        lines(&planned, "mount"),
+        ["mount       /a bind /s taken by the runtime ids of /proc/9/ns/user on the mount"]
+    );
+
+    let (mut half, mut tmpfs) = (bind.clone(), bind);
+    half.as_object_mut().unwrap().remove("gidMappings");
+    tmpfs["type"] = json!("tmpfs");
+    tmpfs["options"] = json!([]);
+    are_refused(&[
+        ("/mounts", alone, "no user namespace"),
+        ("/mounts", json!([half]), "must both"),
+        ("/mounts", json!([tmpfs]), "bind mount"),
+    ]);
+}
+
+#[test]
+fn every_option_of_the_spec_has_a_meaning_and_those_of_other_runtimes_are_refused_by_name() {
+    let of_the_spec = "async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime nodev nodiratime \
+        noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private ratime rbind rdev rdiratime \
+        relatime rexec rnoatime rnodev rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate \
+        rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime suid \
+        symfollow sync unbindable";
+    let words: Vec<&str> = of_the_spec.split_whitespace().collect();
+    let words = [words.as_slice(), &["bind"]].concat();
+    let planned = mount(json!({ "destination": "/a", "source": "/s", "options": words }));
+    assert!(planned.starts_with("mount       /a bind /s set +"), "{planned}");
+    // None was taken for an option of the file system.
+    let data = mount(json!({ "destination": "/a", "type": "tmpfs", "options": ["tmpcopyup", "ro", "size=1k"] }));
+    assert_eq!(data, "mount       /a tmpfs from tmpfs flags 0x0 size=1k copy of what it covers tree +0x1 -0x0");
+    assert_eq!(
+        mount(json!({ "destination": "/a", "options": ["bind", "remount", "ro"] })),
+        "mount       /a remount set +0x1 -0x0"
+    );
+    let whole = mount(json!({ "destination": "/a", "options": ["remount", "ro", "size=2k"] }));
+    assert_eq!(whole, "mount       /a remount flags 0x1 size=2k");
+    let options =
+        |options: &[&str]| json!([{ "destination": "/a", "type": "bind", "source": "/s", "options": options }]);
+    are_refused(&[
+        ("/mounts", options(&["copy-symlink"]), "copy-symlink"),
+        ("/mounts", options(&["idmap=uids=0-1-10"]), "idmap=uids"),
+        ("/mounts", options(&["tmpcopyup"]), "tmpcopyup"),
+        ("/mounts", json!([{ "destination": "/", "type": "overlay", "options": ["tmpcopyup"] }]), "root"),
+    ]);
+}
+
+#[test]
+fn a_source_that_only_the_runtime_can_name_is_taken_by_it() {
+    let planned = mount(json!({ "destination": "/a", "source": "/proc/self/fd/9", "options": ["bind"] }));
+    assert_eq!(planned, "mount       /a bind /proc/self/fd/9 taken by the runtime");
+}

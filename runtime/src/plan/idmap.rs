@@ -114,7 +114,7 @@ fn line_text(line: &MapLine) -> Result<CString> {
 }
 
 /// The kernel takes 340 lines, none of them empty or beyond the last id.
-fn lines(mappings: Option<&[LinuxIdMapping]>, field: &str) -> Result<Vec<MapLine>> {
+pub(super) fn lines(mappings: Option<&[LinuxIdMapping]>, field: &str) -> Result<Vec<MapLine>> {
     const MOST_LINES: usize = 340;
     let mappings = mappings.unwrap_or_default();
     if mappings.len() > MOST_LINES {

@@ -14,7 +14,9 @@ mod hook;
 mod idmap;
 mod list;
 mod mount;
+mod mount_option;
 mod namespace;
+mod net_device;
 mod process;
 mod root;
 mod schedule;
@@ -28,8 +30,9 @@ pub use environment::candidates;
 pub use hook::HookPlan;
 pub(crate) use hook::plan_one as hook_plan;
 pub use idmap::{MapLine, Maps, as_text as map_text};
-pub use mount::{MountPlan, WhatPlan};
+pub use mount::{Ids, MountPlan, WhatPlan};
 pub use namespace::Joined;
+pub use net_device::NetDevice;
 pub use process::{Limit, ProcessPlan};
 pub use root::{OverlayPlan, RootPlan};
 pub use schedule::{Affinity, MemoryPolicy, Nature, Priorities};
@@ -79,6 +82,8 @@ pub struct Plan {
     pub hostname: Option<CString>,
     /// NIS domain name.
     pub domainname: Option<CString>,
+    /// Devices of the host that move into its network namespace.
+    pub net_devices: Vec<NetDevice>,
     /// Whether `lo` is brought up.
     pub loopback: bool,
     /// The root file system.
@@ -120,12 +125,19 @@ impl Plan {
         let (namespaces, joins) = namespace::plan(linux)?;
         let maps = idmap::plan(linux, namespaces, host)?;
         let joins_user = joins.iter().any(|joined| joined.namespace == Namespaces::USER);
-        let scope =
-            Scope { namespaces, in_user_namespace: maps.is_new() || joins_user || host.nested, folder: &folder };
+        let scope = Scope {
+            namespaces,
+            in_user_namespace: maps.is_new() || joins_user || host.nested,
+            folder: &folder,
+            maps: &maps,
+            joins: &joins,
+            may_administer: host.may_administer,
+        };
         scope.check_rights(host, joins_user)?;
         let hooks = spec.hooks().clone().unwrap_or_default();
         let all_mounts = spec.mounts().as_deref().unwrap_or_default();
         let (overlay, mounts) = mount::plan(all_mounts, linux.mount_label().as_deref(), &scope)?;
+        let devices = device::plan(linux, all_mounts, &scope)?;
         let process = spec
             .process()
             .as_ref()
@@ -145,11 +157,12 @@ impl Plan {
             .of_nature(Nature::make(linux)?),
             maps,
             keyring: (!options.no_new_keyring).then(|| text_of("_ses.", id)).transpose()?,
-            hostname: named(spec.hostname().as_deref(), "hostname", scope.namespaces, &joins)?,
-            domainname: named(spec.domainname().as_deref(), "domainname", scope.namespaces, &joins)?,
+            hostname: named(spec.hostname().as_deref(), "hostname", namespaces, &joins)?,
+            domainname: named(spec.domainname().as_deref(), "domainname", namespaces, &joins)?,
+            net_devices: net_device::plan(linux, namespaces, &joins)?,
             loopback: namespaces.has(Namespaces::NETWORK),
             root: root::plan(spec, linux, &folder, overlay, options.no_pivot)?,
-            devices: device::plan(linux, all_mounts, &scope)?,
+            devices,
             device_links: device::links(all_mounts),
             mounts,
             readonly_paths: below_root(linux.readonly_paths().as_deref())?,
@@ -181,9 +194,25 @@ struct Scope<'a> {
     /// No device can be made, and file systems may only be mounted with namespaces of our own.
     in_user_namespace: bool,
     folder: &'a Path,
+    maps: &'a Maps,
+    joins: &'a [Joined],
+    may_administer: bool,
 }
 
 impl Scope<'_> {
+    /// What ids the container's user namespace has, if it has one of its own.
+    fn container_ids(&self) -> Option<Ids> {
+        let joined = self.joins.iter().find(|joined| joined.namespace == Namespaces::USER);
+        match (self.maps, joined) {
+            (Maps::Write { uid, gid } | Maps::Helpers { uid, gid }, _) => {
+                Some(Ids::Maps { uid: uid.clone(), gid: gid.clone() })
+            }
+            // One id, which its own user maps onto itself: the kernel gives him no mapped mount of the host's.
+            (Maps::Own { .. }, _) => Some(Ids::Maps { uid: Vec::new(), gid: Vec::new() }),
+            (Maps::None, joined) => joined.map(|joined| Ids::Namespace(joined.path.clone())),
+        }
+    }
+
     fn check_rights(&self, host: &Host, joins_user: bool) -> Result<()> {
         if host.may_administer || self.namespaces.has(Namespaces::USER) || joins_user {
             return Ok(());

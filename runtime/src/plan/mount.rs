@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The spec's mounts, their options read.
+//! The spec's mounts.
 //!
-//! Spec: config.md "Mounts", "Linux mount options". Kernel: mount(8) for the words, mount(2), mount_setattr(2).
+//! Spec: config.md "Mounts", "Linux mount options". Kernel: mount(2), open_tree(2), mount_setattr(2).
 
+use super::idmap::{self, MapLine};
+use super::mount_option::{Options, READ_ONLY};
 use super::root::OverlayPlan;
 use super::{Scope, inside, path_text, text_of};
 use crate::error::{Error, Result};
-use kelp_init::script::Setting;
+use kelp_init::script::{Inherits, Setting};
 use kelp_sys::clone::Namespaces;
 use kelp_sys::mount::{Attributes, Propagation, Reach};
 use oci_spec::runtime::Mount;
@@ -40,6 +42,22 @@ pub enum WhatPlan {
         data: Option<CString>,
         /// What to bind where the kernel refuses, and with which attributes.
         otherwise: Option<(CString, Setting)>,
+        /// What it takes over from the folder that it covers.
+        inherits: Inherits,
+    },
+    /// A bind mount of which the runtime takes the copy, before there is a container.
+    Prepared {
+        /// On the host.
+        source: CString,
+        /// Alone or with all below it.
+        reach: Reach,
+        /// How its ids are mapped, and how far.
+        ids: Option<(Ids, Reach)>,
+    },
+    /// New options for the file system (`Some`), or only for the mount, that is there.
+    Remount {
+        /// `MS_*`, and options of the type.
+        file_system: Option<(u64, Option<CString>)>,
     },
     /// A bind mount.
     Bind {
@@ -50,164 +68,18 @@ pub enum WhatPlan {
     },
 }
 
-/// What an option word does.
-#[derive(Clone, Copy)]
-enum Meaning {
-    /// Sets or clears: the flag of mount(2), the attribute of mount_setattr(2).
-    Flag {
-        ms: u64,
-        attribute: Attributes,
-        set: bool,
+/// Where the ids of a mount come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ids {
+    /// A user namespace made for it, with this uid_map and gid_map.
+    Maps {
+        /// uid_map
+        uid: Vec<MapLine>,
+        /// gid_map
+        gid: Vec<MapLine>,
     },
-    /// The recursive form: mount_setattr(2) on the tree.
-    Recursive {
-        attribute: Attributes,
-        set: bool,
-    },
-    Propagation(Propagation, Reach),
-    Bind(Reach),
-    /// Means nothing to the kernel, or is what happens anyway.
-    Nothing,
-    /// Known, and not honoured yet.
-    Refused,
-}
-
-const NO_ATTRIBUTE: Attributes = Attributes(0);
-
-const fn flag(ms: u64, attribute: Attributes, set: bool) -> Meaning {
-    Meaning::Flag { ms, attribute, set }
-}
-
-const fn tree(attribute: Attributes, set: bool) -> Meaning {
-    Meaning::Recursive { attribute, set }
-}
-
-fn meaning(word: &str) -> Option<Meaning> {
-    use Attributes as A;
-    Some(match word {
-        "ro" => flag(0x1, A::READ_ONLY, true),
-        "rw" => flag(0x1, A::READ_ONLY, false),
-        "nosuid" => flag(0x2, A::NO_SUID, true),
-        "suid" => flag(0x2, A::NO_SUID, false),
-        "nodev" => flag(0x4, A::NO_DEV, true),
-        "dev" => flag(0x4, A::NO_DEV, false),
-        "noexec" => flag(0x8, A::NO_EXEC, true),
-        "exec" => flag(0x8, A::NO_EXEC, false),
-        "sync" => flag(0x10, NO_ATTRIBUTE, true),
-        "async" => flag(0x10, NO_ATTRIBUTE, false),
-        "mand" => flag(0x40, NO_ATTRIBUTE, true),
-        "nomand" => flag(0x40, NO_ATTRIBUTE, false),
-        "dirsync" => flag(0x80, NO_ATTRIBUTE, true),
-        "nosymfollow" => flag(0x100, A::NO_SYMLINK_FOLLOW, true),
-        "symfollow" => flag(0x100, A::NO_SYMLINK_FOLLOW, false),
-        "noatime" => flag(0x400, A::NO_ATIME, true),
-        "atime" | "relatime" => flag(0x400, A::ATIME_MASK, false),
-        "nodiratime" => flag(0x800, A::NO_DIR_ATIME, true),
-        "diratime" => flag(0x800, A::NO_DIR_ATIME, false),
-        "silent" => flag(0x8000, NO_ATTRIBUTE, true),
-        "loud" => flag(0x8000, NO_ATTRIBUTE, false),
-        "iversion" => flag(0x80_0000, NO_ATTRIBUTE, true),
-        "noiversion" => flag(0x80_0000, NO_ATTRIBUTE, false),
-        "strictatime" => flag(0x100_0000, A::STRICT_ATIME, true),
-        "nostrictatime" => flag(0x100_0000, A::ATIME_MASK, false),
-        "lazytime" => flag(0x200_0000, NO_ATTRIBUTE, true),
-        "nolazytime" => flag(0x200_0000, NO_ATTRIBUTE, false),
-        "defaults" | "norelatime" | "nofail" | "acl" => Meaning::Nothing,
-        "bind" => Meaning::Bind(Reach::Mount),
-        "rbind" => Meaning::Bind(Reach::Tree),
-        "remount" | "tmpcopyup" | "idmap" | "ridmap" | "copy-symlink" => Meaning::Refused,
-        other => return recursive(other).or_else(|| propagation(other)),
-    })
-}
-
-fn recursive(word: &str) -> Option<Meaning> {
-    use Attributes as A;
-    Some(match word {
-        "rro" => tree(A::READ_ONLY, true),
-        "rrw" => tree(A::READ_ONLY, false),
-        "rnosuid" => tree(A::NO_SUID, true),
-        "rsuid" => tree(A::NO_SUID, false),
-        "rnodev" => tree(A::NO_DEV, true),
-        "rdev" => tree(A::NO_DEV, false),
-        "rnoexec" => tree(A::NO_EXEC, true),
-        "rexec" => tree(A::NO_EXEC, false),
-        "rnoatime" => tree(A::NO_ATIME, true),
-        "ratime" | "rrelatime" | "rnostrictatime" => tree(A::ATIME_MASK, false),
-        "rnorelatime" => Meaning::Nothing,
-        "rstrictatime" => tree(A::STRICT_ATIME, true),
-        "rnodiratime" => tree(A::NO_DIR_ATIME, true),
-        "rdiratime" => tree(A::NO_DIR_ATIME, false),
-        "rnosymfollow" => tree(A::NO_SYMLINK_FOLLOW, true),
-        "rsymfollow" => tree(A::NO_SYMLINK_FOLLOW, false),
-        _ => return None,
-    })
-}
-
-fn propagation(word: &str) -> Option<Meaning> {
-    let (kind, reach) = match word.strip_prefix('r') {
-        Some(rest) if kind_of(rest).is_some() => (kind_of(rest)?, Reach::Tree),
-        _ => (kind_of(word)?, Reach::Mount),
-    };
-    Some(Meaning::Propagation(kind, reach))
-}
-
-fn kind_of(word: &str) -> Option<Propagation> {
-    Some(match word {
-        "shared" => Propagation::Shared,
-        "slave" => Propagation::Slave,
-        "private" => Propagation::Private,
-        "unbindable" => Propagation::Unbindable,
-        _ => return None,
-    })
-}
-
-/// The options of one mount, sorted.
-#[derive(Default)]
-struct Options<'a> {
-    flags: u64,
-    attributes: [Setting; 2],
-    propagation: Vec<(Propagation, Reach)>,
-    bind: Option<Reach>,
-    data: Vec<&'a str>,
-}
-
-impl<'a> Options<'a> {
-    fn read(words: &'a [String], target: &std::path::Path) -> Result<Self> {
-        let mut options = Self::default();
-        for word in words {
-            match meaning(word) {
-                Some(Meaning::Refused) => {
-                    return Err(Error::unsupported(
-                        &format!("option {word} of the mount at {}", target.display()),
-                        "this version of kelp-runtime does not implement it",
-                    ));
-                }
-                Some(meaning) => options.add(meaning),
-                None => options.data.push(word),
-            }
-        }
-        Ok(options)
-    }
-
-    fn add(&mut self, meaning: Meaning) {
-        match meaning {
-            Meaning::Flag { ms, attribute, set } => {
-                self.flags = if set { self.flags | ms } else { self.flags & !ms };
-                put(&mut self.attributes[0], attribute, set);
-            }
-            Meaning::Recursive { attribute, set } => put(&mut self.attributes[1], attribute, set),
-            Meaning::Propagation(kind, reach) => self.propagation.push((kind, reach)),
-            Meaning::Bind(reach) => self.bind = Some(reach),
-            Meaning::Nothing | Meaning::Refused => {}
-        }
-    }
-}
-
-/// The last word wins.
-fn put(setting: &mut Setting, attribute: Attributes, set: bool) {
-    let (to, from) = if set { (&mut setting.set, &mut setting.clear) } else { (&mut setting.clear, &mut setting.set) };
-    to.0 |= attribute.0;
-    from.0 &= !attribute.0;
+    /// A user namespace that exists, the container's.
+    Namespace(CString),
 }
 
 /// The overlay that is the root, if the first mount is one, and all other mounts.
@@ -231,6 +103,11 @@ fn root_overlay(mount: &Mount) -> Result<OverlayPlan> {
         );
     }
     let options = Options::read(mount.options().as_deref().unwrap_or_default(), mount.destination())?;
+    let mapped = options.ids.is_some() || mount.uid_mappings().is_some() || mount.gid_mappings().is_some();
+    if mapped || options.copy_up || options.remount {
+        return Err(Error::bad_input("cannot mount the overlay at /")
+            .because("a root can be neither mapped by itself, nor copied up, nor remounted"));
+    }
     OverlayPlan::make(&options.data, options.flags)
 }
 
@@ -243,14 +120,34 @@ fn plan_one(mount: &Mount, label: Option<&str>, scope: &Scope<'_>) -> Result<Mou
     let options = Options::read(mount.options().as_deref().unwrap_or_default(), mount.destination())?;
     let kind = mount.typ().as_deref().unwrap_or_default();
     let bind = options.bind.or((kind == "bind" || kind == "rbind").then_some(Reach::Mount));
+    if options.remount {
+        return remount_plan(target, &options, bind.is_some());
+    }
+    let wrong = |cause: &str| {
+        Err(Error::bad_input(format!("cannot mount at {}", mount.destination().display())).because(cause))
+    };
+    let mapped = options.ids.is_some() || mount.uid_mappings().is_some() || mount.gid_mappings().is_some();
+    if options.copy_up && (kind != "tmpfs" || bind.is_some()) {
+        return wrong("tmpcopyup has a meaning for tmpfs only");
+    }
     match bind {
         Some(reach) => bind_plan(mount, target, options, reach, scope),
-        None if kind.is_empty() || kind == "none" => {
-            Err(Error::bad_input(format!("cannot mount at {}", mount.destination().display()))
-                .because("it has neither a type nor the option bind or rbind"))
-        }
+        None if mapped => wrong("the ids of a bind mount can be mapped, and of nothing else: it is none"),
+        None if kind.is_empty() || kind == "none" => wrong("it has neither a type nor the option bind or rbind"),
         None => file_system_plan(mount, target, options, kind, label, scope),
     }
+}
+
+/// `remount` with `bind` changes the mount, without it the file system: mount(2), `MS_REMOUNT`.
+fn remount_plan(target: CString, options: &Options<'_>, of_mount: bool) -> Result<MountPlan> {
+    let data = if options.data.is_empty() { None } else { Some(text_of("", &options.data.join(","))?) };
+    let [alone, tree] = options.attributes;
+    Ok(MountPlan {
+        target,
+        what: WhatPlan::Remount { file_system: (!of_mount).then_some((options.flags, data)) },
+        attributes: [if of_mount { alone } else { Setting::default() }, tree],
+        propagation: options.propagation.clone(),
+    })
 }
 
 fn bind_plan(
@@ -263,13 +160,38 @@ fn bind_plan(
     let source = mount.source().as_deref().ok_or_else(|| {
         Error::bad_input(format!("cannot bind at {}", mount.destination().display())).because("it has no source")
     })?;
+    let ids = ids(mount, &options, scope)?;
+    // Ours, and closed by the time init looks: our descriptors, and what else only this process can name.
+    let own = ["/proc/self/", "/proc/thread-self/", "/dev/fd/"].iter().any(|own| source.starts_with(own));
     let source = path_text(&scope.folder.join(source))?;
-    Ok(MountPlan {
-        target,
-        what: WhatPlan::Bind { source, reach },
-        attributes: options.attributes,
-        propagation: options.propagation,
-    })
+    let what = match ids.is_some() || (own && scope.may_administer) {
+        true => WhatPlan::Prepared { source, reach, ids },
+        false => WhatPlan::Bind { source, reach },
+    };
+    Ok(MountPlan { target, what, attributes: options.attributes, propagation: options.propagation })
+}
+
+/// config.md: the mount's own mappings, or with `idmap` and `ridmap` alone those of the container.
+fn ids(mount: &Mount, options: &Options<'_>, scope: &Scope<'_>) -> Result<Option<(Ids, Reach)>> {
+    let reach = options.ids.unwrap_or(Reach::Mount);
+    let wrong = |cause: &str| {
+        let doing = format!("cannot map the ids of the mount at {}", mount.destination().display());
+        Err(Error::bad_input(doing).because(cause))
+    };
+    let own = [mount.uid_mappings(), mount.gid_mappings()].map(|maps| maps.as_deref().unwrap_or_default());
+    match own {
+        [[], []] if options.ids.is_none() => Ok(None),
+        [[], []] => match scope.container_ids() {
+            Some(ids) => Ok(Some((ids, reach))),
+            None => wrong("it has no uidMappings and gidMappings, and the container has no user namespace"),
+        },
+        [[], _] | [_, []] => wrong("uidMappings and gidMappings must both be there"),
+        [uid, gid] => {
+            let uid = idmap::lines(Some(uid), "uidMappings of a mount")?;
+            let gid = idmap::lines(Some(gid), "gidMappings of a mount")?;
+            Ok(Some((Ids::Maps { uid, gid }, reach)))
+        }
+    }
 }
 
 fn file_system_plan(
@@ -300,7 +222,18 @@ fn file_system_plan(
     let words: Vec<&str> = options.data.iter().copied().chain(context.as_deref()).collect();
     let data = if words.is_empty() { None } else { Some(text_of("", &words.join(","))?) };
     let source = mount.source().as_deref().map_or_else(|| text_of("", kind), path_text)?;
-    let [alone, tree] = options.attributes;
+    let [alone, mut tree] = options.attributes;
+    let has_mode = options.data.iter().any(|word| word.starts_with("mode="));
+    let inherits = match kind {
+        "tmpfs" if options.copy_up => Inherits::All,
+        "tmpfs" if !has_mode => Inherits::Mode,
+        _ => Inherits::Nothing,
+    };
+    if inherits != Inherits::Nothing && options.flags & READ_ONLY != 0 {
+        // Read-only when it is filled.
+        options.flags &= !READ_ONLY;
+        tree.set = tree.set.with(Attributes::READ_ONLY);
+    }
     Ok(MountPlan {
         target,
         what: WhatPlan::FileSystem {
@@ -309,6 +242,7 @@ fn file_system_plan(
             flags: options.flags,
             data,
             otherwise: otherwise.map(|path| Ok((text_of("", path)?, alone))).transpose()?,
+            inherits,
         },
         // The flags of mount(2) say what the first setting would.
         attributes: [Setting::default(), tree],

@@ -2,8 +2,8 @@
 //! The plan as text: what `kelp-runtime plan` prints and what tests compare.
 
 use super::device::DeviceHowPlan;
-use super::{Maps, MountPlan, Plan, ProcessPlan, WhatPlan};
-use kelp_init::script::Setting;
+use super::{Ids, Maps, MountPlan, Plan, ProcessPlan, WhatPlan};
+use kelp_init::script::{Inherits, Setting};
 use kelp_sys::clone::Namespaces;
 use kelp_sys::mount::Reach;
 use std::ffi::CStr;
@@ -46,6 +46,9 @@ impl Display for Plan {
         }
         if let Some(offsets) = &self.time_offsets {
             writeln!(f, "clocks      {}", show(offsets).trim_end().replace('\n', ", "))?;
+        }
+        for device in &self.net_devices {
+            writeln!(f, "netdevice   {} as {}", device.host, device.name)?;
         }
         if self.loopback {
             writeln!(f, "loopback    up")?;
@@ -151,10 +154,26 @@ fn write_maps(f: &mut Formatter<'_>, maps: &Maps) -> Result {
     }
 }
 
+fn word_of(reach: Reach) -> &'static str {
+    if reach == Reach::Tree { "rbind" } else { "bind" }
+}
+
+fn write_ids(f: &mut Formatter<'_>, ids: &Ids, reach: Reach) -> Result {
+    match ids {
+        Ids::Maps { uid, gid } => {
+            for (name, lines) in [("uid", uid), ("gid", gid)] {
+                lines.iter().try_for_each(|l| write!(f, " {name} {} {} {}", l.inside, l.outside, l.count))?;
+            }
+        }
+        Ids::Namespace(path) => write!(f, " ids of {}", show(path))?,
+    }
+    write!(f, " on the {}", if reach == Reach::Tree { "tree" } else { "mount" })
+}
+
 fn write_mount(f: &mut Formatter<'_>, mount: &MountPlan) -> Result {
     write!(f, "mount       /{} ", show(&mount.target))?;
     match &mount.what {
-        WhatPlan::FileSystem { kind, source, flags, data, otherwise } => {
+        WhatPlan::FileSystem { kind, source, flags, data, otherwise, inherits } => {
             write!(f, "{} from {} flags {flags:#x}", show(kind), show(source))?;
             if let Some(data) = data {
                 write!(f, " {}", show(data))?;
@@ -162,10 +181,23 @@ fn write_mount(f: &mut Formatter<'_>, mount: &MountPlan) -> Result {
             if let Some((otherwise, _)) = otherwise {
                 write!(f, " (else bind {})", show(otherwise))?;
             }
+            match inherits {
+                Inherits::Nothing => {}
+                Inherits::Mode => write!(f, " mode of what it covers")?,
+                Inherits::All => write!(f, " copy of what it covers")?,
+            }
         }
-        WhatPlan::Bind { source, reach } => {
-            write!(f, "{} {}", if *reach == Reach::Tree { "rbind" } else { "bind" }, show(source))?;
+        WhatPlan::Bind { source, reach } => write!(f, "{} {}", word_of(*reach), show(source))?,
+        WhatPlan::Prepared { source, reach, ids } => {
+            write!(f, "{} {} taken by the runtime", word_of(*reach), show(source))?;
+            ids.as_ref().map_or(Ok(()), |(ids, reach)| write_ids(f, ids, *reach))?;
         }
+        WhatPlan::Remount { file_system } => match file_system {
+            Some((flags, data)) => {
+                write!(f, "remount flags {flags:#x} {}", show(data.as_deref().unwrap_or_default()))?;
+            }
+            None => write!(f, "remount")?,
+        },
     }
     for (name, setting) in ["set", "tree"].iter().zip(mount.attributes) {
         if setting != Setting::default() {

@@ -149,6 +149,8 @@ impl Build<'_> {
             cgroup.apply(cgroup_plan)?;
         }
         self.limit(init.pid)?;
+        self.runtime.begin(Step::NetDevices)?;
+        crate::net_device::move_all(&self.plan.net_devices, init.pid)?;
         let (filter, flags) = self.compile_seccomp()?;
         let record = self.write_state(init, cgroup.as_ref(), host, &filter, flags)?;
         self.run_hooks(&channel, &record)?;
@@ -230,6 +232,7 @@ impl Build<'_> {
         cgroup: Option<&Cgroup>,
     ) -> Result<Identity> {
         let opened = self.open_joins()?;
+        let trees = crate::prepare::trees(&self.plan.mounts)?;
         let kinds = self.plan.joins.iter().map(|joined| joined.namespace);
         let joins: Vec<(BorrowedFd<'_>, Namespaces)> = opened.iter().map(AsFd::as_fd).zip(kinds).collect();
         let stdio = match &request.stdio {
@@ -237,7 +240,7 @@ impl Build<'_> {
             Stdio::Fds(fds) => Some(fds.each_ref().map(AsFd::as_fd)),
         };
         let gate = gate.as_ref().map(AsFd::as_fd);
-        let fds = Descriptors { channel: inits_end.as_fd(), gate, joins: &joins, stdio };
+        let fds = Descriptors { channel: inits_end.as_fd(), gate, joins: &joins, stdio, trees: &trees };
         self.runtime.begin(Step::Clone)?;
         let direct = if joins.is_empty() { self.clone_directly(&fds, cgroup)? } else { None };
         let helper = if direct.is_none() { Some(self.clone_helper(&fds, cgroup)?) } else { None };
