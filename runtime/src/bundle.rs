@@ -5,7 +5,7 @@
 
 use crate::border;
 use crate::error::{Doing, Error, Kind, Result};
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Process, Spec};
 use std::path::Path;
 
 /// The spec of the bundle, and what was odd about it.
@@ -46,7 +46,8 @@ fn no_config(folder: &Path, error: &std::io::Error) -> Error {
 
 /// Strictly first, which is fast; only when that fails, once more as the types want it: see `border`.
 fn parse(text: &[u8], path: &Path) -> Result<Bundle> {
-    let (spec, warnings) = border::read(text, "/process", path)?;
+    let (spec, mut warnings) = border::read(text, "/process", path)?;
+    warnings.extend(foreign(&spec));
     Ok(Bundle { spec, warnings })
 }
 
@@ -64,19 +65,24 @@ fn check_version(spec: &Spec) -> Result<()> {
     }
 }
 
-/// Fields that are known and not honoured yet are refused: a container that lacks what its author asked for is worse than none.
+/// What is not for a runtime like this one is refused: a container that lacks what its author asked for is worse than none.
 fn refuse_unhonoured(spec: &Spec) -> Result<()> {
-    let not_yet = "this version of kelp-runtime does not implement it";
-    let refuse = |asked: bool, field: &str| if asked { Err(Error::unsupported(field, not_yet)) } else { Ok(()) };
-    refuse(spec.vm().is_some(), "vm")?;
-    if let Some(linux) = spec.linux() {
-        refuse_in_linux(linux, &refuse)?;
-    }
-    Ok(())
+    let refuse = |asked: bool, field: &str, why: &str| if asked { Err(Error::unsupported(field, why)) } else { Ok(()) };
+    refuse(spec.vm().is_some(), "vm", "kelp-runtime runs no virtual machines")?;
+    let Some(process) = spec.process() else { return Ok(()) };
+    let says = |text: Option<&str>| text.is_some_and(|text| !text.is_empty());
+    let command = "it is for Windows; on Linux process.args says what to run";
+    refuse(says(process.command_line().as_deref()), "process.commandLine", command)?;
+    let name = "it is for Windows; on Linux the caller looks names up, and process.user.uid and gid say who it is";
+    refuse(says(process.user().username().as_deref()), "process.user.username", name)
 }
 
-fn refuse_in_linux(linux: &Linux, refuse: &dyn Fn(bool, &str) -> Result<()>) -> Result<()> {
-    refuse(linux.intel_rdt().is_some(), "linux.intelRdt")
+/// Parts for other platforms, which mean nothing here: config.md "Platform-specific configuration".
+fn foreign(spec: &Spec) -> Vec<String> {
+    let parts =
+        [("solaris", spec.solaris().is_some()), ("windows", spec.windows().is_some()), ("zos", spec.zos().is_some())];
+    let there = parts.iter().filter(|(_, there)| *there);
+    there.map(|(part, _)| format!("{part} is for another platform and is ignored")).collect()
 }
 
 /// The process of a JSON file, for `exec --process`, and what was odd about it.
@@ -96,6 +102,23 @@ mod tests {
     fn malformed_json_is_named_by_line_and_column() {
         let error = parse(b"{\n  \"ociVersion\": 1.0.2\n}", Path::new("config.json")).unwrap_err();
         assert!(error.to_string().contains("line 2 column"), "{error}");
+    }
+
+    #[test]
+    fn what_is_for_other_platforms_is_refused_or_warned_of() {
+        let spec = |more: &str| {
+            let text = format!(
+                r#"{{"ociVersion":"1.3.0","process":{{"user":{{"uid":0,"gid":0}},"cwd":"/","args":["a"]}}{more}}}"#
+            );
+            parse(text.as_bytes(), Path::new("config.json")).unwrap()
+        };
+        assert_eq!(spec(r#","solaris":{}"#).warnings, ["solaris is for another platform and is ignored"]);
+        assert!(spec("").warnings.is_empty());
+        for (member, value) in [("username", "bob"), ("username", "")] {
+            let mut spec = spec("").spec;
+            spec.process_mut().as_mut().unwrap().user_mut().set_username(Some(value.into()));
+            assert_eq!(refuse_unhonoured(&spec).is_err(), !value.is_empty(), "{member} {value:?}");
+        }
     }
 
     #[test]

@@ -116,7 +116,14 @@ fn label(stop: Stop, plan: &ProcessPlan) -> Error {
         Some(profile) => format!("apparmorProfile {profile}"),
         None => format!("selinuxLabel {text}"),
     };
-    Error::new(format!("cannot set {what}")).because(cause(stop.errno))
+    let module = if text.starts_with("exec ") { "AppArmor" } else { "SELinux" };
+    Error::new(format!("cannot set {what}")).because(match stop.errno {
+        // The file is not there, or is another module's.
+        Errno::NOENT | Errno::INVAL => {
+            format!("this kernel has no {module}, it is switched off, or it does not know the label")
+        }
+        errno => cause(errno),
+    })
 }
 
 fn user(stop: Stop, plan: &ProcessPlan) -> Error {

@@ -24,6 +24,8 @@ pub enum Made {
     Unit(crate::cgroup::Scope),
     /// The container's init.
     Init(crate::process::Identity),
+    /// A class of service or monitoring group of resctrl.
+    Resctrl(PathBuf),
     /// The file of `--pid-file`.
     PidFile(PathBuf),
 }

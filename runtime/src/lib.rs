@@ -29,6 +29,7 @@ mod pidfile;
 pub mod plan;
 mod prepare;
 pub mod process;
+mod resctrl;
 mod script;
 pub mod seccomp;
 pub mod state;

@@ -107,6 +107,8 @@ pub struct Record {
     pub may_set_groups: bool,
     /// The first of process.args, for error texts.
     pub program: String,
+    /// Files of resctrl into which the pids of its processes go.
+    pub resctrl: Vec<PathBuf>,
     /// poststart hooks
     pub poststart: Vec<Hook>,
     /// poststop hooks

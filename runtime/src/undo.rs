@@ -47,6 +47,7 @@ fn unmake_one(runtime: &Runtime, made: &Made, lived: bool) -> Result<()> {
         Made::Unit(scope) if lived => scope.stop(),
         // Systemd collects a scope in which nobody is; and if it refused to make ours, this one is another's.
         Made::Unit(_) => Ok(()),
+        Made::Resctrl(group) => crate::resctrl::remove(group),
         Made::PidFile(path) => match std::fs::remove_file(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             other => other.doing(|| format!("cannot remove {}", path.display())),

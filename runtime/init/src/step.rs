@@ -40,6 +40,8 @@ steps! {
     MakeCgroup => "make the cgroup",
     /// Runtime: load and attach the device program.
     DeviceProgram => "attach the device program",
+    /// Runtime: a class of service in resctrl.
+    Resctrl => "make the class of service",
     /// Runtime: the socket pair to init.
     OpenChannel => "open the channel to init",
     /// Runtime: the socket on which init will wait for `start`.

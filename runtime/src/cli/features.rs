@@ -13,6 +13,8 @@ const MOUNT_OPTIONS: &str = "async atime bind defaults dev diratime dirsync exec
     symfollow sync tmpcopyup unbindable";
 const ACTIONS: &str = "SCMP_ACT_ALLOW SCMP_ACT_ERRNO SCMP_ACT_KILL SCMP_ACT_KILL_PROCESS SCMP_ACT_KILL_THREAD SCMP_ACT_LOG \
     SCMP_ACT_NOTIFY SCMP_ACT_TRACE SCMP_ACT_TRAP";
+const MEMORY_MODES: &str = "MPOL_DEFAULT MPOL_BIND MPOL_INTERLEAVE MPOL_WEIGHTED_INTERLEAVE MPOL_PREFERRED \
+    MPOL_PREFERRED_MANY MPOL_LOCAL";
 const OPERATORS: &str = "SCMP_CMP_NE SCMP_CMP_LT SCMP_CMP_LE SCMP_CMP_EQ SCMP_CMP_GE SCMP_CMP_GT SCMP_CMP_MASKED_EQ";
 const FLAGS: &str = "SECCOMP_FILTER_FLAG_TSYNC SECCOMP_FILTER_FLAG_SPEC_ALLOW SECCOMP_FILTER_FLAG_LOG \
     SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV";
@@ -37,7 +39,12 @@ pub(crate) fn print() -> Result<u8> {
             },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
-            "intelRdt": { "enabled": false },
+            "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
+            "memoryPolicy": {
+                "modes": words(MEMORY_MODES),
+                "flags": words("MPOL_F_NUMA_BALANCING MPOL_F_RELATIVE_NODES MPOL_F_STATIC_NODES")
+            },
+            "netDevices": { "enabled": true },
             "mountExtensions": { "idmap": { "enabled": true } }
         },
         "annotations": { "org.kelp.version": env!("CARGO_PKG_VERSION") }

@@ -184,3 +184,18 @@ fn a_source_that_only_the_runtime_can_name_is_taken_by_it() {
     let planned = mount(json!({ "destination": "/a", "source": "/proc/self/fd/9", "options": ["bind"] }));
     assert_eq!(planned, "mount       /a bind /proc/self/fd/9 taken by the runtime");
 }
+
+#[test]
+fn shares_of_caches_are_planned_in_the_order_of_the_spec() {
+    let rdt = |value: Value| lines(&plan(with("/linux/intelRdt", value), &root()).unwrap(), "resctrl").remove(0);
+    let all = json!({ "l3CacheSchema": "L3:0=f\nMB:0=10", "memBwSchema": "MB:0=20", "schemata": ["L2:0=1", "MB:0=30"],
+        "enableMonitoring": true });
+    assert_eq!(rdt(all), "resctrl     class /web L3:0=f MB:0=20 L2:0=1 MB:0=30 monitored as web");
+    assert_eq!(rdt(json!({ "closID": "gold" })), "resctrl     class /gold ");
+    assert_eq!(rdt(json!({ "closID": "/" })), "resctrl     class / ");
+    are_refused(&[
+        ("/linux/intelRdt", json!({ "closID": "../x" }), "closID"),
+        ("/linux/intelRdt", json!({ "closID": "info" }), "closID"),
+        ("/linux/intelRdt", json!({ "memBwSchema": "L3:0=1" }), "memBwSchema"),
+    ]);
+}

@@ -12,6 +12,7 @@ mod environment;
 mod field_tests;
 mod hook;
 mod idmap;
+mod intel_rdt;
 mod list;
 mod mount;
 mod mount_option;
@@ -30,6 +31,7 @@ pub use environment::candidates;
 pub use hook::HookPlan;
 pub(crate) use hook::plan_one as hook_plan;
 pub use idmap::{MapLine, Maps, as_text as map_text};
+pub use intel_rdt::IntelRdt;
 pub use mount::{Ids, MountPlan, WhatPlan};
 pub use namespace::Joined;
 pub use net_device::NetDevice;
@@ -102,6 +104,8 @@ pub struct Plan {
     pub sysctls: Vec<(CString, CString)>,
     /// The program.
     pub process: ProcessPlan,
+    /// Its share of caches and memory bandwidth.
+    pub intel_rdt: Option<IntelRdt>,
     /// Who answers the seccomp filter's notifications.
     pub seccomp_agent: Option<Agent>,
     /// createContainer hooks.
@@ -168,6 +172,7 @@ impl Plan {
             readonly_paths: below_root(linux.readonly_paths().as_deref())?,
             masked_paths: below_root(linux.masked_paths().as_deref())?,
             sysctls: sysctl::plan(linux.sysctl().as_ref(), namespaces, &joins)?,
+            intel_rdt: linux.intel_rdt().as_ref().map(|rdt| intel_rdt::plan(rdt, id)).transpose()?,
             seccomp_agent: linux
                 .seccomp()
                 .as_ref()

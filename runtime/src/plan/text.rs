@@ -47,6 +47,10 @@ impl Display for Plan {
         if let Some(offsets) = &self.time_offsets {
             writeln!(f, "clocks      {}", show(offsets).trim_end().replace('\n', ", "))?;
         }
+        if let Some(rdt) = &self.intel_rdt {
+            let monitor = rdt.monitor.as_ref().map_or_else(String::new, |name| format!(" monitored as {name}"));
+            writeln!(f, "resctrl     class /{} {}{monitor}", rdt.class, rdt.schemata.join(" "))?;
+        }
         for device in &self.net_devices {
             writeln!(f, "netdevice   {} as {}", device.host, device.name)?;
         }

@@ -106,7 +106,8 @@ impl Runtime {
         // Beyond this point things are made: each is in the journal first.
         self.begin(Step::ClaimId)?;
         let folder = Folder::claim(&self.root, request.id)?;
-        let mut build = Build { runtime: self, spec: &bundle.spec, plan: &plan, folder: &folder, init: None };
+        let mut build =
+            Build { runtime: self, spec: &bundle.spec, plan: &plan, folder: &folder, resctrl: Vec::new(), init: None };
         match build.run(&request, &cgroup, &host) {
             Ok(created) => Ok(Created { warnings: [bundle.warnings, created.warnings].concat(), ..created }),
             Err(error) => {
@@ -123,6 +124,8 @@ struct Build<'a> {
     spec: &'a Spec,
     plan: &'a Plan,
     folder: &'a Folder,
+    /// Files that get the pid of each of its processes.
+    resctrl: Vec<PathBuf>,
     /// Init, as soon as it lives.
     init: Option<OwnedFd>,
 }
@@ -132,6 +135,8 @@ impl Build<'_> {
         self.runtime.begin(Step::OpenJournal)?;
         let mut journal = Journal::begin(self.folder.owned_fd(), self.folder.path())?;
         let cgroup = self.make_cgroup(cgroup_plan, &mut journal)?;
+        self.runtime.begin(Step::Resctrl)?;
+        self.resctrl = crate::resctrl::make(self.plan.intel_rdt.as_ref(), &mut journal)?;
         let gate = self.open_gate(request.gate)?;
         self.runtime.begin(Step::OpenChannel)?;
         let (channel, inits_end) = Channel::open()?;
@@ -149,6 +154,7 @@ impl Build<'_> {
             cgroup.apply(cgroup_plan)?;
         }
         self.limit(init.pid)?;
+        crate::resctrl::join(&self.resctrl, init.pid)?;
         self.runtime.begin(Step::NetDevices)?;
         crate::net_device::move_all(&self.plan.net_devices, init.pid)?;
         let (filter, flags) = self.compile_seccomp()?;
@@ -353,6 +359,7 @@ impl Build<'_> {
             become_root: self.plan.become_root,
             may_set_groups: self.plan.process.groups.is_some(),
             program: self.plan.process.argv.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default(),
+            resctrl: self.resctrl.clone(),
             poststart: hooks.poststart().clone().unwrap_or_default(),
             poststop: hooks.poststop().clone().unwrap_or_default(),
         }

@@ -241,6 +241,7 @@ impl Exec<'_> {
     fn finish(&self, channel: &Channel, pid: i32, filter: &[u8], flags: Option<u32>) -> Result<Option<OwnedFd>> {
         self.runtime.begin(Step::ProcessLimits)?;
         limit::apply(pid, self.plan)?;
+        crate::resctrl::join(&self.record.resctrl, pid)?;
         limit::confine_to(pid, &self.plan.priorities.affinity.last)?;
         channel.say(Order::Finish { filter, flags: flags.unwrap_or(0) }, &[])?;
         let mut console = None;
