@@ -38,6 +38,7 @@ fn unmake_one(runtime: &Runtime, made: &Made, lived: bool) -> Result<()> {
     runtime.begin(match made {
         Made::Init(_) => Step::EndProcesses,
         Made::Cgroup(_) | Made::CgroupParent(_) | Made::Unit(_) => Step::RemoveCgroup,
+        Made::Resctrl(_) => Step::RemoveResctrl,
         Made::PidFile(_) => Step::RemovePidFile,
     })?;
     match made {

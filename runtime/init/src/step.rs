@@ -148,6 +148,8 @@ steps! {
     EndProcesses => "end the container's processes",
     /// Delete: remove the cgroup, or the scope of systemd.
     RemoveCgroup => "remove the cgroup",
+    /// Delete: remove the class of service.
+    RemoveResctrl => "remove the class of service",
     /// Delete: remove the pid file.
     RemovePidFile => "remove the pid file",
     /// Delete: remove the container's state directory, after which nothing knows of it.
