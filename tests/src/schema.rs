@@ -1,14 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 //! As much of JSON schema as the OCI's schemas need to say that a document is wrong.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// The schemas of the specifications, kept beside the checkout; the tests that need them skip without them.
+/// The schemas of the specification.
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/oci/runtime/schema")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("data/runtime-spec")
+}
+
+/// Every field that a schema has, as `a.b[].c{}.d`: `[]` is any entry of a list, `{}` any of a map. A schema of another
+/// platform, which is not here, has none.
+pub fn schema_fields(schema: &str) -> BTreeSet<String> {
+    let file = folder().join(schema);
+    let mut fields = BTreeSet::new();
+    walk(&load(&file), &file, "", &mut fields);
+    fields
+}
+
+fn walk(schema: &Value, file: &Path, at: &str, fields: &mut BTreeSet<String>) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let (name, pointer) = reference.split_once('#').unwrap_or((reference, ""));
+        let file = if name.is_empty() { file.to_owned() } else { file.with_file_name(name) };
+        if file.exists() {
+            let whole = load(&file);
+            walk(whole.pointer(pointer).unwrap_or_else(|| panic!("{reference} leads nowhere")), &file, at, fields);
+        }
+    }
+    for part in ["allOf", "anyOf", "oneOf"].iter().filter_map(|kind| schema[*kind].as_array()).flatten() {
+        walk(part, file, at, fields);
+    }
+    for (name, member) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+        walk(member, file, &path, fields);
+        fields.insert(path);
+    }
+    if schema["items"].is_object() {
+        walk(&schema["items"], file, &format!("{at}[]"), fields);
+    }
+    for member in schema["patternProperties"].as_object().into_iter().flatten().map(|(_, member)| member) {
+        walk(member, file, &format!("{at}{{}}"), fields);
+    }
+    if schema["additionalProperties"].is_object() {
+        walk(&schema["additionalProperties"], file, &format!("{at}{{}}"), fields);
+    }
 }
 
 /// What is wrong with `document` by one of the runtime-spec's schemas (`state-schema.json` say); an error where the

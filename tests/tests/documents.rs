@@ -46,13 +46,34 @@ fn links_between_documents_lead_somewhere() {
     assert!(broken.is_empty(), "links to nowhere:\n{}", broken.join("\n"));
 }
 
+/// What stands in backquotes in the first column of a document's tables.
+fn first_column(document: &str) -> Vec<String> {
+    let text = fs::read_to_string(workspace().join(document)).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| "));
+    let cells = rows.filter_map(|row| row.split(" | ").next());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_field_of_the_schema_is_in_the_table() {
+    let listed = first_column("docs/spec-coverage.md");
+    let known = kelp_tests::schema_fields("config-schema.json");
+    assert!(known.len() > 180, "the schema has more fields than {}", known.len());
+    let missing: Vec<_> = known.iter().filter(|field| !listed.contains(field)).collect();
+    let unknown: Vec<_> = listed.iter().filter(|field| !known.contains(*field)).collect();
+    let twice: Vec<_> = listed.iter().enumerate().filter(|(at, field)| listed[..*at].contains(field)).collect();
+    assert!(missing.is_empty(), "fields that docs/spec-coverage.md does not have: {missing:#?}");
+    assert!(unknown.is_empty(), "docs/spec-coverage.md has fields that the schema does not: {unknown:#?}");
+    assert!(twice.is_empty(), "docs/spec-coverage.md has fields twice: {twice:#?}");
+}
+
 #[test]
 fn tests_that_the_tables_promise_exist() {
     let mut sources = Vec::new();
     files(&workspace(), ".rs", &mut sources);
     let code: String = sources.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     let mut missing = Vec::new();
-    for table in ["docs/threat-model.md", "docs/kernel-features.md"] {
+    for table in ["docs/threat-model.md", "docs/kernel-features.md", "docs/spec-coverage.md"] {
         let text = fs::read_to_string(workspace().join(table)).unwrap();
         let rows = text.lines().filter(|line| line.starts_with("| "));
         let promised = rows.filter_map(|row| row.trim_end_matches(" |").rsplit("| ").next());

@@ -22,6 +22,7 @@ claims!(as_root, as_user:
     a_missing_root_filesystem_is_named,
     an_unknown_flag_hints_at_help,
     a_field_that_is_not_honoured_is_refused,
+    a_label_of_a_module_that_is_not_there_is_refused_by_name,
     an_error_is_said_once_in_our_form,
     a_broken_archive_is_named,
     an_oci_version_of_the_future_is_refused,
@@ -129,6 +130,8 @@ fn a_field_that_is_not_honoured_is_refused(w: &World) {
         ("/linux/intelRdt", json!({"closID": "x"})),
         ("/process/apparmorProfile", json!("no-such-profile")),
         ("/linux/mountLabel", json!("system_u:object_r:x_t:s0")),
+        ("/process/commandLine", json!("cmd /c dir")),
+        ("/process/user/username", json!("bob")),
         ("/vm", json!({"kernel": {"path": "/vmlinuz"}})),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_OF_THE_FUTURE"})),
     ] {
@@ -138,6 +141,22 @@ fn a_field_that_is_not_honoured_is_refused(w: &World) {
         let output = bundle.run().output();
         // Where the kernel has no AppArmor a name is all that can be checked: refusing is all that is right.
         output.explains(&[if name == "seccomp" { "SCMP_ACT_OF_THE_FUTURE" } else { name }]);
+    }
+}
+
+fn a_label_of_a_module_that_is_not_there_is_refused_by_name(w: &World) {
+    let bundle = w.bundle("b");
+    let switched_on = |files: &[&str]| files.iter().any(|file| Path::new(file).exists());
+    for (field, label, module, files) in [
+        ("apparmorProfile", "docker-default", "AppArmor", &["/sys/module/apparmor", "/proc/self/attr/apparmor"][..]),
+        ("selinuxLabel", "system_u:system_r:container_t:s0", "SELinux", &["/sys/fs/selinux/enforce"][..]),
+    ] {
+        if switched_on(files) {
+            continue;
+        }
+        bundle.set(&format!("/process/{field}"), json!(label));
+        bundle.run().output().explains(&[field, module, label]);
+        bundle.edit(|spec| drop(spec["process"].as_object_mut().unwrap().remove(field)));
     }
 }
 
