@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What Kelp does where the kernel lacks something: each fallback runs once, with the system call or the flag masked.
+//!
+//! Runs the programs under `kelp-mask`, which answers as an older or another kernel would. The table of fallbacks is
+//! docs/kernel-features.md.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use kelp_tests::{Bundle, Cgroup, Command, Compression, Entry, Kind, Who, World, claims, layer};
+use serde_json::json;
+
+claims!(as_root, as_user:
+    without_keys_the_callers_keyring_is_kept,
+    a_filter_flag_that_the_kernel_lacks_is_left_out_where_it_has_no_meaning,
+    without_overlays_the_images_files_are_copied,
+    an_image_of_sixty_layers_runs,
+);
+claims!(as_user:
+    without_user_namespaces_the_setting_is_named,
+    who_may_not_enter_the_cgroup_is_told_from_where_it_can_be,
+    without_executable_memfds_by_flag_our_own_program_is_copied_all_the_same,
+);
+claims!(as_root: without_bpf_root_is_told_that_device_rules_cannot_be_kept);
+claims!(as_root: a_store_on_an_overlay_is_copied_from);
+
+/// `kelp-runtime VERB … ID` on a kernel that answers by these rules.
+fn masked<'w>(w: &'w World, rules: &str, bundle: &Bundle<'_>, verb: &str) -> Command<'w> {
+    let mask = match w.dir().join("own/kelp-mask") {
+        there if there.exists() => there,
+        _ => w.own_program("kelp-mask", "own/kelp-mask"),
+    };
+    let program = w.program("kelp-runtime").to_string_lossy().into_owned();
+    let (root, dir) = (w.runtime_root(), bundle.dir().to_string_lossy().into_owned());
+    let line =
+        [rules, &program, "--root", &root.to_string_lossy(), verb, "--bundle", &dir, bundle.id()].map(str::to_owned);
+    w.command(&mask.to_string_lossy()).args(line)
+}
+
+/// Says whether a filter was in force at all.
+const FILTERED: &str = "grep Seccomp: /proc/self/status; echo ran";
+
+fn without_keys_the_callers_keyring_is_kept(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.shell(FILTERED);
+    // Not there; denied, as by another container's profile; no quota left.
+    for rule in ["keyctl", "keyctl:0&1=1", "keyctl:0&1=122"] {
+        let run = masked(w, rule, &bundle, "run").ok();
+        assert!(run.stdout.contains("2\nran"), "{rule}: {run}");
+    }
+}
+
+fn a_filter_flag_that_the_kernel_lacks_is_left_out_where_it_has_no_meaning(w: &World) {
+    const WAIT_KILLABLE_RECV_IS_UNKNOWN: &str = "seccomp:1&32=22";
+    let bundle = w.bundle("b");
+    let rules = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]);
+    let flags = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
+    bundle.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": flags, "syscalls": rules}));
+    bundle.args(&["/bin/probe", "try", "mkdir", "/tmp/x"]);
+    assert_eq!(masked(w, WAIT_KILLABLE_RECV_IS_UNKNOWN, &bundle, "run").ok().text(), "EPERM");
+}
+
+/// MFD_EXEC is of Linux 6.3: an older kernel knows no such flag, and every memfd is executable.
+fn without_executable_memfds_by_flag_our_own_program_is_copied_all_the_same(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/sleep", "1000"]);
+    let program = w.copy(&w.program("kelp-runtime"), "own/kelp-runtime").to_string_lossy().into_owned();
+    w.command("/bin/chmod").args(["755", &program]).ok();
+    let mask = w.own_program("kelp-mask", "own/kelp-mask").to_string_lossy().into_owned();
+    let (root, dir) = (w.runtime_root(), bundle.dir().to_string_lossy().into_owned());
+    let line = [&program, "--root", &*root.to_string_lossy(), "create", "--bundle", &dir, bundle.id()];
+    w.command(&mask).arg("memfd_create:1&16=22").args(line).ok();
+    // The waiting init still is our program: in memory, or on a mount that nobody can write.
+    let own = fs::read_link(format!("/proc/{}/exe", bundle.pid()));
+    assert!(own.as_ref().is_ok_and(|own| own.to_string_lossy() != program), "{own:?}");
+    bundle.verb("start", &[]).ok();
+    bundle.delete();
+}
+
+fn without_bpf_root_is_told_that_device_rules_cannot_be_kept(w: &World) {
+    let bundle = w.bundle("b");
+    let run = masked(w, "bpf", &bundle, "run").output();
+    match run.status() {
+        // A machine without cgroup v2 of its own has no device rules to keep.
+        0 => w.skip("no cgroup for device rules here"),
+        _ => drop(run.explains(&["device", "bpf"])),
+    }
+}
+
+fn without_overlays_the_images_files_are_copied(w: &World) {
+    w.load_busybox();
+    // What was found is remembered for this kernel and user: here, that it does not work.
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    let found = json!({"kernel": kernel, "uid": w.uid(), "because": "a test takes overlays away"});
+    w.write("store/overlay.json", found.to_string());
+    let run = |words: &[&str]| w.kelp(["run", "--rm", "--network", "none"]).args(words).output();
+    let first = run(&["busybox", "sh", "-c", "echo changed >/etc/passwd; cat /etc/passwd /proc/self/mountinfo"]).ok();
+    assert!(first.stdout.starts_with("changed\n"), "{first}");
+    let root = first.stdout.lines().find(|line| line.split(' ').nth(4) == Some("/")).unwrap().to_owned();
+    assert!(!root.contains(" - overlay "), "the root is an overlay all the same: {root}");
+    let second = run(&["busybox", "head", "-n1", "/etc/passwd"]).ok();
+    assert!(second.stdout.starts_with("root:"), "the image was changed: {second}");
+    assert_eq!(w.kelp(["ps", "-a", "-q"]).ok().text(), "");
+}
+
+/// The kernel does not put an overlay's changes onto another overlay: found out, said once, and copied instead.
+fn a_store_on_an_overlay_is_copied_from(w: &World) {
+    assert_eq!(w.who(), Who::Root);
+    for folder in ["lower", "upper", "work"] {
+        w.make_dir(&w.dir().join("below").join(folder));
+    }
+    let below = w.dir().join("below").display().to_string();
+    let options = format!("lowerdir={below}/lower,upperdir={below}/upper,workdir={below}/work");
+    let mounted = format!("mount -t overlay overlay -o {options} {} && exec \"$@\"", w.store().display());
+    let kelp = w.program("kelp").to_string_lossy().into_owned();
+    let image = kelp_tests::busybox_image(w).docker_archive(w, "busybox.tar", "busybox:latest").display().to_string();
+    let script = format!(
+        "kelp=$1; $kelp load -qi {image} && $kelp run --rm --network none busybox cat /proc/self/mountinfo && \
+         $kelp run --rm --network none busybox true"
+    );
+    let inside = ["-m", "sh", "-c", &mounted, "sh", "sh", "-c", &script, "sh", &kelp];
+    let run = w.command("/usr/bin/unshare").args(inside).output();
+    if run.stderr.contains("mount: ") {
+        return w.skip("no overlay can be mounted here");
+    }
+    let run = run.ok();
+    let root = run.stdout.lines().find(|line| line.split(' ').nth(4) == Some("/")).unwrap().to_owned();
+    assert!(!root.contains(&w.store().join("layers").display().to_string()), "{root}");
+    assert_eq!(run.stderr.matches("overlay").count().min(1), 1, "nobody was told: {run}");
+}
+
+/// As where they are switched off: the limit holds below the user namespace in which it is set.
+fn without_user_namespaces_the_setting_is_named(w: &World) {
+    let bundle = w.bundle("b");
+    let (program, root) = (w.program("kelp-runtime"), w.runtime_root());
+    let dir = bundle.dir().display().to_string();
+    let script = "echo 0 >/proc/sys/user/max_user_namespaces || exit 98; exec \"$@\"";
+    let line = [&*program.to_string_lossy(), "--root", &*root.to_string_lossy(), "run", "--bundle", &dir, bundle.id()];
+    let run = w.command("/usr/bin/unshare").args(["-Ur", "sh", "-c", script, "sh"]).args(line).output();
+    run.hints("/proc/sys/user/max_user_namespaces");
+}
+
+/// A login session's processes may not be cloned into a cgroup of another branch, whoever it belongs to.
+fn who_may_not_enter_the_cgroup_is_told_from_where_it_can_be(w: &World) {
+    let cgroup = match Cgroup::delegated(w) {
+        Ok(cgroup) => cgroup,
+        Err(reason) => return w.skip(&reason),
+    };
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/sleep", "1000"]).create().cgroup(&cgroup).ok();
+    bundle.verb("start", &[]).ok();
+    bundle.exec(&[], &["/bin/true"]).cgroup(&cgroup).ok();
+    bundle.exec(&[], &["/bin/true"]).output().hints("call exec from where it was started");
+    bundle.delete();
+}
+
+/// Sixty layers have longer names together than mount(2) takes: a page.
+fn an_image_of_sixty_layers_runs(w: &World) {
+    let mut image = kelp_tests::busybox_image(w).compression(Compression::Plain);
+    for number in 0..60 {
+        image =
+            image.with(layer(&[Entry::new(&format!("layer{number}"), Kind::File(number.to_string().into_bytes()))]));
+    }
+    w.load(&image, "deep:latest");
+    let run = w.kelp(["run", "--rm", "--network", "none", "deep", "cat", "/layer0", "/layer59", "/etc/passwd"]).ok();
+    assert!(run.stdout.starts_with("059root:"), "{run}");
+}
