@@ -17,7 +17,7 @@ use crate::plan::Nature;
 use crate::process::{Identity, Life};
 use crate::seccomp::Agent;
 use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use kelp_sys::rustix::fs::{AtFlags, CWD, Mode, OFlags, accessat, mkdirat, openat, renameat};
+use kelp_sys::rustix::fs::{AtFlags, CWD, Mode, OFlags, accessat, fstat, mkdirat, openat, renameat};
 use kelp_sys::rustix::io::Errno;
 use oci_spec::runtime::{Hook, Process};
 use serde::{Deserialize, Serialize};
@@ -166,33 +166,39 @@ impl Folder {
     pub(crate) fn claim(root: &Path, id: &str) -> Result<Self> {
         check_id(id)?;
         let path = root.join(id);
-        match mkdirat(CWD, &path, Mode::from_raw_mode(0o700)) {
+        let within = match open_directory(root) {
             Err(Errno::NOENT) => {
                 make_root(root)?;
-                mkdirat(CWD, &path, Mode::from_raw_mode(0o700))
+                open_directory(root)
             }
             other => other,
         }
-        .map_err(|errno| match errno {
+        .doing(|| format!("cannot open the state directory {}", root.display()))?;
+        check_root(&within, root)?;
+        mkdirat(&within, id, Mode::from_raw_mode(0o700)).map_err(|errno| match errno {
             Errno::EXIST => Error::new(format!("cannot create container {id}"))
                 .because("container with given ID already exists")
                 .hint(format!("choose another id, or `kelp-runtime delete {id}` first"))
                 .of_kind(Kind::AlreadyExists),
             errno => Error::new(format!("cannot make {}", path.display())).because(std::io::Error::from(errno)),
         })?;
-        let fd = open_directory(&path).doing(|| format!("cannot open {}", path.display()))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(&within, id, flags, Mode::empty()).doing(|| format!("cannot open {}", path.display()))?;
         Ok(Self { path, fd })
     }
 
     /// Opens the directory of a container that exists.
     ///
     /// # Errors
-    /// There is none of this id.
+    /// There is none of this id; or another user made it, who could have us signal or remove what he names in it.
     pub fn open(root: &Path, id: &str) -> Result<Self> {
         check_id(id)?;
         let path = root.join(id);
         match open_directory(&path) {
-            Ok(fd) => Ok(Self { path, fd }),
+            Ok(fd) => {
+                check_owner(&fd, &path)?;
+                Ok(Self { path, fd })
+            }
             Err(Errno::NOENT | Errno::NOTDIR) => Err(Error::new(format!("cannot find container {id}"))
                 .because("container does not exist")
                 .hint(format!("`kelp-runtime --root {} list` shows those there are", root.display()))
@@ -337,23 +343,40 @@ fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {
     openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Makes the state root, 0700; one that another user owns is not ours to trust.
+/// Makes the state root, 0700.
 fn make_root(root: &Path) -> Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(root)
-        .doing(|| format!("cannot make the state directory {}", root.display()))?;
-    let owner = std::fs::metadata(root).doing(|| format!("cannot look at {}", root.display()))?.uid();
-    let us = kelp_sys::rustix::process::geteuid().as_raw();
-    if owner == us {
+        .doing(|| format!("cannot make the state directory {}", root.display()))
+}
+
+/// Nobody else may be able to exchange a container's directory for one of his making: the root is ours, or the system's, and
+/// where all may write it is sticky, as /tmp is.
+fn check_root(opened: &OwnedFd, root: &Path) -> Result<()> {
+    let stat = fstat(opened).doing(|| format!("cannot look at {}", root.display()))?;
+    if stat.st_uid != 0 {
+        check_owner(opened, root)?;
+    }
+    if stat.st_mode & 0o002 == 0 || stat.st_mode & 0o1000 != 0 {
         return Ok(());
     }
-    Err(Error::new(format!("cannot use the state directory {}", root.display()))
-        .because(format!("it belongs to user {owner}, not to {us}"))
-        .hint("name another with --root")
-        .of_kind(Kind::Permission))
+    Err(not_ours(root, "anybody may write it".to_owned()))
+}
+
+fn check_owner(opened: &OwnedFd, path: &Path) -> Result<()> {
+    let owner = fstat(opened).doing(|| format!("cannot look at {}", path.display()))?.st_uid;
+    let us = kelp_sys::rustix::process::geteuid().as_raw();
+    if owner == us { Ok(()) } else { Err(not_ours(path, format!("it belongs to user {owner}, not to {us}"))) }
+}
+
+fn not_ours(path: &Path, because: String) -> Error {
+    Error::new(format!("cannot use the state directory {}", path.display()))
+        .because(because)
+        .hint("name another with --root, or run this as its owner")
+        .of_kind(Kind::Permission)
 }
 
 #[cfg(test)]

@@ -12,10 +12,12 @@ use crate::launch::{Launch, socket_address, socket_path};
 use crate::protocol::{MESSAGE_MAX, Phase, Reply, Request, Size, Status, VERSION};
 use kelp_sys::rustix::fs::{FlockOperation, flock};
 use kelp_sys::rustix::io::Errno;
+use kelp_sys::rustix::net::sockopt::socket_peercred;
 use kelp_sys::rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
     connect as connect_socket, recv, send, sendmsg, socket_with, socketpair,
 };
+use kelp_sys::rustix::process::geteuid;
 pub use keys::DetachKeys;
 pub use relay::{Ended, Relay};
 use std::fs::File;
@@ -106,9 +108,16 @@ pub fn connect(run: &Path, id: &str) -> Result<Connection, Error> {
             _ => error,
         }
     })?;
+    let peer = socket_peercred(&socket).doing(doing)?.uid.as_raw();
+    check_peer(peer, geteuid().as_raw()).map_err(|because| Error::new(doing(), because).kind(Kind::Permission))?;
     let mut connection = Connection::new(socket, id);
     connection.send(&Request::Hello { version: VERSION })?;
     Ok(connection)
+}
+
+/// What we say to a holder is what somebody types into his container: another user who listens in its place gets none of it.
+fn check_peer(peer: u32, us: u32) -> Result<(), String> {
+    if peer == us || peer == 0 { Ok(()) } else { Err(format!("user {peer} answers there, not {us}")) }
 }
 
 /// Whether a holder lives for this container folder: it has a lock on `lock` for as long as it does.
@@ -301,4 +310,16 @@ fn unexpected(reply: &Reply<'_>) -> Error {
         other => format!("{other:?}"),
     };
     Error::new("cannot go on with the holder", format!("it answered something else than was asked: {word}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_peer;
+
+    #[test]
+    fn a_holder_of_another_user_is_not_spoken_to() {
+        assert!(check_peer(1000, 1000).is_ok() && check_peer(0, 1000).is_ok());
+        assert_eq!(check_peer(1001, 1000).unwrap_err(), "user 1001 answers there, not 1000");
+        assert!(check_peer(1000, 0).is_err());
+    }
 }
