@@ -33,6 +33,7 @@ mod resctrl;
 mod script;
 pub mod seccomp;
 pub mod state;
+pub mod trace;
 mod undo;
 mod verb;
 
@@ -81,8 +82,9 @@ impl Runtime {
         }
     }
 
-    /// Begins a step: fails it where a test wants it to fail.
+    /// Begins a step: marks it in the trace, fails it where a test wants it to fail.
     fn begin(&self, step: Step) -> Result<()> {
+        kelp_sys::trace::mark(u32::from(step as u8));
         if self.fail_at != Some(step) {
             return Ok(());
         }

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         }
     };
     let log = cli::Log::open(&invocation.global);
-    match cli::run(invocation, &log) {
+    match cli::run_traced(invocation, &log) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             log.error(&error);

@@ -14,6 +14,7 @@
 
 use crate::error::{Doing, Error, Result};
 use crate::script::vector;
+use crate::trace::{self, Phase};
 use kelp_sys::clone::execve_file;
 use kelp_sys::mount::{Attributes, Change, Reach, clone_mount, here, set_attributes};
 use kelp_sys::rustix::fd::{AsFd, OwnedFd};
@@ -38,6 +39,7 @@ fn seals() -> SealFlags {
 /// # Errors
 /// There is no way to become one.
 pub fn protect() -> Result<()> {
+    trace::begin(Phase::Protect);
     let own = open_own()?;
     let stat = fstat(&own).doing(|| "cannot look at our own program".into())?;
     let others_write = stat.st_mode & 0o022 != 0;

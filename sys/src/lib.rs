@@ -21,4 +21,5 @@ pub mod sigaction;
 pub mod signal;
 pub mod socket;
 pub mod term;
+pub mod trace;
 pub mod writeback;

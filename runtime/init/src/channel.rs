@@ -154,13 +154,14 @@ impl Script<'_> {
         Channel(self.channel.as_fd())
     }
 
-    /// Begins a step: fails it where a test wants it to fail.
+    /// Begins a step: marks it in the trace, fails it where a test wants it to fail.
     pub(crate) fn begin(&self, step: Step) -> Result<(), Stop> {
         fail_here(self.fail_at, step)
     }
 }
 
-/// `ECANCELED` in the step that a test has chosen.
+/// Begins the step: `ECANCELED` if it is the one that a test has chosen.
 pub(crate) fn fail_here(fail_at: Option<Step>, step: Step) -> Result<(), Stop> {
+    kelp_sys::trace::mark(u32::from(step as u8));
     if fail_at == Some(step) { Err(Errno::CANCELED).during(step) } else { Ok(()) }
 }

@@ -8,6 +8,7 @@ use kelp_runtime::bundle::Bundle;
 use kelp_runtime::cgroup::{self, Facts, Manager};
 use kelp_runtime::host::Host;
 use kelp_runtime::plan::Plan;
+use kelp_runtime::trace::{self, Phase};
 use kelp_runtime::{CreateRequest, Created, Gate, Options, Result, Runtime, own_binary};
 use std::path::{Path, PathBuf};
 
@@ -77,6 +78,7 @@ impl Create {
 
     /// Reads the bundle. Its terminal must have somewhere to go: to `--console-socket`, or to the one in front of us.
     fn read_bundle(&self, detached: bool) -> Result<Bundle> {
+        trace::begin(Phase::Read);
         let bundle = Bundle::read(self.folder())?;
         let terminal = bundle.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         foreground::check_console(terminal, detached, self.console_socket.is_some())?;
@@ -121,7 +123,9 @@ pub(crate) fn run(runtime: &Runtime, create: &Create, log: &Log) -> Result<u8> {
     let signals = foreground::hold_signals()?;
     let created = runtime.create_read(create.request(Gate::Open), bundle)?;
     let created = hand_over(runtime, create, created, log)?;
+    trace::begin(Phase::Program);
     let status = foreground::accompany(&created, signals);
+    trace::begin(Phase::Delete);
     if !create.keep {
         log.warn_all(&runtime.delete(&create.id, true)?);
     }

@@ -30,6 +30,7 @@ Global options:
   --root DIR                where containers' states are kept
   --log FILE                write messages to FILE as well
   --log-format text|json    how
+  --trace FILE              draw what was done when, in FILE: open it with https://ui.perfetto.dev
   --systemd-cgroup          have systemd make the cgroups
   --cgroup-manager NAME     cgroupfs, systemd, disabled
   --rootless auto|true|false  accepted as runc's; means nothing here

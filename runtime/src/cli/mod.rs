@@ -18,7 +18,7 @@ pub(crate) use arguments::Arguments;
 pub(crate) use log::Log;
 
 use kelp_runtime::cgroup::Manager;
-use kelp_runtime::{Error, Result, Runtime};
+use kelp_runtime::{Error, Result, Runtime, trace};
 use std::path::PathBuf;
 
 /// Options before the verb.
@@ -30,6 +30,8 @@ pub(crate) struct Global {
     pub(crate) log: Option<PathBuf>,
     /// `--log-format json`
     pub(crate) log_json: bool,
+    /// `--trace`: where a picture of the steps goes.
+    pub(crate) trace: Option<PathBuf>,
     /// `--debug`
     pub(crate) debug: bool,
     /// `--systemd-cgroup`, `--cgroup-manager`
@@ -77,6 +79,7 @@ pub(crate) fn parse(parser: lexopt::Parser) -> Result<Invocation> {
             "root" => global.root = Some(arguments.path()?),
             "log" => global.log = Some(arguments.path()?),
             "log-format" => global.log_json = log::is_json(&arguments.text("--log-format")?)?,
+            "trace" => global.trace = Some(arguments.path()?),
             "debug" => global.debug = arguments.switch()?,
             "systemd-cgroup" if arguments.switch()? => global.cgroups = Manager::Systemd,
             "systemd-cgroup" => {}
@@ -145,8 +148,19 @@ fn parse_verb(verb: &str, arguments: &mut Arguments) -> Result<Verb> {
     })
 }
 
-/// Performs the invocation; returns the exit status.
-pub(crate) fn run(invocation: Invocation, log: &Log) -> Result<u8> {
+/// Performs the invocation, with a trace if one is wanted; returns the exit status.
+pub(crate) fn run_traced(invocation: Invocation, log: &Log) -> Result<u8> {
+    let Some(path) = invocation.global.trace.clone() else { return run(invocation, log) };
+    trace::start()?;
+    let result = run(invocation, log);
+    // What failed is what one wants to look at: the trace is written all the same.
+    match (result, trace::write(&path)) {
+        (Err(error), Err(untraced)) => Err(error.and_also(&untraced)),
+        (result, written) => written.and(result),
+    }
+}
+
+fn run(invocation: Invocation, log: &Log) -> Result<u8> {
     if invocation.global.debug {
         log.debug(&format!("kelp-runtime {}: {:?}", env!("CARGO_PKG_VERSION"), invocation.verb));
     }

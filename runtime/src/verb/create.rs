@@ -15,6 +15,7 @@ use crate::plan::{Options, Plan};
 use crate::process::Identity;
 use crate::script::{Descriptors, with_script};
 use crate::state::{ExecDefaults, Folder, GATE, Record, State, Status};
+use crate::trace::{self, Phase};
 use crate::{Runtime, hooks, idmap, undo};
 use kelp_init::{Order, Report, Step, Stop};
 use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3};
@@ -98,6 +99,7 @@ impl Runtime {
     /// # Errors
     /// As for `create`.
     pub fn create_read(&self, request: CreateRequest<'_>, bundle: Bundle) -> Result<Created> {
+        trace::begin(Phase::Plan);
         let host = Host::look()?;
         let plan = Plan::make(&bundle, request.bundle, request.id, &host, request.options)?;
         let facts = Facts::read()?;
@@ -163,6 +165,7 @@ impl Build<'_> {
 
         // Our part is done. Init confines itself, and says that it is ready, or becomes the program.
         channel.say(Order::Finish { filter: &filter, flags: flags.unwrap_or(0) }, &[])?;
+        trace::begin(Phase::Await);
         let console = self.await_ready(&channel, request.gate, &record)?;
         self.publish(request, init.pid, &mut journal)?;
         let poststart = match request.gate {
