@@ -2,26 +2,43 @@
 //! kelp-runtime: the OCI runtime's command line, with runc's option names.
 //!
 //! Exit status: 0; 1 for an error of ours; for `run` and `exec` in the foreground that of the program.
+#![cfg_attr(not(test), no_main)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the program that prints")]
 
 mod cli;
 
-use std::process::ExitCode;
+use std::io::Write;
 
-fn main() -> ExitCode {
+#[cfg(not(test))]
+kelp_sys::main!(run);
+
+/// The exit status of an error of ours.
+const FAILURE: u8 = 1;
+
+/// Called by libc's start: nobody flushes stdout behind us.
+#[cfg_attr(test, expect(dead_code, reason = "a test has a main of its own"))]
+fn run() -> u8 {
+    let status = invoke();
+    match std::io::stdout().flush() {
+        Err(error) if status == 0 && error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("error: cannot write to stdout\n  because: {error}");
+            FAILURE
+        }
+        _ => status,
+    }
+}
+
+fn invoke() -> u8 {
     let invocation = match cli::parse(lexopt::Parser::from_env()) {
         Ok(invocation) => invocation,
         Err(error) => {
             eprintln!("error: {error:#}");
-            return ExitCode::FAILURE;
+            return FAILURE;
         }
     };
     let log = cli::Log::open(&invocation.global);
-    match cli::run_traced(invocation, &log) {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            log.error(&error);
-            ExitCode::FAILURE
-        }
-    }
+    cli::run_traced(invocation, &log).unwrap_or_else(|error| {
+        log.error(&error);
+        FAILURE
+    })
 }

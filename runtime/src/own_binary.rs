@@ -7,27 +7,30 @@
 //!
 //! - Who may mount executes the file through a read-only mount of its own, which is in no mount namespace and whose last
 //!   descriptor the exec closes: nobody can make it writable again, or copy it (both want a mount that is somewhere).
-//! - Who may not, executes a copy in memory, sealed.
+//! - Who may not, gets such a mount from a process that may, in a user namespace of its own, and is gone at once.
+//! - Where that is forbidden: a copy in memory, sealed.
 //!
-//! Not needed for an ordinary user whose program belongs to root: he never has root's id inside.
+//! Not needed for an ordinary user whose program belongs to root: he never has root's id inside. For root all of it has
+//! happened before libc started, where the program is linked so: see `kelp_sys::entry`.
 //! Kernel: open_tree(2), mount_setattr(2), memfd_create(2), fcntl(2) "File Sealing", execveat(2).
 
 use crate::error::{Doing, Error, Result};
 use crate::script::vector;
 use crate::trace::{self, Phase};
-use kelp_sys::clone::execve_file;
+use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3, execve_file, exit};
 use kelp_sys::mount::{Attributes, Change, Reach, clone_mount, here, set_attributes};
 use kelp_sys::rustix::fd::{AsFd, OwnedFd};
 use kelp_sys::rustix::fs::{
     CWD, MemfdFlags, Mode, OFlags, SealFlags, Stat, StatVfsMountFlags, fcntl_add_seals, fcntl_get_seals, fstat,
-    fstatvfs, memfd_create, openat, sendfile,
+    fstatvfs, memfd_create, openat, readlink, sendfile,
 };
-use kelp_sys::rustix::io::Errno;
-use kelp_sys::rustix::process::geteuid;
-use std::ffi::{CString, OsString};
+use kelp_sys::rustix::io::{Errno, retry_on_intr};
+use kelp_sys::rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use kelp_sys::rustix::process::{WaitId, WaitIdOptions, geteuid, waitid};
+use std::ffi::{CStr, CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 
-const OWN: &std::ffi::CStr = c"/proc/self/exe";
+const OWN: &CStr = c"/proc/self/exe";
 
 /// What no one may do to the copy, we included.
 fn seals() -> SealFlags {
@@ -49,20 +52,44 @@ pub fn protect() -> Result<()> {
     if is_protected(&own)? {
         return Ok(());
     }
-    match read_only_mount() {
+    match read_only_mount(OWN).or_else(|errno| if errno == Errno::PERM { lent_mount(&stat) } else { Err(errno) }) {
         Ok(mount) => go_on_as(&mount),
-        Err(Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::NOSYS) => {
+        Err(Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::NOSYS | Errno::NOENT | Errno::NOSPC | Errno::USERS) => {
             go_on_as(&sealed_copy(&own, &stat).doing(|| "cannot copy our own program to memory".into())?)
         }
         Err(errno) => Err(errno).doing(|| "cannot mount our own program read-only".into()),
     }
 }
 
-/// A detached read-only mount of the file that we are.
-fn read_only_mount() -> std::result::Result<OwnedFd, Errno> {
-    let mount = clone_mount(here(), OWN, Reach::Mount)?;
+/// A detached read-only mount of the file.
+fn read_only_mount(path: &CStr) -> std::result::Result<OwnedFd, Errno> {
+    let mount = clone_mount(here(), path, Reach::Mount)?;
     set_attributes(mount.as_fd(), c"", Reach::Mount, &Change { set: Attributes::READ_ONLY, ..Change::default() })?;
     Ok(mount)
+}
+
+/// The same, made by a child in a user and a mount namespace of its own, where it is root. There the file must be found by
+/// its name, since `/proc/self/exe` leads to a mount of ours; that it is the same file is verified.
+fn lent_mount(own: &Stat) -> std::result::Result<OwnedFd, Errno> {
+    let path = readlink(OWN, Vec::new())?;
+    let (ours, lenders) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let namespaces = Namespaces::USER.with(Namespaces::MOUNT);
+    let child = match clone3(&Clone { namespaces, cgroup: None, parent: Parent::Caller })? {
+        Cloned::Child => {
+            // No allocation: the program may have had other threads.
+            let lent = read_only_mount(&path)
+                .and_then(|mount| kelp_sys::socket::send(lenders.as_fd(), b"m", &[mount.as_fd()]).map(drop));
+            exit(i32::from(lent.is_err()))
+        }
+        Cloned::Parent { pidfd, .. } => pidfd,
+    };
+    drop(lenders);
+    let received = kelp_sys::socket::receive(ours.as_fd(), &mut [0; 1]);
+    retry_on_intr(|| waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED))?;
+    let [mount, ..] = received?.fds;
+    let mount = mount.ok_or(Errno::PERM)?;
+    let stat = fstat(&mount)?;
+    if (stat.st_dev, stat.st_ino) == (own.st_dev, own.st_ino) { Ok(mount) } else { Err(Errno::PERM) }
 }
 
 /// A memfd with our seals is such a copy; a file on a mount that is read-only cannot be written through it. (A mount that

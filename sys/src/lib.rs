@@ -10,6 +10,7 @@ mod raw;
 pub mod bpf;
 pub mod clone;
 pub mod daemon;
+pub mod entry;
 pub mod memory;
 pub mod mount;
 pub mod net;

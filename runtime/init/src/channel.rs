@@ -136,8 +136,8 @@ impl Channel<'_> {
     }
 
     /// Waits for the last order; returns the part of `space` that holds the filter, and its flags.
-    pub(crate) fn await_finish(self, space: &mut [u8; ORDER_SIZE]) -> Result<(&[u8], u32), Errno> {
-        let received = kelp_sys::socket::receive(self.0, space.as_mut_slice())?;
+    pub(crate) fn await_finish(self, space: &mut [u8]) -> Result<(&[u8], u32), Errno> {
+        let received = kelp_sys::socket::receive(self.0, space)?;
         if received.truncated {
             return Err(Errno::MSGSIZE);
         }

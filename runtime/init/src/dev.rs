@@ -20,9 +20,10 @@ use kelp_sys::rustix::process::{Gid, Uid, umask};
 pub(crate) fn populate(script: &Script<'_>, rootfs: &Rootfs) -> Result<(), Stop> {
     // Modes are made as they are written, without a chmod each.
     let before = umask(Mode::empty());
+    let mut folders = Folders { rootfs, last: None };
     for (index, device) in script.devices.iter().enumerate() {
         script.begin(Step::Device)?;
-        place(rootfs, device).during_nth(Step::Device, index)?;
+        place(&mut folders, device).during_nth(Step::Device, index)?;
     }
     link(script, rootfs)?;
     umask(before);
@@ -45,27 +46,39 @@ fn link(script: &Script<'_>, rootfs: &Rootfs) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Parent folder, made if missing, and name of `path`.
-fn parent<'p>(rootfs: &Rootfs, path: &'p CStr) -> Result<(OwnedFd, &'p CStr), Errno> {
-    let bytes = path.to_bytes_with_nul();
-    let slash = bytes.iter().rposition(|&byte| byte == b'/');
-    let name = slash.map_or(bytes, |slash| bytes.get(slash.saturating_add(1)..).unwrap_or_default());
-    let name = CStr::from_bytes_with_nul(name).map_err(|_| Errno::INVAL)?;
-    let folder = bytes.get(..slash.unwrap_or(0)).unwrap_or_default();
-    Ok((target::find_or_make_bytes(rootfs.as_fd(), folder, Kind::Directory)?, name))
+/// Folders of devices: most are in one, which stays open from device to device.
+struct Folders<'r, 'p> {
+    rootfs: &'r Rootfs,
+    last: Option<(&'p [u8], OwnedFd)>,
 }
 
-fn place(rootfs: &Rootfs, device: &Device<'_>) -> Result<(), Errno> {
-    let (folder, name) = parent(rootfs, device.path)?;
+impl<'p> Folders<'_, 'p> {
+    /// Parent folder, made if missing, and name of `path`.
+    fn parent(&mut self, path: &'p CStr) -> Result<(BorrowedFd<'_>, &'p CStr), Errno> {
+        let bytes = path.to_bytes_with_nul();
+        let slash = bytes.iter().rposition(|&byte| byte == b'/');
+        let name = slash.map_or(bytes, |slash| bytes.get(slash.saturating_add(1)..).unwrap_or_default());
+        let name = CStr::from_bytes_with_nul(name).map_err(|_| Errno::INVAL)?;
+        let folder = bytes.get(..slash.unwrap_or(0)).unwrap_or_default();
+        let open = match self.last.take() {
+            Some((last, open)) if last == folder => open,
+            _ => target::find_or_make_bytes(self.rootfs.as_fd(), folder, Kind::Directory)?,
+        };
+        Ok((self.last.insert((folder, open)).1.as_fd(), name))
+    }
+}
+
+fn place<'p>(folders: &mut Folders<'_, 'p>, device: &Device<'p>) -> Result<(), Errno> {
+    let (folder, name) = folders.parent(device.path)?;
     match device.how {
         DeviceHow::Make { kind, mode, device, owner } => {
-            make(folder.as_fd(), name, kind, mode, device)?;
+            make(folder, name, kind, mode, device)?;
             owner.map_or(Ok(()), |(uid, gid)| {
                 let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-                chownat(&folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+                chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
             })
         }
-        DeviceHow::Bind { source } => bind(folder.as_fd(), name, source),
+        DeviceHow::Bind { source } => bind(folder, name, source),
     }
 }
 

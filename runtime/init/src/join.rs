@@ -12,6 +12,7 @@ use crate::step::{During, Step, Stop};
 use crate::{confine, console, home, program};
 use core::convert::Infallible;
 use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3, exit};
+use kelp_sys::memory::Pages;
 use kelp_sys::mount::here;
 use kelp_sys::rustix::process::setsid;
 use kelp_sys::rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
@@ -60,7 +61,7 @@ fn live(script: &Join<'_>) -> Result<Infallible, Stop> {
     settle(script)?;
     home::find(script.fail_at, &script.process)?;
     confine::enter_working_directory(script.fail_at, &script.process)?;
-    let mut space = [0; ORDER_SIZE];
+    let mut space = Pages::map(ORDER_SIZE).during(Step::AwaitRuntime)?;
     fail_here(script.fail_at, Step::AwaitRuntime)?;
     let (filter, flags) = Channel(script.channel).await_finish(&mut space).during(Step::AwaitRuntime)?;
     let confined = confine::drop_rights_in_place(script.fail_at, &script.process)?;

@@ -10,6 +10,7 @@ use crate::script::Script;
 use crate::step::{During, Step, Stop};
 use crate::{born, confine, console, cover, dev, gate, home, hook, mount, program, root};
 use core::convert::Infallible;
+use kelp_sys::memory::Pages;
 
 /// Lives: performs the script and becomes the program. If that cannot be, says why and ends with status 1.
 pub fn live(script: &Script<'_>) -> ! {
@@ -41,7 +42,7 @@ fn attempt(script: &Script<'_>) -> Result<Infallible, Stop> {
     root::make_readonly(script)?;
 
     // Confined. The runtime has written limits and state meanwhile; its last word carries the filter.
-    let mut space = [0; ORDER_SIZE];
+    let mut space = Pages::map(ORDER_SIZE).during(Step::AwaitRuntime)?;
     script.begin(Step::AwaitRuntime)?;
     let (filter, flags) = script.channel().await_finish(&mut space).during(Step::AwaitRuntime)?;
     let confined = confine::drop_rights(script.fail_at, &script.process, rooted)?;

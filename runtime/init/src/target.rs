@@ -24,8 +24,29 @@ const MOST_LINKS: u32 = 40;
 /// The place `path` below `root`, made as `kind` where it is missing, missing parents as directories.
 pub(crate) fn find_or_make(root: BorrowedFd<'_>, path: &CStr, kind: Kind) -> Result<OwnedFd, Errno> {
     match open(root, path, OFlags::PATH) {
-        Err(Errno::NOENT) => make(root, path.to_bytes(), kind),
+        Err(Errno::NOENT) => match make_last(root, path, kind) {
+            Ok(()) => open(root, path, OFlags::PATH),
+            Err(_) => make(root, path.to_bytes(), kind),
+        },
         found => found,
+    }
+}
+
+/// The common case, without buffers of PATH_MAX on the stack, whose pages cost more than the calls: only the last component
+/// is missing. Whatever else is the case is for [`make`] to find out.
+fn make_last(root: BorrowedFd<'_>, path: &CStr, kind: Kind) -> Result<(), Errno> {
+    let (parent, _) = split(path.to_bytes());
+    let mut space = [0; 128];
+    let begin = parent.len().checked_add(1).and_then(|end| space.get_mut(..end)).ok_or(Errno::NAMETOOLONG)?;
+    begin.split_last_mut().ok_or(Errno::INVAL)?.1.copy_from_slice(parent);
+    let parent = CStr::from_bytes_with_nul(begin).map_err(|_| Errno::INVAL)?;
+    let parent = open(root, parent, OFlags::PATH | OFlags::DIRECTORY)?;
+    let whole = path.to_bytes_with_nul();
+    let name = whole.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash.saturating_add(1));
+    let name = CStr::from_bytes_with_nul(whole.get(name..).unwrap_or_default()).map_err(|_| Errno::INVAL)?;
+    match kind {
+        Kind::Directory => mkdirat(&parent, name, Mode::from_raw_mode(0o755)),
+        Kind::File => make_file(parent.as_fd(), name),
     }
 }
 
@@ -99,6 +120,7 @@ fn with_c_str<T>(bytes: &[u8], use_path: impl FnOnce(&CStr) -> Result<T, Errno>)
 
 /// Walks the path one component at a time and makes what is missing. A dangling link is followed as the container would:
 /// what it names is made, below the root.
+#[inline(never)]
 fn make(root: BorrowedFd<'_>, path: &[u8], kind: Kind) -> Result<OwnedFd, Errno> {
     let mut whole = PathBuffer::new();
     whole.push(path)?;

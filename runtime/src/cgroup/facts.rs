@@ -16,6 +16,9 @@ use super::{Controllers, Error, kernel};
 /// The kernel's CGROUP2_SUPER_MAGIC.
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
 
+/// Where systemd and everybody after it mounts cgroup v2 on machines without v1. See file-hierarchy(7).
+const UNIFIED: &str = "/sys/fs/cgroup";
+
 /// What the plan needs to know of the host's cgroups.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -64,6 +67,11 @@ impl Level {
 impl Facts {
     /// Looks.
     pub fn read() -> Result<Self, Error> {
+        // Where it is by convention, root need not search the list of mounts, which may be long.
+        let unified = Mount { at: UNIFIED.into(), root: "/".into() };
+        if let Some(top) = writable_top(&unified)? {
+            return Ok(Self { mount: Some(unified), top: Some(top), ..Self::default() });
+        }
         let mounts = mountinfo::parse_mountinfo(&read_proc("/proc/self/mountinfo")?);
         // Who is root in the one whole hierarchy does not care where its own cgroup is.
         if let [mount] = mounts.v2.as_slice()
