@@ -35,6 +35,7 @@ pub enum Made {
 pub struct Journal {
     file: File,
     path: PathBuf,
+    made: Vec<Made>,
 }
 
 const NAME: &str = "journal";
@@ -48,7 +49,7 @@ impl Journal {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
         let file = openat(state, NAME, flags, Mode::from_raw_mode(0o600))
             .doing(|| format!("cannot open the journal in {}", path.display()))?;
-        Ok(Self { file: file.into(), path: path.join(NAME) })
+        Ok(Self { file: file.into(), path: path.join(NAME), made: Vec::new() })
     }
 
     /// Writes down what is about to be made.
@@ -59,7 +60,15 @@ impl Journal {
         let mut line = serde_json::to_vec(made)
             .map_err(|error| Error::new(format!("cannot write {}", self.path.display())).because(error))?;
         line.push(b'\n');
-        self.file.write_all(&line).doing(|| format!("cannot write {}", self.path.display()))
+        self.file.write_all(&line).doing(|| format!("cannot write {}", self.path.display()))?;
+        self.made.push(made.clone());
+        Ok(())
+    }
+
+    /// All that was written down.
+    #[must_use]
+    pub fn into_made(self) -> Vec<Made> {
+        self.made
     }
 
     /// What the journal in this state directory says was made, first things first. A last line cut short by a crash announces

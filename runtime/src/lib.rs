@@ -41,7 +41,7 @@ pub use error::{Error, Kind, Result};
 pub use kelp_init::Step;
 pub use plan::Options;
 pub use state::{State, Status};
-pub use verb::create::{CreateRequest, Created, Gate, Stdio};
+pub use verb::create::{CreateRequest, Created, Gate, Remains, Stdio};
 pub use verb::events::Event;
 pub use verb::exec::{Changes, ExecProcess, ExecRequest};
 

@@ -8,6 +8,8 @@ use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use kelp_sys::rustix::io::Errno;
 use kelp_sys::rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Read;
 use std::time::Duration;
 
 /// A process, told apart from a later one of the same pid by the time it was started.
@@ -69,7 +71,9 @@ struct Stat {
 
 /// State and start time, from /proc/PID/stat. The command's name in parentheses may contain anything.
 fn read_stat(pid: i32) -> std::io::Result<Stat> {
-    let text = std::fs::read(format!("/proc/{pid}/stat"))?;
+    let mut space = [0; 1024];
+    let length = File::open(format!("/proc/{pid}/stat"))?.read(&mut space)?;
+    let text = space.get(..length).unwrap_or_default();
     let odd = || std::io::Error::from(std::io::ErrorKind::InvalidData);
     let after = text.iter().rposition(|&byte| byte == b')').and_then(|end| text.get(end + 2..)).ok_or_else(odd)?;
     let fields = std::str::from_utf8(after).map_err(|_| odd())?;

@@ -17,7 +17,7 @@ use crate::plan::Nature;
 use crate::process::{Identity, Life};
 use crate::seccomp::Agent;
 use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use kelp_sys::rustix::fs::{AtFlags, CWD, Mode, OFlags, accessat, fstat, mkdirat, openat, renameat};
+use kelp_sys::rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, accessat, fstat, mkdirat, openat, renameat, stat};
 use kelp_sys::rustix::io::Errno;
 use oci_spec::runtime::{Hook, Process};
 use serde::{Deserialize, Serialize};
@@ -217,6 +217,12 @@ impl Folder {
     pub(crate) fn short(&self, name: &str) -> String {
         use kelp_sys::rustix::fd::AsRawFd;
         format!("/proc/self/fd/{}/{name}", self.fd.as_raw_fd())
+    }
+
+    /// Whether the directory is still where it was made.
+    pub(crate) fn is_in_place(&self) -> bool {
+        let same = |ours: Stat, there: Stat| (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino);
+        matches!((fstat(&self.fd), stat(&self.path)), (Ok(ours), Ok(there)) if same(ours, there))
     }
 
     pub(crate) fn owned_fd(&self) -> &OwnedFd {

@@ -8,6 +8,8 @@ use crate::process::{self, Identity};
 use crate::state::Folder;
 use crate::{Runtime, Step};
 use kelp_sys::rustix::fd::{AsFd, OwnedFd};
+use kelp_sys::rustix::fs::rmdir;
+use kelp_sys::rustix::io::Errno;
 use std::time::Duration;
 
 /// How long a killed process may take to be gone.
@@ -16,17 +18,23 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Unmakes the container and its folder. `child`: init, where it is a child of ours that nobody else will wait for.
 pub(crate) fn unmake(runtime: &Runtime, folder: &Folder, child: Option<OwnedFd>) -> Vec<Error> {
     let mut failures = Vec::new();
-    let mut note = |result: Result<()>| failures.extend(result.err());
     if let Some(child) = child {
-        note(process::signal(child.as_fd(), 9).and_then(|_| process::reap(&child).map(drop)));
+        let ended = process::signal(child.as_fd(), 9).and_then(|_| process::reap(&child).map(drop));
+        failures.extend(ended.err());
     }
     match Journal::read(folder.path()) {
-        Ok(all) => {
-            let lived = all.iter().any(|made| matches!(made, Made::Init(_)));
-            all.iter().rev().for_each(|made| note(unmake_one(runtime, made, lived)));
+        Ok(all) => unmake_all(runtime, folder, &all, failures),
+        Err(error) => {
+            failures.push(error);
+            failures
         }
-        Err(error) => note(Err(error)),
     }
+}
+
+/// The same for a caller who knows what the journal says. `failures`: those that there were before.
+pub(crate) fn unmake_all(runtime: &Runtime, folder: &Folder, all: &[Made], mut failures: Vec<Error>) -> Vec<Error> {
+    let lived = all.iter().any(|made| matches!(made, Made::Init(_)));
+    failures.extend(all.iter().rev().filter_map(|made| unmake_one(runtime, made, lived).err()));
     if failures.is_empty() {
         failures.extend(runtime.begin(Step::RemoveState).and_then(|()| remove_folder(folder)).err());
     }
@@ -69,6 +77,10 @@ fn end(init: Identity) -> Result<()> {
 
 /// Whatever still lives in it dies: a container without a pid namespace can leave processes behind.
 fn remove_cgroup(dir: &std::path::Path) -> Result<()> {
+    // Mostly nobody is.
+    if matches!(rmdir(dir), Ok(()) | Err(Errno::NOENT)) {
+        return Ok(());
+    }
     let Some(cgroup) = Cgroup::open(&cgroup::Record::at(dir))? else { return Ok(()) };
     cgroup.kill()?;
     cgroup.remove()

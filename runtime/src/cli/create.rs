@@ -121,13 +121,13 @@ pub(crate) fn run(runtime: &Runtime, create: &Create, log: &Log) -> Result<u8> {
         foreground::size_terminal(process)?;
     }
     let signals = foreground::hold_signals()?;
-    let created = runtime.create_read(create.request(Gate::Open), bundle)?;
+    let (created, remains) = runtime.create_kept(create.request(Gate::Open), bundle)?;
     let created = hand_over(runtime, create, created, log)?;
     trace::begin(Phase::Program);
     let status = foreground::accompany(&created, signals);
     trace::begin(Phase::Delete);
     if !create.keep {
-        log.warn_all(&runtime.delete(&create.id, true)?);
+        log.warn_all(&runtime.delete_ended(remains)?);
     }
     status
 }

@@ -84,6 +84,14 @@ pub struct Created {
     pub warnings: Vec<String>,
 }
 
+/// What `delete` would read of a container that was just created, for a caller who stays until it ends.
+#[derive(Debug)]
+pub struct Remains {
+    pub(crate) folder: Folder,
+    pub(crate) made: Vec<Made>,
+    pub(crate) record: Record,
+}
+
 impl Runtime {
     /// Creates the container. On failure nothing of it is left.
     ///
@@ -99,6 +107,14 @@ impl Runtime {
     /// # Errors
     /// As for `create`.
     pub fn create_read(&self, request: CreateRequest<'_>, bundle: Bundle) -> Result<Created> {
+        self.create_kept(request, bundle).map(|(created, _)| created)
+    }
+
+    /// The same for a caller who will delete it himself, with `delete_ended`.
+    ///
+    /// # Errors
+    /// As for `create`.
+    pub fn create_kept(&self, request: CreateRequest<'_>, bundle: Bundle) -> Result<(Created, Remains)> {
         trace::begin(Phase::Plan);
         let host = Host::look()?;
         let plan = Plan::make(&bundle, request.bundle, request.id, &host, request.options)?;
@@ -111,7 +127,10 @@ impl Runtime {
         let mut build =
             Build { runtime: self, spec: &bundle.spec, plan: &plan, folder: &folder, resctrl: Vec::new(), init: None };
         match build.run(&request, &cgroup, &host) {
-            Ok(created) => Ok(Created { warnings: [bundle.warnings, created.warnings].concat(), ..created }),
+            Ok((created, made, record)) => {
+                let warnings = [bundle.warnings, created.warnings].concat();
+                Ok((Created { warnings, ..created }, Remains { folder, made, record }))
+            }
             Err(error) => {
                 let failures = undo::unmake(self, &folder, build.init.take());
                 Err(failures.iter().fold(error, Error::and_also))
@@ -133,7 +152,12 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    fn run(&mut self, request: &CreateRequest<'_>, cgroup_plan: &CgroupPlan, host: &Host) -> Result<Created> {
+    fn run(
+        &mut self,
+        request: &CreateRequest<'_>,
+        cgroup_plan: &CgroupPlan,
+        host: &Host,
+    ) -> Result<(Created, Vec<Made>, Record)> {
         self.runtime.begin(Step::OpenJournal)?;
         let mut journal = Journal::begin(self.folder.owned_fd(), self.folder.path())?;
         let cgroup = self.make_cgroup(cgroup_plan, &mut journal)?;
@@ -173,18 +197,9 @@ impl Build<'_> {
             Gate::Closed => Vec::new(),
         };
         let pidfd = self.init.take().ok_or_else(|| Error::new("cannot find init").because("it was never made"))?;
-        Ok(Created {
-            pid: init.pid,
-            pidfd,
-            console,
-            warnings: cgroup_plan
-                .limits
-                .ignored
-                .iter()
-                .map(ToString::to_string)
-                .chain(poststart.iter().map(ToString::to_string))
-                .collect(),
-        })
+        let ignored = cgroup_plan.limits.ignored.iter().map(ToString::to_string);
+        let warnings = ignored.chain(poststart.iter().map(ToString::to_string)).collect();
+        Ok((Created { pid: init.pid, pidfd, console, warnings }, journal.into_made(), record))
     }
 
     fn make_cgroup(&self, plan: &CgroupPlan, journal: &mut Journal) -> Result<Option<Cgroup>> {

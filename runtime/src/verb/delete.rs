@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::state::{Folder, Record, State, Status};
+use crate::verb::create::Remains;
 use crate::{Runtime, hooks, undo};
 
 impl Runtime {
@@ -26,6 +27,23 @@ impl Runtime {
         Ok(record.map_or_else(Vec::new, |record| {
             hooks::run_all("poststop", &record.poststop, &State::of(&record, Status::Stopped))
         }))
+    }
+
+    /// Deletes a container whose init has ended and was waited for, by what its creator remembers of it.
+    ///
+    /// # Errors
+    /// As for `delete`.
+    pub fn delete_ended(&self, remains: Remains) -> Result<Vec<Error>> {
+        let Remains { folder, made, record } = remains;
+        // Somebody deleted it meanwhile, and what has its id now is another's.
+        if !folder.is_in_place() {
+            return Ok(Vec::new());
+        }
+        let failures = undo::unmake_all(&folder, &made, Vec::new());
+        if let Some(first) = failures.first() {
+            return Err(failures.iter().skip(1).fold(first.clone(), Error::and_also));
+        }
+        Ok(hooks::run_all("poststop", &record.poststop, &State::of(&record, Status::Stopped)))
     }
 
     /// The record of the container if it may go; `None` of one whose creator died before there was any.

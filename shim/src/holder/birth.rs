@@ -12,7 +12,7 @@ use kelp_sys::rustix::net::sockopt::socket_type;
 use kelp_sys::rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketType, recvmsg, send,
 };
-use kelp_sys::rustix::process::{chdir, geteuid};
+use kelp_sys::rustix::process::chdir;
 use kelp_sys::rustix::stdio::{dup2_stdin, dup2_stdout, stdin};
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -44,12 +44,8 @@ pub(crate) fn inherited_socket() -> Option<OwnedFd> {
 
 /// Goes on as a program that no container can write (CVE-2019-5736): a container's init is cloned from us.
 ///
-/// For root only, who pays with one exec. A user would pay with a copy in memory for as long as the container lives, and
-/// gain little: before init becomes the container's program nobody else is in its namespaces who could open what it is.
+/// An ordinary user pays nothing where the program is root's, and with one process and one exec where it is his own.
 pub(crate) fn become_unwritable() -> Result<(), Error> {
-    if !geteuid().is_root() {
-        return Ok(());
-    }
     kelp_runtime::own_binary::protect().map_err(super::backend::ours)
 }
 
