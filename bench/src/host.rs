@@ -51,6 +51,14 @@ impl Machine {
     }
 }
 
+/// A tmpfs that we may write to: /run, as where systemd runs, else /dev/shm.
+pub(crate) fn tmpfs() -> Option<PathBuf> {
+    const TMPFS_MAGIC: u64 = 0x0102_1994;
+    let is_tmpfs = |path: &Path| rustix::fs::statfs(path).is_ok_and(|at| u64::try_from(at.f_type) == Ok(TMPFS_MAGIC));
+    let writable = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+    ["/run", "/dev/shm"].into_iter().map(PathBuf::from).find(|path| is_tmpfs(path) && writable(path))
+}
+
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

@@ -21,6 +21,8 @@ pub(crate) const WORK: &str = "KELP_BENCH_WORK";
 /// Everything a scenario needs.
 pub(crate) struct Lab {
     pub(crate) work: PathBuf,
+    /// States and sockets go where /run is on the machines of users: to a tmpfs.
+    volatile: PathBuf,
     pub(crate) tools: Tools,
     pub(crate) runs: usize,
     /// How many containers the scenarios that need many of them make.
@@ -50,9 +52,14 @@ impl Lab {
         };
         fs::create_dir_all(&work).doing(|| format!("cannot make {}", work.display()))?;
         let tools = Tools::find(&work, programs)?;
-        let mut me = Self { work, tools, runs, many, user, delegated: None };
+        let volatile = match host::tmpfs() {
+            Some(tmpfs) => tmpfs.join(format!("kb-{}", std::process::id())),
+            None => work.join("v"),
+        };
+        fs::create_dir_all(&volatile).doing(|| format!("cannot make {}", volatile.display()))?;
+        let mut me = Self { work, volatile, tools, runs, many, user, delegated: None };
         me.user_dir("home")?;
-        me.user_dir("x")?;
+        me.make_for_user(&me.volatile.join("x"))?;
         let delegated = me.user.as_ref().filter(|_| host::is_root()).map(Delegated::make).transpose()?;
         me.delegated = delegated;
         Ok(me)
@@ -68,8 +75,8 @@ impl Lab {
 
     /// `line` as the user, who has a home and a runtime folder of his own here, so that nothing of his is touched.
     pub(crate) fn user_line(&self, mut line: Line) -> Line {
-        for (key, folder) in [("HOME", "home"), ("XDG_RUNTIME_DIR", "x")] {
-            line.env.push((key.into(), self.work.join(folder).into()));
+        for (key, folder) in [("HOME", self.work.join("home")), ("XDG_RUNTIME_DIR", self.volatile.join("x"))] {
+            line.env.push((key.into(), folder.into()));
         }
         match (&self.user, &self.delegated) {
             (Some(user), Some(delegated)) => line.under(user.become_words(&delegated.session())),
@@ -80,13 +87,17 @@ impl Lab {
     /// A folder of this run that the user may write to.
     pub(crate) fn user_dir(&self, name: &str) -> Result<PathBuf> {
         let dir = self.work.join(name);
-        fs::create_dir_all(&dir).doing(|| format!("cannot make {}", dir.display()))?;
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))
+        self.make_for_user(&dir).map(|()| dir)
+    }
+
+    fn make_for_user(&self, dir: &Path) -> Result<()> {
+        fs::create_dir_all(dir).doing(|| format!("cannot make {}", dir.display()))?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
             .doing(|| format!("cannot close {}", dir.display()))?;
         if let (true, Some(user)) = (self.as_root(), &self.user) {
-            chown(&dir, Some(user.uid), Some(user.gid)).doing(|| format!("cannot give away {}", dir.display()))?;
+            chown(dir, Some(user.uid), Some(user.gid)).doing(|| format!("cannot give away {}", dir.display()))?;
         }
-        Ok(dir)
+        Ok(())
     }
 
     pub(crate) fn bundle(&self, name: &str, ids: Ids, size: Size, args: &[&str]) -> Result<PathBuf> {
@@ -95,7 +106,7 @@ impl Lab {
 
     /// `RUNTIME --root STATE WORDS…`, started in `dir`.
     pub(crate) fn runtime(&self, runtime: &Runtime, dir: &Path, words: &[&str]) -> Line {
-        let state = self.work.join("state").join(&runtime.name);
+        let state = self.volatile.join("state").join(&runtime.name);
         let head = [runtime.path.as_os_str(), "--root".as_ref(), state.as_os_str()];
         Line::new(dir, head.into_iter().chain(words.iter().map(AsRef::as_ref)))
     }
@@ -149,6 +160,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         self.delegated = None;
         // Best effort: what is left behind is a folder in /tmp, and a panic here would hide the report.
+        drop(fs::remove_dir_all(&self.volatile));
         drop(fs::remove_dir_all(&self.work));
     }
 }
