@@ -39,7 +39,7 @@ impl Runtime {
         if !folder.is_in_place() {
             return Ok(Vec::new());
         }
-        let failures = undo::unmake_all(&folder, &made, Vec::new());
+        let failures = undo::unmake_all(self, &folder, &made, Vec::new());
         if let Some(first) = failures.first() {
             return Err(failures.iter().skip(1).fold(first.clone(), Error::and_also));
         }
