@@ -8,7 +8,7 @@
 //! runtime.state("web")?;  runtime.kill("web", 15, false)?;  runtime.delete("web", false)?;
 //! ```
 //!
-//! No async, no threads, no network. May be called from a program with threads: what runs after the clone does not allocate.
+//! No async, no threads (but one for an instant, where network devices move), no network. May be called from a program with threads: what runs after the clone does not allocate.
 //! Spec: <https://github.com/opencontainers/runtime-spec> 1.3, for Linux with cgroup v2.
 
 mod border;
