@@ -173,10 +173,7 @@ impl Plan {
             masked_paths: below_root(linux.masked_paths().as_deref())?,
             sysctls: sysctl::plan(linux.sysctl().as_ref(), namespaces, &joins)?,
             intel_rdt: linux.intel_rdt().as_ref().map(|rdt| intel_rdt::plan(rdt, id)).transpose()?,
-            seccomp_agent: linux
-                .seccomp()
-                .as_ref()
-                .map_or(Ok(None), |profile| crate::seccomp::agent(profile, &host.cwd))?,
+            seccomp_agent: seccomp_agent(linux, host)?,
             container_hooks: hook::plan(hooks.create_container().as_deref())?,
             start_hooks: hook::plan(hooks.start_container().as_deref())?,
             has_hooks: has_hooks(&hooks),
@@ -226,6 +223,10 @@ impl Scope<'_> {
             .because("its config.json asks for no user namespace, and without one only root may make the others")
             .hint("write the bundle's config.json with `kelp-runtime spec --rootless`, or run as root"))
     }
+}
+
+fn seccomp_agent(linux: &Linux, host: &Host) -> Result<Option<Agent>> {
+    linux.seccomp().as_ref().map_or(Ok(None), |profile| crate::seccomp::agent(profile, &host.cwd))
 }
 
 fn has_hooks(hooks: &Hooks) -> bool {
