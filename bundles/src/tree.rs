@@ -217,21 +217,38 @@ pub(crate) fn copy_file(from: &OwnedFd, into: &OwnedFd, name: &[u8], stat: &Stat
         },
     }
     rfs::chownat(into, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+    if at::kind(stat) != FileType::Symlink {
+        // The umask took from what mknod was told, and the new owner its setuid bits.
+        rfs::chmodat(into, name, at::permissions(stat), AtFlags::empty())?;
+    }
     rfs::utimensat(into, name, &at::times_of(stat), AtFlags::SYMLINK_NOFOLLOW)
 }
 
-/// A shared copy where the file system has that, else through the kernel.
+/// A shared copy where the file system has that, else through the kernel. What is hollow stays so.
 fn copy_content(source: &OwnedFd, target: &OwnedFd, size: u64) -> Result<(), Errno> {
     if rfs::ioctl_ficlone(target, source).is_ok() {
         return Ok(());
     }
-    let mut left = size;
-    while left > 0 {
-        let n = rfs::copy_file_range(source, None, target, None, usize::try_from(left).unwrap_or(usize::MAX))?;
-        if n == 0 {
+    let mut at = 0;
+    while at < size {
+        let data = match rfs::seek(source, rfs::SeekFrom::Data(at)) {
+            Err(Errno::NXIO) => break,
+            data => data?,
+        };
+        at = rfs::seek(source, rfs::SeekFrom::Hole(data))?;
+        copy_range(source, target, data, at)?;
+    }
+    rfs::ftruncate(target, size)
+}
+
+fn copy_range(source: &OwnedFd, target: &OwnedFd, from: u64, to: u64) -> Result<(), Errno> {
+    let (mut read, mut written) = (from, from);
+    while read < to {
+        let left = usize::try_from(to - read).unwrap_or(usize::MAX);
+        if rfs::copy_file_range(source, Some(&mut read), target, Some(&mut written), left)? == 0 {
+            // It became shorter meanwhile.
             break;
         }
-        left -= n as u64;
     }
     Ok(())
 }

@@ -25,9 +25,9 @@ impl Chance {
     /// A new seed, or that of `KELP_SEED`.
     #[allow(clippy::new_without_default, reason = "each one differs")]
     pub fn new() -> Chance {
-        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |since| since.as_nanos());
         let seed = std::env::var("KELP_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = seed.unwrap_or(u64::try_from(time & u128::from(u64::MAX)).unwrap() | 1);
+        let seed = seed.unwrap_or(u64::try_from(time & u128::from(u64::MAX)).unwrap_or_default() | 1);
         Chance { seed, state: Cell::new(seed) }
     }
 

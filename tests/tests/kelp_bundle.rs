@@ -67,7 +67,8 @@ fn runtimes(w: &World) -> Vec<&'static str> {
         let output = run(w, name, &own_bundle(w, name), "own");
         match output.stdout == "works\n" {
             true => found.push(name),
-            false => w.skip(&format!("{name} runs nothing here: {}", output.stderr.lines().last().unwrap_or("silent"))),
+            // Without cgroup v2 alone at /sys/fs/cgroup, without the right to raise limits: see what it says by hand.
+            false => w.skip(&format!("{name} does not run its own example here")),
         }
     }
     found

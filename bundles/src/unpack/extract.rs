@@ -46,6 +46,8 @@ pub(super) struct Extract<'b> {
     folder_times: Vec<(Vec<u8>, Timestamps)>,
     /// Folders that hide what lies below, so that nothing is copied up into them.
     opaque: HashSet<Vec<u8>>,
+    /// Devices that were left out.
+    skipped: HashSet<Vec<u8>>,
     done: Done,
 }
 
@@ -98,6 +100,7 @@ impl<'b> Extract<'b> {
             ourselves,
             folder_times: Vec::new(),
             opaque,
+            skipped: HashSet::new(),
             done,
         })
     }
@@ -150,7 +153,7 @@ impl<'b> Extract<'b> {
                 self.last_folder = None;
                 self.attributes_by_name(&folder, name, entry)
             }
-            EntryKind::Fifo | EntryKind::CharDevice | EntryKind::BlockDevice => self.node(&folder, name, entry),
+            EntryKind::Fifo | EntryKind::CharDevice | EntryKind::BlockDevice => self.node(&folder, &names, name, entry),
         }
     }
 
@@ -251,7 +254,7 @@ impl<'b> Extract<'b> {
         }
     }
 
-    fn node(&mut self, folder: &OwnedFd, name: &[u8], entry: &Entry) -> Step<()> {
+    fn node(&mut self, folder: &OwnedFd, path: &[&[u8]], name: &[u8], entry: &Entry) -> Step<()> {
         let kind = match entry.kind {
             EntryKind::CharDevice => FileType::CharacterDevice,
             EntryKind::BlockDevice => FileType::BlockDevice,
@@ -263,10 +266,7 @@ impl<'b> Extract<'b> {
             return Err(Trouble::Refused("there is no character device 0:0"));
         }
         match self.make(folder, name, || rfs::mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, device)) {
-            Err(Errno::PERM) if kind != FileType::Fifo => {
-                self.done.skipped_devices += 1;
-                Ok(())
-            }
+            Err(Errno::PERM) if kind != FileType::Fifo => self.skip_device(folder, path, name),
             made => {
                 made.call("mknodat")?;
                 self.attributes_by_name(folder, name, entry)
@@ -274,12 +274,28 @@ impl<'b> Extract<'b> {
         }
     }
 
+    /// A device a user may not make is left out, and so is what it would have taken the place of.
+    fn skip_device(&mut self, folder: &OwnedFd, path: &[&[u8]], name: &[u8]) -> Step<()> {
+        self.done.skipped_devices += 1;
+        let real = self.walk(path)?;
+        let place = at::join(&real.join(&b'/'), name);
+        if !self.is_hidden(&real) && self.below.find(&place).call("openat2")?.is_some() {
+            rfs::mknodat(folder, name, FileType::CharacterDevice, Mode::empty(), 0).call("mknodat of a whiteout")?;
+        }
+        self.skipped.insert(at::join(&path.join(&b'/'), name));
+        Ok(())
+    }
+
     fn hard_link(&mut self, folder: &OwnedFd, name: &[u8], entry: &Entry) -> Step<()> {
         let mut target = clean(&entry.link)?;
+        let is_skipped = self.skipped.contains(&target.join(&b'/'));
         let Some(target_name) = target.pop() else { return Err(Trouble::Refused("a hard link to a folder")) };
         let target_folder = self.folder(&target)?.fd;
-        if at::look(&*target_folder, target_name).call("fstatat")?.is_none() {
-            self.copy_up(&target, target_name)?;
+        match at::look(&*target_folder, target_name).call("fstatat")? {
+            // Another name of a device that was left out, unless a later entry took its place.
+            there if is_skipped && there.as_ref().is_none_or(at::is_whiteout) => return Ok(()),
+            None => self.copy_up(&target, target_name)?,
+            Some(_) => {}
         }
         let link = || rfs::linkat(&*target_folder, target_name, folder, name, AtFlags::empty());
         match link() {
@@ -565,8 +581,9 @@ fn write_content<R: std::io::BufRead>(file: &OwnedFd, entry: &Entry, tar: &mut R
             left -= written as u64;
         }
     }
-    let end = entry.segments.last().map_or(0, |last| last.offset + last.length);
-    match end == entry.size {
+    // A map may end with an empty piece at the file's end: nothing was written there.
+    let written = entry.segments.iter().rfind(|segment| segment.length > 0);
+    match written.map_or(0, |last| last.offset + last.length) == entry.size {
         true => Ok(()),
         false => rfs::ftruncate(file, entry.size).call("ftruncate"),
     }

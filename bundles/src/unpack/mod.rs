@@ -226,6 +226,10 @@ fn attempt(job: &Unpack, feed: &Feed, progress: &dyn Progress) -> Result<Unpacke
         let folder = published(source);
         unpacked.add(folder.join("fs"), Done::read(&folder)?.unwrap_or_default());
     }
+    if unpacked.skipped_devices > 0 && !staged.is_empty() {
+        let text = format!("{} device nodes are left out: the kernel lets no user make them", unpacked.skipped_devices);
+        progress.event(Event::Note(&text));
+    }
     Ok(unpacked)
 }
 

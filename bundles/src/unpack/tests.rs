@@ -328,6 +328,15 @@ fn devices_are_made_or_counted() {
 }
 
 #[test]
+fn a_hollow_file_has_its_size_even_if_the_map_ends_with_nothing() {
+    let world = World::new();
+    let tar =
+        Tar::default().pax(&[("GNU.sparse.map", b"4096,0"), ("GNU.sparse.size", b"4096")]).file("hollow", "").bytes();
+    let fs_dir = &world.unpack(&[tar])[0];
+    assert_eq!(fs::metadata(fs_dir.join("hollow")).unwrap().len(), 4096);
+}
+
+#[test]
 fn an_unpacked_layer_is_not_unpacked_again_and_leftovers_are_cleared() {
     let world = World::new();
     let tar = Tar::default().file("a", "1").bytes();
