@@ -28,7 +28,7 @@ mod program;
 mod root;
 pub mod script;
 mod step;
-mod target;
+pub mod target;
 
 pub use channel::{ORDER_SIZE, Order, REPORT_SIZE, Report};
 pub use step::{Step, Stop};

@@ -13,8 +13,10 @@ use kelp_sys::rustix::io::Errno;
 
 /// What to make where nothing is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A directory.
     Directory,
+    /// A file.
     File,
 }
 
@@ -22,7 +24,7 @@ const PATH_MAX: usize = 4096;
 const MOST_LINKS: u32 = 40;
 
 /// The place `path` below `root`, made as `kind` where it is missing, missing parents as directories.
-pub(crate) fn find_or_make(root: BorrowedFd<'_>, path: &CStr, kind: Kind) -> Result<OwnedFd, Errno> {
+pub fn find_or_make(root: BorrowedFd<'_>, path: &CStr, kind: Kind) -> Result<OwnedFd, Errno> {
     match open(root, path, OFlags::PATH) {
         Err(Errno::NOENT) => match make_last(root, path, kind) {
             Ok(()) => open(root, path, OFlags::PATH),

@@ -18,6 +18,8 @@ Usage: kelp-runtime [GLOBAL OPTIONS] COMMAND [OPTIONS] [OPERANDS]
   kill       send a signal to a container
   update     change the limits of a container
   events     print what a container uses, and that its memory has run out
+  checkpoint write a container's processes to files, with criu
+  restore    make them anew from the files
   pause      stop all processes of a container where they are
   resume     let them go on
   delete     remove a stopped container
@@ -84,6 +86,28 @@ const EVENTS: &str = "\
       --interval DURATION    how often to print them: 5s, 1m30s
 ";
 
+const CRIU: &str = "\
+      --image-path DIR       the folder of criu's files; ./checkpoint by default
+      --work-path DIR        the folder of criu's logs; that of the files by default
+      --tcp-established, --ext-unix-sk, --shell-job, --file-locks, --auto-dedup, --empty-ns network
+      --manage-cgroups-mode soft|full|strict|ignore
+";
+
+const DUMP: &str = "\
+      --leave-running        let the container go on
+      --pre-dump             memory only, and let it go on
+      --parent-path DIR      the files of a pre-dump, relative to --image-path
+      --page-server ADDRESS:PORT
+      --link-remap, --tcp-skip-in-flight
+";
+
+const RESTORE: &str = "\
+  -b, --bundle DIR           the bundle; the current directory by default
+  -d, --detach               do not wait
+      --console-socket PATH, --pid-file FILE, --no-subreaper
+      --lsm-profile NAME, --lsm-mount-context CONTEXT
+";
+
 pub(crate) fn version() -> String {
     format!("kelp-runtime version {}\nspec: 1.3.0\n", env!("CARGO_PKG_VERSION"))
 }
@@ -96,6 +120,8 @@ pub(crate) fn of(verb: &str) -> String {
         "exec" => ("exec [OPTIONS] ID [--] PROGRAM [ARG…]", EXEC.into()),
         "update" => ("update [OPTIONS] ID", UPDATE.into()),
         "events" => ("events [OPTIONS] ID", EVENTS.into()),
+        "checkpoint" => ("checkpoint [OPTIONS] ID", format!("{CRIU}{DUMP}")),
+        "restore" => ("restore [OPTIONS] ID", format!("{CRIU}{RESTORE}")),
         "kill" => ("kill [-a|--all] ID [SIGNAL]", String::new()),
         "delete" => ("delete [-f|--force] ID…", String::new()),
         "list" => ("list [-q|--quiet] [-f|--format table|json]", String::new()),

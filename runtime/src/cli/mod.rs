@@ -2,6 +2,7 @@
 //! Reads the command line into an invocation, and performs it.
 
 mod arguments;
+mod checkpoint;
 mod create;
 mod events;
 mod exec;
@@ -65,6 +66,8 @@ enum Verb {
     Spec(spec::Write),
     Update(Box<update::Update>),
     Events(events::Watch),
+    Checkpoint(Box<checkpoint::Checkpoint>),
+    Restore(Box<checkpoint::Checkpoint>),
     Features,
     Steps,
     Print(String),
@@ -141,6 +144,8 @@ fn parse_verb(verb: &str, arguments: &mut Arguments) -> Result<Verb> {
         "spec" => Verb::Spec(spec::parse(arguments)?),
         "update" => Verb::Update(Box::new(update::parse(arguments)?)),
         "events" => Verb::Events(events::parse(arguments)?),
+        "checkpoint" => Verb::Checkpoint(Box::new(checkpoint::parse(arguments, "checkpoint")?)),
+        "restore" => Verb::Restore(Box::new(checkpoint::parse(arguments, "restore")?)),
         "features" => arguments.end("features").map(|()| Verb::Features)?,
         "steps" => arguments.end("steps").map(|()| Verb::Steps)?,
         "help" => Verb::Print(help::OVERVIEW.into()),
@@ -188,6 +193,8 @@ fn run(invocation: Invocation, log: &Log) -> Result<u8> {
         Verb::Spec(write) => spec::write(&write),
         Verb::Update(update) => update::run(&runtime, *update, log),
         Verb::Events(watch) => events::run(&runtime, &watch),
+        Verb::Checkpoint(call) => checkpoint::checkpoint(&runtime, &call, invocation.global.criu, log),
+        Verb::Restore(call) => checkpoint::restore(&runtime, &call, invocation.global.criu, log),
         Verb::Features => features::print(),
         Verb::Steps => {
             kelp_runtime::Step::ALL.iter().for_each(|step| println!("{}", step.name()));

@@ -27,6 +27,7 @@ mod tests;
 mod text;
 
 pub use capability::{bit_of as capability_bit, names as capability_names};
+pub use device::{DeviceHowPlan, DevicePlan};
 pub use environment::candidates;
 pub use hook::HookPlan;
 pub(crate) use hook::plan_one as hook_plan;

@@ -140,15 +140,15 @@ impl Runtime {
 }
 
 /// A create under way.
-struct Build<'a> {
-    runtime: &'a Runtime,
-    spec: &'a Spec,
-    plan: &'a Plan,
-    folder: &'a Folder,
+pub(super) struct Build<'a> {
+    pub(super) runtime: &'a Runtime,
+    pub(super) spec: &'a Spec,
+    pub(super) plan: &'a Plan,
+    pub(super) folder: &'a Folder,
     /// Files that get the pid of each of its processes.
-    resctrl: Vec<PathBuf>,
+    pub(super) resctrl: Vec<PathBuf>,
     /// Init, as soon as it lives.
-    init: Option<OwnedFd>,
+    pub(super) init: Option<OwnedFd>,
 }
 
 impl Build<'_> {
@@ -202,7 +202,7 @@ impl Build<'_> {
         Ok((Created { pid: init.pid, pidfd, console, warnings }, journal.into_made(), record))
     }
 
-    fn make_cgroup(&self, plan: &CgroupPlan, journal: &mut Journal) -> Result<Option<Cgroup>> {
+    pub(super) fn make_cgroup(&self, plan: &CgroupPlan, journal: &mut Journal) -> Result<Option<Cgroup>> {
         self.runtime.begin(Step::MakeCgroup)?;
         for made in plan.will_be_made() {
             journal.will_make(&made)?;
@@ -233,7 +233,7 @@ impl Build<'_> {
         })
     }
 
-    fn open_joins(&self) -> Result<Vec<OwnedFd>> {
+    pub(super) fn open_joins(&self) -> Result<Vec<OwnedFd>> {
         let open = |path: &std::ffi::CStr| openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         self.plan
             .joins
@@ -325,7 +325,7 @@ impl Build<'_> {
         crate::limit::apply(pid, &self.plan.process)
     }
 
-    fn compile_seccomp(&self) -> Result<(Vec<u8>, Option<u32>)> {
+    pub(super) fn compile_seccomp(&self) -> Result<(Vec<u8>, Option<u32>)> {
         let Some(profile) = self.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) else {
             return Ok((Vec::new(), None));
         };
@@ -345,21 +345,23 @@ impl Build<'_> {
         self.runtime.begin(Step::WriteState)?;
         let record = self.record(init, cgroup, host);
         self.folder.write_record(&record)?;
-        if let Some(process) = self.spec.process() {
-            self.folder.write_exec(
-                &ExecDefaults {
-                    process: process.clone(),
-                    seccomp_flags: flags,
-                    seccomp_agent: self.plan.seccomp_agent.clone(),
-                    nature: self.plan.process.nature.clone(),
-                },
-                filter,
-            )?;
-        }
+        self.write_exec(filter, flags)?;
         Ok(record)
     }
 
-    fn record(&self, init: Identity, cgroup: Option<&Cgroup>, host: &Host) -> Record {
+    /// What `exec` will need.
+    pub(super) fn write_exec(&self, filter: &[u8], flags: Option<u32>) -> Result<()> {
+        let Some(process) = self.spec.process() else { return Ok(()) };
+        let defaults = ExecDefaults {
+            process: process.clone(),
+            seccomp_flags: flags,
+            seccomp_agent: self.plan.seccomp_agent.clone(),
+            nature: self.plan.process.nature.clone(),
+        };
+        self.folder.write_exec(&defaults, filter)
+    }
+
+    pub(super) fn record(&self, init: Identity, cgroup: Option<&Cgroup>, host: &Host) -> Record {
         let joined = self.plan.joins.iter().fold(Namespaces::NONE, |all, joined| all.with(joined.namespace));
         let none = Hooks::default();
         let hooks = self.spec.hooks().as_ref().unwrap_or(&none);
@@ -423,7 +425,7 @@ impl Build<'_> {
         }
     }
 
-    fn publish(&self, request: &CreateRequest<'_>, pid: i32, journal: &mut Journal) -> Result<()> {
+    pub(super) fn publish(&self, request: &CreateRequest<'_>, pid: i32, journal: &mut Journal) -> Result<()> {
         self.runtime.begin(Step::Publish)?;
         if let Some(path) = request.pid_file {
             crate::pidfile::write(path, pid, journal)?;

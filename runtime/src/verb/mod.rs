@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What can be done with containers: one file for each verb.
 
+pub(crate) mod checkpoint;
 pub(crate) mod create;
 mod delete;
 pub(crate) mod events;
@@ -8,5 +9,6 @@ pub(crate) mod exec;
 mod kill;
 mod list;
 mod pause;
+mod restore;
 mod start;
 mod update;
