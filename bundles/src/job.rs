@@ -202,7 +202,7 @@ fn in_namespace(job: &Job, map: &IdMap, progress: &dyn Progress) -> Result<Outco
 struct Helper {
     child: Mutex<Guarded>,
     socket: UnixStream,
-    ended: AtomicBool,
+    failed: AtomicBool,
 }
 
 impl Helper {
@@ -222,13 +222,13 @@ impl Helper {
         }
         map.apply(child.0.id())?;
         send(&mut &ours, job)?;
-        Ok(Self { child: Mutex::new(child), socket: ours, ended: AtomicBool::new(false) })
+        Ok(Self { child: Mutex::new(child), socket: ours, failed: AtomicBool::new(false) })
     }
 
     /// Hears it out.
     fn listen(&self, progress: &dyn Progress) -> Result<Outcome> {
         let outcome = self.hear(progress);
-        self.ended.store(true, Ordering::Relaxed);
+        self.failed.store(outcome.is_err(), Ordering::Relaxed);
         let mut child = self.child.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if outcome.is_ok() {
             child.0.wait().doing(|| "waiting for a helper")?;
@@ -249,8 +249,9 @@ impl Helper {
 
 impl Listener for Helper {
     fn tell(&self, news: News) -> bool {
-        // Whoever is gone said why in his last line.
-        !self.ended.load(Ordering::Relaxed) && send(&mut &self.socket, &news).is_ok()
+        // One who needs nothing more may be gone already; one who failed said so in his last line.
+        if send(&mut &self.socket, &news).is_err() {}
+        !self.failed.load(Ordering::Relaxed)
     }
 }
 

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base64;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::registries::Registries;
 use crate::registry::{self, Credentials, Retry};
 use crate::store::replace_secret;
 
@@ -44,6 +45,7 @@ pub fn find(registry: &str) -> Result<Option<Credentials>> {
 /// # Errors
 /// [`Kind::Unauthorized`]: the registry does not take them.
 pub fn login(registry: &str, credentials: &Credentials, verify: bool) -> Result<PathBuf> {
+    let verify = verify && !Registries::read()?.is_insecure(registry);
     let speaking = registry::Options { verify, credentials: Some(credentials.clone()), retry: Retry::DEFAULT };
     registry::check(registry, &speaking)?;
     let path = file_to_write()?;

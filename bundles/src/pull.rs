@@ -23,8 +23,9 @@ use crate::load::descriptor;
 use crate::lock::{Lock, Mode};
 use crate::login;
 use crate::platform::Platform;
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Progress, Quiet};
 use crate::reference::Reference;
+use crate::registries::{Place, Registries};
 use crate::registry::{self, Access, Credentials, Document, Repository, Retry};
 use crate::store::{
     Claims, Image, PULLED_DIGEST, Store, Writeback, check_manifest, digest_of, is_index, is_manifest, layers_of,
@@ -86,18 +87,14 @@ pub fn pull(store: &Store, reference: &Reference, options: &Options, progress: &
 }
 
 fn attempt(store: &Store, reference: &Reference, options: &Options, progress: &dyn Progress) -> Result<Image> {
-    let speaking = registry::Options {
-        verify: options.verify,
-        credentials: known(options.credentials.as_ref(), reference.registry())?,
-        retry: Retry::DEFAULT,
-    };
-    let repository = Repository::open(reference, &speaking, Access::Pull, store.limits().document)?;
     let claims = Claims::begin(store)?;
+    let (repository, found) = source(store, reference, options, progress)?;
     let stop = AtomicBool::new(false);
-    let retry = speaking.retry;
+    let retry = Retry::DEFAULT;
     let pull =
         Pull { store, claims: &claims, repository: &repository, progress, retry, listener: &Nobody, stop: &stop };
-    let (top, document) = pull.manifest(reference, &options.platform)?;
+    let top = found.digest.clone();
+    let document = pull.choose(found, reference, &options.platform)?;
     let manifest: ImageManifest = serde_json::from_slice(&document.bytes).doing(|| "reading the manifest")?;
     check_manifest(&manifest, store.limits().layers)?;
     pull.refuse_what_cannot_fit(&manifest)?;
@@ -119,20 +116,65 @@ fn attempt(store: &Store, reference: &Reference, options: &Options, progress: &d
     Ok(image)
 }
 
+/// What a registry calls this: its digest where the name has one, else its tag.
+fn target(reference: &Reference) -> String {
+    match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => digest.to_string(),
+        (None, tag) => tag.unwrap_or("latest").to_owned(),
+    }
+}
+
+/// The first place that has what the name means: a mirror, or the registry itself, whose error is the one that is told.
+pub(crate) fn source(
+    store: &Store,
+    reference: &Reference,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<(Repository, Document)> {
+    let mut places = Registries::read()?.sources(reference)?;
+    let last = places.pop();
+    for place in &places {
+        match ask(store, place, reference, options) {
+            Ok(found) => return Ok(found),
+            Err(error) => {
+                let text = format!("the mirror {} has it not: {}; asking the next", place.registry, error.because());
+                progress.event(Event::Note(&text));
+            }
+        }
+    }
+    let own = last.ok_or_else(|| Error::new(Kind::NotFound, "reading registries.conf", "no place is left to ask"))?;
+    ask(store, &own, reference, options)
+}
+
+fn ask(store: &Store, place: &Place, reference: &Reference, options: &Options) -> Result<(Repository, Document)> {
+    // What the caller said is for the registry he named.
+    let said = options.credentials.as_ref().filter(|_| place.registry == reference.registry());
+    let speaking =
+        registry::Options { verify: options.verify, credentials: known(said, &place.registry)?, retry: Retry::DEFAULT };
+    let repository = Repository::open(place, &speaking, Access::Pull, store.limits().document)?;
+    let document = repository.manifest(&target(reference))?;
+    Ok((repository, document))
+}
+
+/// What a registry has under this name, as it stands there: a manifest or a list.
+///
+/// # Errors
+/// Those of [`pull`].
+pub fn inspect(store: &Store, reference: &Reference, options: &Options) -> Result<(Digest, Vec<u8>)> {
+    let (_, document) = source(store, reference, options, &Quiet)
+        .map_err(|error| error.while_doing(format!("inspecting {}", reference.familiar())))?;
+    Ok((document.digest, document.bytes))
+}
+
 impl Pull<'_> {
-    /// The manifest for this platform, and the digest of the document that the name itself means.
-    fn manifest(&self, reference: &Reference, platform: &Platform) -> Result<(Digest, Document)> {
-        let target = match (reference.digest(), reference.tag()) {
-            (Some(digest), _) => digest.to_string(),
-            (None, tag) => tag.unwrap_or("latest").to_owned(),
-        };
-        let mut document = self.repository.manifest(&target)?;
-        let top = document.digest.clone();
+    /// The manifest for this platform, which may be the document itself.
+    fn choose(&self, top: Document, reference: &Reference, platform: &Platform) -> Result<Document> {
+        let mut document = top;
         for _ in 0..NESTING {
             self.claims.add(&document.bytes)?;
             let media_type = MediaType::from(document.media_type.as_str());
             if is_manifest(&media_type) {
-                return Ok((top, document));
+                return Ok(document);
             }
             if !is_index(&media_type) {
                 let because = format!("it is of the type {media_type:?}, which is no image");
@@ -347,18 +389,4 @@ pub fn partial_bytes(store: &Store) -> Result<u64> {
         bytes += entry.and_then(|e| e.metadata()).map_or(0, |m| m.len());
     }
     Ok(bytes)
-}
-
-/// The names of all images of a repository, as its registry tells them.
-///
-/// # Errors
-/// Those of [`pull`]; [`Kind::TooBig`] where there is no end of them.
-pub fn tags(store: &Store, reference: &Reference, options: &Options) -> Result<Vec<Reference>> {
-    let speaking = registry::Options {
-        verify: options.verify,
-        credentials: known(options.credentials.as_ref(), reference.registry())?,
-        retry: Retry::DEFAULT,
-    };
-    let repository = Repository::open(reference, &speaking, Access::Pull, store.limits().document)?;
-    Ok(repository.tags()?.iter().map(|tag| reference.with_tag(tag)).collect())
 }

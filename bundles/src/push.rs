@@ -12,6 +12,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::progress::{Event, Progress};
 use crate::pull;
 use crate::reference::Reference;
+use crate::registries::Registries;
 use crate::registry::{self, Access, Credentials, Repository, Retry};
 use crate::store::{Image, Store};
 
@@ -63,28 +64,36 @@ fn attempt(store: &Store, image: &Image, to: &Reference, options: &Options, prog
         (None, Some(digest)) if *digest == image.manifest => digest.to_string(),
         _ => return Err(Error::new(Kind::BadInput, "choosing a tag", "the digest is not this image's")),
     };
+    let place = Registries::read()?.target(to)?;
     let speaking = registry::Options {
         verify: options.verify,
-        credentials: pull::known(options.credentials.as_ref(), to.registry())?,
+        credentials: pull::known(options.credentials.as_ref(), &place.registry)?,
         retry: Retry::DEFAULT,
     };
-    let repository = Repository::open(to, &speaking, Access::Push, store.limits().document)?;
-    let push = Push { store, repository: &repository, progress, siblings: siblings(store, to)? };
+    let siblings = siblings(store, image, to)?;
+    let mut others: Vec<String> = siblings.iter().map(|(_, name)| name.clone()).collect();
+    others.sort();
+    others.dedup();
+    let repository = Repository::open(&place, &speaking, Access::Push(&others), store.limits().document)?;
+    let push = Push { store, repository: &repository, progress, siblings };
     push.blobs(image)?;
     let manifest = store.document(&image.manifest)?;
     let media_type = registry::media_type_of(&manifest, "application/vnd.oci.image.manifest.v1+json");
     repository.send_manifest(&target, &media_type, &manifest)?;
+    store.note_pushed(to, &image.manifest)?;
     Ok(image.manifest.clone())
 }
 
 /// Blobs we know in other repositories of the same registry: it can take them from there.
-fn siblings(store: &Store, to: &Reference) -> Result<Vec<(Digest, String)>> {
-    let mut siblings = Vec::new();
+fn siblings(store: &Store, image: &Image, to: &Reference) -> Result<Vec<(Digest, String)>> {
+    let wanted: HashSet<&Digest> = image.layers.iter().map(|layer| &layer.blob).collect();
+    let mut siblings: Vec<(Digest, String)> = Vec::new();
     for listed in store.list()? {
-        let (Some(name), Ok(image)) = (listed.name, listed.image) else { continue };
+        let (Some(name), Ok(other)) = (listed.name, listed.image) else { continue };
         // Only what came from there, or went there, is there: a mere name says nothing.
         if listed.pulled.is_some() && name.registry() == to.registry() && name.repository() != to.repository() {
-            siblings.extend(image.layers.iter().map(|layer| (layer.blob.clone(), name.repository().to_owned())));
+            let shared = other.layers.into_iter().filter(|layer| wanted.contains(&layer.blob));
+            siblings.extend(shared.map(|layer| (layer.blob, name.repository().to_owned())));
         }
     }
     Ok(siblings)

@@ -11,7 +11,7 @@ use crate::spec::Program;
 use crate::{hello, near, output};
 use kelp_bundles::idmap::IdMap;
 use kelp_bundles::process::{self, Overrides};
-use kelp_bundles::{Image, LayerStack, Platform, Reference, Store, job, load, pull};
+use kelp_bundles::{Image, LayerStack, Platform, Reference, Store, job, load, pull, registries};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -74,6 +74,12 @@ pub(crate) fn find_or_pull(store: &Store, name: &str, platform: &Platform, quiet
 
 fn present(store: &Store, name: &str, platform: &Platform) -> Result<Option<Image>> {
     match store.find(name, platform) {
+        Err(error) if error.kind() == kelp_bundles::Kind::NotFound => {}
+        found => return Ok(Some(found?)),
+    }
+    // A short name may be an alias of a longer one.
+    let Ok(full) = registries::complete(name) else { return Ok(None) };
+    match store.resolve(&full, platform) {
         Ok(image) => Ok(Some(image)),
         Err(error) if error.kind() == kelp_bundles::Kind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
@@ -91,7 +97,7 @@ fn unpack_hello(store: &Store) -> Result<Image> {
 }
 
 fn fetch(store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<Image> {
-    let reference: Reference = name.parse()?;
+    let reference = registries::complete(name)?;
     if !quiet {
         output::note(format!("{} is not here: pulling it", reference.familiar()));
     }
@@ -135,7 +141,7 @@ impl Chosen {
     /// Layers on disk, lowest first, kept for as long as the container's folder is there.
     pub(crate) fn unpack(&self, folder: &Path, ids: &IdMap) -> Result<Vec<PathBuf>> {
         self.store.pin(folder, &self.image)?;
-        let unpacked = self.store.unpack(&self.image, ids, &Shown::new())?;
+        let unpacked = self.store.unpack(&self.image, ids, &Shown::on_terminal())?;
         Ok(unpacked.lower)
     }
 

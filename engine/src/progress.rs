@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pulling and unpacking as people see it: bars on a terminal, a line for what is worth one, else silence.
+//! Pulling, pushing and unpacking as people see it: a bar per layer on a terminal, a line per layer and step on a pipe, or
+//! nothing. All of it on stderr: stdout has the result.
 
 use crate::output;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -8,29 +9,51 @@ use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 
-/// Someone who watches.
-pub(crate) struct Shown {
-    /// Nothing is drawn without a terminal or when asked to be quiet; notes are always said.
-    bars: Option<Mutex<Bars>>,
+/// Someone who watches. Notes are always said.
+pub(crate) enum Shown {
+    /// On a terminal.
+    Bars(Box<Mutex<Bars>>),
+    /// On a pipe: what a log should have.
+    Lines,
+    /// Nothing.
+    Quiet,
 }
 
 #[derive(Default)]
-struct Bars {
+pub(crate) struct Bars {
     /// Made with the first bar: most commands show none.
     all: Option<MultiProgress>,
-    fetches: HashMap<Digest, ProgressBar>,
-    unpacks: HashMap<Digest, ProgressBar>,
+    blobs: HashMap<Digest, Line>,
+}
+
+/// A blob's line. It is fetched and unpacked at the same time; what is behind is shown.
+struct Line {
+    bar: ProgressBar,
+    travels: bool,
+    unpacks: bool,
+    unpacked: u64,
 }
 
 impl Shown {
-    /// Bars, if stderr is a terminal.
+    /// Bars if stderr is a terminal, else lines.
     pub(crate) fn new() -> Self {
-        Self { bars: std::io::stderr().is_terminal().then(Mutex::default) }
+        match std::io::stderr().is_terminal() {
+            true => Self::Bars(Box::default()),
+            false => Self::Lines,
+        }
     }
 
-    /// No bars.
+    /// Bars if stderr is a terminal, else nothing: for what nobody asked for.
+    pub(crate) fn on_terminal() -> Self {
+        match Self::new() {
+            Self::Lines => Self::Quiet,
+            other => other,
+        }
+    }
+
+    /// Nothing.
     pub(crate) fn quiet() -> Self {
-        Self { bars: None }
+        Self::Quiet
     }
 }
 
@@ -39,57 +62,101 @@ impl Progress for Shown {
         if let Event::Note(text) = event {
             return output::note(text);
         }
-        if let Some(bars) = &self.bars {
-            bars.lock().unwrap_or_else(PoisonError::into_inner).event(event);
+        match self {
+            Self::Bars(bars) => bars.lock().unwrap_or_else(PoisonError::into_inner).event(event),
+            Self::Lines => line(event),
+            Self::Quiet => {}
         }
     }
+}
+
+/// Docker's words.
+fn line(event: Event<'_>) {
+    let (blob, what) = match event {
+        Event::FetchSkipped(blob) => (blob, "Already exists"),
+        Event::FetchDone(blob) => (blob, "Download complete"),
+        Event::UnpackDone(blob) => (blob, "Pull complete"),
+        Event::PushSkipped(blob) => (blob, "Layer already exists"),
+        Event::PushDone(blob) => (blob, "Pushed"),
+        _ => return,
+    };
+    // A stderr that is closed has nobody who reads it.
+    output::raw_error(format!("{}: {what}\n", blob.short()).as_bytes()).unwrap_or_default();
 }
 
 impl Bars {
     fn event(&mut self, event: Event<'_>) {
         match event {
-            Event::FetchBegins(blob, size, here) => {
-                let bar = self.add(blob, "fetching", size);
-                bar.set_position(here);
-                self.fetches.insert(blob.clone(), bar);
-            }
-            Event::Fetched(blob, more) => advance(self.fetches.get(blob), more),
-            Event::FetchDone(blob) | Event::FetchSkipped(blob) => clear(self.fetches.remove(blob)),
-            Event::PushBegins(blob, size) => {
-                let bar = self.add(blob, "sending", size);
-                self.fetches.insert(blob.clone(), bar);
-            }
-            Event::Pushed(blob, more) => advance(self.fetches.get(blob), more),
-            Event::PushDone(blob) | Event::PushSkipped(blob) => clear(self.fetches.remove(blob)),
+            Event::FetchBegins(blob, size, here) => self.begin(blob, "fetching", size, here),
+            Event::PushBegins(blob, size) => self.begin(blob, "sending", size, 0),
+            Event::Fetched(blob, more) | Event::Pushed(blob, more) => self.advance(blob, more),
+            Event::FetchDone(blob) => self.fetched(blob),
+            Event::FetchSkipped(_) => {}
+            Event::PushDone(blob) | Event::PushSkipped(blob) => self.end(blob),
             Event::UnpackBegins(layer, size) => {
-                let bar = self.add(layer, "unpacking", size);
-                self.unpacks.insert(layer.clone(), bar);
+                if !self.blobs.contains_key(layer) {
+                    self.add(layer, "unpacking", size, false);
+                }
+                self.blobs.entry(layer.clone()).and_modify(|line| line.unpacks = true);
             }
-            Event::Unpacked(layer, more) => advance(self.unpacks.get(layer), more),
-            Event::UnpackDone(layer) => clear(self.unpacks.remove(layer)),
+            Event::Unpacked(layer, more) => self.unpack(layer, more),
+            Event::UnpackDone(layer) => self.end(layer),
             Event::Note(_) => {}
         }
     }
 
-    fn add(&mut self, digest: &Digest, what: &'static str, size: u64) -> ProgressBar {
+    fn begin(&mut self, blob: &Digest, what: &'static str, size: u64, here: u64) {
+        match self.blobs.get_mut(blob) {
+            Some(line) => line.travels = true,
+            None => self.add(blob, what, size, true),
+        }
+        if let Some(line) = self.blobs.get(blob) {
+            line.bar.set_message(what);
+            line.bar.set_position(here);
+            // What was here before is nothing that came fast.
+            line.bar.reset_eta();
+        }
+    }
+
+    fn add(&mut self, blob: &Digest, what: &'static str, size: u64, travels: bool) {
         let bar = self.all.get_or_insert_default().add(ProgressBar::new(size));
-        let template = "{prefix} {msg:9} [{bar:30}] {bytes:>10}/{total_bytes:<10} {bytes_per_sec}";
+        let template = "{prefix} {msg:9} [{bar:30}] {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>4}";
         // The template is ours: if it were wrong, indicatif's own would do.
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_prefix(digest.short().to_owned());
+        bar.set_prefix(blob.short().to_owned());
         bar.set_message(what);
-        bar
+        self.blobs.insert(blob.clone(), Line { bar, travels, unpacks: false, unpacked: 0 });
     }
-}
 
-fn advance(bar: Option<&ProgressBar>, more: u64) {
-    if let Some(bar) = bar {
-        bar.inc(more);
+    fn advance(&mut self, blob: &Digest, more: u64) {
+        if let Some(line) = self.blobs.get(blob) {
+            line.bar.inc(more);
+        }
     }
-}
 
-fn clear(bar: Option<ProgressBar>) {
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
+    fn fetched(&mut self, blob: &Digest) {
+        let Some(line) = self.blobs.get_mut(blob) else { return };
+        line.travels = false;
+        match line.unpacks {
+            true => {
+                line.bar.set_message("unpacking");
+                line.bar.set_position(line.unpacked);
+            }
+            false => self.end(blob),
+        }
+    }
+
+    fn unpack(&mut self, layer: &Digest, more: u64) {
+        let Some(line) = self.blobs.get_mut(layer) else { return };
+        line.unpacked += more;
+        if !line.travels {
+            line.bar.set_position(line.unpacked);
+        }
+    }
+
+    fn end(&mut self, blob: &Digest) {
+        if let Some(line) = self.blobs.remove(blob) {
+            line.bar.finish_and_clear();
+        }
     }
 }

@@ -40,7 +40,7 @@ pub use engines::Daemon;
 pub use image::{Compression, Entry, Image, Kind, busybox_image, layer};
 pub use leaks::{environment_names, is_alive, is_gone_or_zombie, mountinfo_of};
 pub use poll::{until, within};
-pub use registry::{Registry, free_port};
+pub use registry::{LOGIN, Registry, free_port};
 pub use schema::{schema_errors, schema_fields};
 pub use terminal::Terminal;
 pub use tree::{File, Tree, differences, tree};

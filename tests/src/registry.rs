@@ -9,17 +9,44 @@ use rustix::process::Signal;
 use crate::command::Running;
 use crate::world::World;
 
-/// A registry that serves plain HTTP on a port of its own until it is dropped.
+/// Who may enter a guarded registry, and the file that says so (bcrypt, the only hash a registry takes).
+pub const LOGIN: (&str, &str) = ("ann", "forest-42");
+const HTPASSWD: &str = "ann:$2b$04$NCXhFYgZZNksFZ/38VpmJe.rc4NAXAqQQvEAGTS71zWjhMS0EqzVK\n";
+
+/// A registry on a port of its own until it is dropped.
 #[derive(Debug)]
 pub struct Registry<'w> {
     world: &'w World,
+    host: &'static str,
     port: u16,
     process: Running<'w>,
 }
 
 impl<'w> Registry<'w> {
-    /// Starts it, or says what is missing.
+    /// Starts one that serves anybody over plain HTTP, or says what is missing.
     pub fn start(world: &'w World) -> Result<Registry<'w>, String> {
+        Self::serve(world, "localhost", "", "")
+    }
+
+    /// Starts one that wants TLS and the [`LOGIN`]. Its certificate is `ca.crt` in the world's folder. Its name is not one of
+    /// this machine, for which engines make exceptions: whoever connects to 0.0.0.0 arrives at 127.0.0.1.
+    pub fn start_guarded(world: &'w World) -> Result<Registry<'w>, String> {
+        if !Path::new("/usr/bin/openssl").exists() {
+            return Err("openssl is not installed".to_owned());
+        }
+        let (key, certificate) = (world.dir().join("tls.key"), world.dir().join("ca.crt"));
+        let files = ["-keyout", &key.to_string_lossy(), "-out", &certificate.to_string_lossy()].map(str::to_owned);
+        let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+        let names = ["-subj", "/CN=kelp-tests", "-addext", "subjectAltName=IP:0.0.0.0"];
+        let kind = ["-addext", "basicConstraints=critical,CA:FALSE"];
+        world.command("openssl").args(["req", "-x509"]).args(curve).args(names).args(kind).args(files).ok();
+        let htpasswd = world.write("htpasswd", HTPASSWD);
+        let tls = format!(", tls: {{certificate: {}, key: {}}}", certificate.display(), key.display());
+        let auth = format!("auth: {{htpasswd: {{realm: tests, path: {}}}}}\n", htpasswd.display());
+        Self::serve(world, "0.0.0.0", &tls, &auth)
+    }
+
+    fn serve(world: &'w World, host: &'static str, tls: &str, more: &str) -> Result<Registry<'w>, String> {
         for program in ["docker-registry", "skopeo"] {
             if !["/usr/bin", "/usr/local/bin"].iter().any(|dir| Path::new(dir).join(program).exists()) {
                 return Err(format!("{program} is not installed"));
@@ -30,18 +57,28 @@ impl<'w> Registry<'w> {
         world.make_dir(&storage);
         let config = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
-             http: {{addr: '127.0.0.1:{port}'}}\n",
+             http: {{addr: '127.0.0.1:{port}'{tls}}}\n{more}",
             storage.display()
         );
         let config = world.write("registry.yml", config);
         let process = world.command("docker-registry").args(["serve", &config.to_string_lossy()]).spawn();
         crate::until("the registry answers", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Ok(Registry { world, port, process })
+        Ok(Registry { world, host, port, process })
     }
 
-    /// `localhost:PORT/NAME`.
+    /// `HOST:PORT/NAME`.
     pub fn name(&self, name: &str) -> String {
-        format!("localhost:{}/{name}", self.port)
+        format!("{}/{name}", self.host())
+    }
+
+    /// `HOST:PORT`.
+    pub fn host(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Pushes an OCI layout under this name and returns the whole reference.

@@ -3,13 +3,13 @@
 //!
 //! Spec: distribution's "Token Authentication"; RFC 7235 for the header.
 
-use std::io::Read;
+use std::fmt::Write as _;
 
 use serde::Deserialize;
-use ureq::Agent;
-use ureq::http::HeaderMap;
+use ureq::http::{HeaderMap, Method};
 
-use crate::error::{Doing, Error, Kind, Result};
+use super::http::{Call, Http, Sending, is_local, read_all};
+use crate::error::{Error, Kind, Result};
 
 /// How large a token's answer may be.
 const TOKEN: u64 = 1 << 20;
@@ -52,9 +52,9 @@ struct Challenge {
 
 /// The `authorization` header a registry asks for; `None` where we have nothing to say.
 pub(super) fn answer(
-    agent: &Agent,
+    http: &Http,
     headers: &HeaderMap,
-    scope: &str,
+    scopes: &[String],
     credentials: Option<&Credentials>,
 ) -> Result<Option<String>> {
     let challenges = headers.get_all("www-authenticate").iter().filter_map(|v| v.to_str().ok()).map(parse);
@@ -63,7 +63,7 @@ pub(super) fn answer(
         return Ok(Some(format!("Bearer {token}")));
     }
     if let Some(challenge) = challenges.iter().find(|c| c.scheme == "bearer") {
-        return token(agent, challenge, scope, credentials).map(|token| Some(format!("Bearer {token}")));
+        return token(http, challenge, scopes, credentials).map(|token| Some(format!("Bearer {token}")));
     }
     match (challenges.iter().any(|c| c.scheme == "basic"), credentials) {
         (true, Some(Credentials::Password { name, password })) => Ok(Some(basic(name, password))),
@@ -76,39 +76,83 @@ pub(super) fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", crate::base64::encode(format!("{name}:{password}").as_bytes()))
 }
 
-fn token(agent: &Agent, challenge: &Challenge, scope: &str, credentials: Option<&Credentials>) -> Result<String> {
+fn token(http: &Http, challenge: &Challenge, scopes: &[String], credentials: Option<&Credentials>) -> Result<String> {
     let realm = challenge.realm.as_deref().unwrap_or_default();
     let doing = || format!("getting a token from {realm}");
-    if !realm.starts_with("https://") && !realm.starts_with("http://") {
-        return Err(Error::new(Kind::Network, doing(), "that is no address of a token server"));
-    }
-    // What the registry asks for goes beyond what we planned where it knows better (a mount from another repository).
-    let scope = challenge.scope.as_deref().filter(|s| !s.is_empty()).unwrap_or(scope);
+    check_realm(http, realm, credentials.is_some()).map_err(|because| {
+        Error::new(Kind::BadInput, doing(), because)
+            .hint("the registry is misconfigured or lies: nothing was sent there")
+    })?;
     let service = challenge.service.as_deref().unwrap_or_default();
-    let sent = match credentials {
-        Some(Credentials::Identity(refresh)) => agent.post(realm).send_form([
-            ("grant_type", "refresh_token"),
-            ("refresh_token", refresh),
-            ("client_id", "kelp"),
-            ("service", service),
-            ("scope", scope),
-        ]),
-        _ => {
-            let mut request = agent.get(realm).query("service", service).query("scope", scope);
-            if let Some(Credentials::Password { name, password }) = credentials {
-                request = request.header("authorization", basic(name, password));
+    // What the registry asks for goes beyond what we planned where it knows better, and we where we plan a mount.
+    let mut wanted: Vec<&str> = challenge.scope.as_deref().filter(|s| !s.is_empty()).into_iter().collect();
+    wanted.extend(scopes.iter().map(String::as_str).filter(|s| Some(*s) != challenge.scope.as_deref()));
+    let response = match credentials {
+        Some(Credentials::Identity(refresh)) => {
+            let wanted = wanted.join(" ");
+            let fields = [
+                ("grant_type", "refresh_token"),
+                ("refresh_token", refresh),
+                ("client_id", "kelp"),
+                ("service", service),
+                ("scope", &wanted),
+            ];
+            let form = form(fields);
+            let call = Call::new(Method::POST, realm).header("content-type", "application/x-www-form-urlencoded");
+            http.patiently(&call.body(Sending::Bytes(form.as_bytes())))
+        }
+        other => {
+            let query = form([("service", service)].into_iter().chain(wanted.iter().map(|scope| ("scope", *scope))));
+            let separator = if realm.contains('?') { '&' } else { '?' };
+            let mut call = Call::get(&format!("{realm}{separator}{query}"));
+            if let Some(Credentials::Password { name, password }) = other {
+                call = call.header("authorization", &basic(name, password));
             }
-            request.call()
+            http.patiently(&call)
         }
     };
-    let response = sent.map_err(|e| Error::new(Kind::Network, doing(), e.to_string().to_lowercase()))?;
+    let response = response.map_err(|e| e.while_doing(doing()))?;
     if !response.status().is_success() {
         return Err(Error::new(Kind::Unauthorized, doing(), format!("it answered {}", response.status()))
             .hint("check name and password with kelp login"));
     }
-    let mut text = Vec::new();
-    response.into_body().into_reader().take(TOKEN).read_to_end(&mut text).doing(doing)?;
+    let text = read_all(response, TOKEN).map_err(|e| e.while_doing(doing()))?;
     read_token(&text).ok_or_else(|| Error::new(Kind::Network, doing(), "its answer holds no token"))
+}
+
+/// Refuses a token server that a registry should not send us to: anything but http, and plain http unless the registry
+/// itself is spoken with like that and what we say is no secret, or stays on this machine.
+fn check_realm(http: &Http, realm: &str, secret: bool) -> std::result::Result<(), &'static str> {
+    if realm.starts_with("https://") {
+        return Ok(());
+    }
+    let Some(rest) = realm.strip_prefix("http://") else { return Err("that is no address of a token server") };
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    match http.is_private() {
+        true => Err("a registry with TLS has a token server without"),
+        false if secret && !http.is_own(realm) && !is_local(host) => {
+            Err("it would get the password, is not the registry, and speaks without TLS")
+        }
+        false => Ok(()),
+    }
+}
+
+/// `application/x-www-form-urlencoded`.
+pub(super) fn form<'f>(fields: impl IntoIterator<Item = (&'f str, &'f str)>) -> String {
+    let fields = fields.into_iter().map(|(key, value)| format!("{key}={}", escaped(value)));
+    fields.collect::<Vec<_>>().join("&")
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
+            // Writing to a String cannot stop.
+            _ => write!(escaped, "%{byte:02X}").unwrap_or_default(),
+        }
+    }
+    escaped
 }
 
 fn read_token(text: &[u8]) -> Option<String> {
@@ -155,6 +199,14 @@ mod tests {
         assert_eq!(parse("Basic realm=Registry").realm.as_deref(), Some("Registry"));
         assert_eq!(parse("Basic").scheme, "basic");
         assert_eq!(read_token(br#"{"access_token":"x"}"#).as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn what_is_sent_in_an_address_is_escaped() {
+        assert_eq!(
+            form([("scope", "repository:a/b:pull"), ("x", "é &=")]),
+            "scope=repository%3Aa%2Fb%3Apull&x=%C3%A9%20%26%3D"
+        );
     }
 
     #[test]

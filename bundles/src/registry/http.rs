@@ -1,28 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Requests, with the patience registries need: a token when asked for one, again after 429, 5xx and lost connections.
 
-use std::fs;
 use std::io::Read;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use ureq::Agent;
-use ureq::http::{HeaderMap, Method, Request, Response, StatusCode};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, request};
+use ureq::{Agent, AsSendBody, Proxy};
 
-use super::Opener;
 use super::auth::{self, Credentials};
+use super::{Opener, proxy, trust};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::progress::{Event, Progress};
 
 pub(crate) use ureq::Body;
 
 /// Docker Hub calls itself by another name than its registry has.
-const HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
+pub(super) const HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
 /// How many pages a list may have.
 const PAGES: usize = 200;
+/// How often a registry may send us elsewhere for one thing.
+const REDIRECTS: usize = 10;
 /// How much of a registry's complaint is read.
 const COMPLAINT: u64 = 16 << 10;
 
@@ -62,8 +61,10 @@ pub(super) struct Http {
     registry: String,
     /// `https://host:port`
     base: String,
-    scope: String,
+    /// What we want to be allowed to do there.
+    scopes: Vec<String>,
     credentials: Option<Credentials>,
+    verify: bool,
     /// The header that was accepted last.
     authorization: Mutex<Option<String>>,
     retry: Retry,
@@ -76,6 +77,26 @@ pub(super) struct Call<'b> {
     path: String,
     headers: Vec<(&'static str, String)>,
     body: Sending<'b>,
+}
+
+/// Why a request has no answer.
+pub(super) enum Failure {
+    /// The network or the registry failed.
+    Http(ureq::Error),
+    /// We do not want it.
+    Refused(String),
+}
+
+impl From<ureq::Error> for Failure {
+    fn from(e: ureq::Error) -> Self {
+        Self::Http(e)
+    }
+}
+
+impl From<ureq::http::Error> for Failure {
+    fn from(e: ureq::http::Error) -> Self {
+        Self::Refused(e.to_string())
+    }
 }
 
 /// What goes with a request.
@@ -108,20 +129,20 @@ impl<'b> Call<'b> {
 
 impl Http {
     /// Finds out how the registry speaks. One on this machine may do without certificates, and without TLS, as in Docker.
-    pub(super) fn connect(registry: &str, scope: String, options: &Options) -> Result<Self> {
+    pub(super) fn connect(registry: &str, scopes: Vec<String>, options: &Options) -> Result<Self> {
         let host = if registry == HUB.0 { HUB.1 } else { registry };
         let insecure = !options.verify || is_local(host);
-        let agent = agent(host, !insecure)?;
         let mut http = Self {
-            agent,
+            agent: agent(host, !insecure)?,
             registry: registry.to_owned(),
             base: format!("https://{host}"),
-            scope,
+            scopes,
             credentials: options.credentials.clone(),
+            verify: !insecure,
             authorization: Mutex::new(None),
             retry: options.retry,
         };
-        if insecure && http.ping().is_err() {
+        if insecure && http.once(&Call::get("/v2/")).is_err() {
             http.base = format!("http://{host}");
         }
         Ok(http)
@@ -131,35 +152,76 @@ impl Http {
         &self.registry
     }
 
-    /// Whether it speaks this protocol at all. Any answer will do.
-    fn ping(&self) -> std::result::Result<(), ureq::Error> {
-        self.agent.get(format!("{}/v2/", self.base)).call().map(drop)
+    pub(super) fn retry(&self) -> Retry {
+        self.retry
     }
 
-    /// Sends a request until it is answered by something worth reading.
+    /// Whether what we say can be read by nobody else on the way.
+    pub(super) fn is_private(&self) -> bool {
+        self.base.starts_with("https://")
+    }
+
+    /// Whether this address is the registry's own.
+    pub(super) fn is_own(&self, address: &str) -> bool {
+        address.strip_prefix(&self.base).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// Sends a request until it is answered by something worth reading, logged in if the registry asks for that.
     pub(super) fn call(&self, call: &Call<'_>) -> Result<Response<Body>> {
-        let mut asked_for_token = false;
+        self.with_login(|| self.patiently(call))
+    }
+
+    /// The same once: for what cannot simply be sent again.
+    pub(super) fn call_once(&self, call: &Call<'_>) -> Result<Response<Body>> {
+        self.with_login(|| self.once(call).map_err(|e| self.unreachable(e)))
+    }
+
+    fn with_login(&self, send: impl Fn() -> Result<Response<Body>>) -> Result<Response<Body>> {
+        let response = send()?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        // No token yet, or one that has run out.
+        let header = auth::answer(self, response.headers(), &self.scopes, self.credentials.as_ref())
+            .map_err(|e| e.while_doing(format!("logging in to {}", self.registry)))?;
+        *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = header;
+        send()
+    }
+
+    /// Again after 429, 5xx and lost connections.
+    pub(super) fn patiently(&self, call: &Call<'_>) -> Result<Response<Body>> {
         let mut tries = 0;
         loop {
             tries += 1;
             let last = tries >= self.retry.tries;
-            let response = match self.once(call) {
-                Ok(response) => response,
-                Err(e) if last || !is_passing(&e) => return Err(self.unreachable(&e)),
-                Err(_) => {
-                    self.retry.wait(tries, None);
-                    continue;
+            match self.once(call) {
+                Ok(response) if !last && is_busy(response.status()) => {
+                    self.retry.wait(tries, retry_after(response.headers()));
                 }
-            };
-            match response.status() {
-                // A token may have run out: ask once more.
-                StatusCode::UNAUTHORIZED if !asked_for_token => {
-                    asked_for_token = true;
-                    self.authorize(response.headers())?;
-                    tries -= 1;
-                }
-                status if !last && is_busy(status) => self.retry.wait(tries, retry_after(response.headers())),
-                _ => return Ok(response),
+                Ok(response) => return Ok(response),
+                Err(Failure::Http(e)) if !last && is_passing(&e) => self.retry.wait(tries, None),
+                Err(failure) => return Err(self.unreachable(failure)),
+            }
+        }
+    }
+
+    /// A whole document; one that breaks off is asked for again.
+    pub(super) fn document(
+        &self,
+        call: &Call<'_>,
+        limit: u64,
+        doing: &dyn Fn() -> String,
+    ) -> Result<(HeaderMap, Vec<u8>)> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let response = self.call(call).map_err(|e| e.while_doing(doing()))?;
+            let response = self.expect(response, &[StatusCode::OK], doing)?;
+            let headers = response.headers().clone();
+            match read_all(response, limit) {
+                Ok(bytes) => return Ok((headers, bytes)),
+                Err(e) if e.kind() == Kind::Network && tries < self.retry.tries => self.retry.wait(tries, None),
+                Err(e) => return Err(e.while_doing(doing())),
             }
         }
     }
@@ -176,10 +238,9 @@ impl Http {
         let mut next = Some(first.to_owned());
         for _ in 0..PAGES {
             let Some(path) = next else { return Ok(all) };
-            let response = self.call(&Call::get(&path)).map_err(|e| e.while_doing(doing()))?;
-            let response = self.expect(response, &[StatusCode::OK], doing)?;
-            next = super::header(&response, "link").and_then(|link| next_page(&link, &path));
-            let text = read_all(response, limit).map_err(|e| e.while_doing(doing()))?;
+            let (headers, text) = self.document(&Call::get(&path), limit, doing)?;
+            let link = headers.get("link").and_then(|link| link.to_str().ok());
+            next = link.and_then(|link| next_page(link, &path));
             all.extend(names(serde_json::from_slice(&text).doing(doing)?));
         }
         Err(Error::new(Kind::TooBig, doing(), format!("there are more than {PAGES} pages")))
@@ -216,42 +277,71 @@ impl Http {
         }
     }
 
-    fn once(&self, call: &Call<'_>) -> std::result::Result<Response<Body>, ureq::Error> {
+    /// One try, wherever the registry sends us for it.
+    fn once(&self, call: &Call<'_>) -> std::result::Result<Response<Body>, Failure> {
         let whole = call.path.starts_with("http://") || call.path.starts_with("https://");
-        let address = if whole { call.path.clone() } else { format!("{}{}", self.base, call.path) };
-        let mut request = Request::builder().method(call.method.clone()).uri(&address);
+        let first = if whole { call.path.clone() } else { format!("{}{}", self.base, call.path) };
+        let mut address = first.clone();
+        for _ in 0..=REDIRECTS {
+            let response = self.send(call, &address, origin(&address) == origin(&first))?;
+            let Some(next) = redirection(&response, &address) else { return Ok(response) };
+            let reading = call.method == Method::GET || call.method == Method::HEAD;
+            if !reading && response.status().as_u16() < 307 {
+                return Ok(response);
+            }
+            if self.verify && address.starts_with("https://") && !next.starts_with("https://") {
+                return Err(Failure::Refused(format!("it leads from https to {next}")));
+            }
+            address = next;
+        }
+        Err(Failure::Refused(format!("it was sent elsewhere more than {REDIRECTS} times")))
+    }
+
+    fn send(&self, call: &Call<'_>, address: &str, at_home: bool) -> std::result::Result<Response<Body>, Failure> {
+        let mut request = Request::builder().method(call.method.clone()).uri(address);
         for (name, value) in &call.headers {
-            request = request.header(*name, value);
+            // Nobody else gets our password, wherever we are sent.
+            if at_home || *name != "authorization" {
+                request = request.header(*name, value);
+            }
         }
         let authorization = self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // Nobody but the registry gets our token, wherever it sends us.
-        if let Some(authorization) = authorization.filter(|_| address.starts_with(&format!("{}/", self.base))) {
+        if let Some(authorization) = authorization.filter(|_| self.is_own(address)) {
             request = request.header("authorization", authorization);
         }
         match &call.body {
             Sending::Nothing if call.method == Method::POST || call.method == Method::PUT => {
-                self.agent.run(request.header("content-length", "0").body(())?)
+                self.run(request.header("content-length", "0"), ())
             }
-            Sending::Nothing => self.agent.run(request.body(())?),
-            Sending::Bytes(bytes) => self.agent.run(request.body(*bytes)?),
+            Sending::Nothing => self.run(request, ()),
+            Sending::Bytes(bytes) => self.run(request, *bytes),
             Sending::Stream(size, open) => {
-                let request = request.header("content-length", size.to_string());
                 let mut content = open().map_err(ureq::Error::Io)?;
-                self.agent.run(request.body(ureq::SendBody::from_reader(&mut content))?)
+                let body = ureq::SendBody::from_reader(&mut content);
+                self.run(request.header("content-length", size.to_string()), body)
             }
         }
     }
 
-    fn authorize(&self, headers: &HeaderMap) -> Result<()> {
-        let header = auth::answer(&self.agent, headers, &self.scope, self.credentials.as_ref())
-            .map_err(|e| e.while_doing(format!("logging in to {}", self.registry)))?;
-        *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = header;
-        Ok(())
+    fn run<B: AsSendBody>(&self, request: request::Builder, body: B) -> std::result::Result<Response<Body>, Failure> {
+        let request = request.body(body)?;
+        let through = match proxy::for_address(request.uri()) {
+            Some(address) => Some(Proxy::new(&address).map_err(|e| {
+                Failure::Refused(format!("the proxy {address} of the environment has no good address: {e}"))
+            })?),
+            None => None,
+        };
+        Ok(self.agent.run(self.agent.configure_request(request).proxy(through).build())?)
     }
 
-    fn unreachable(&self, e: &ureq::Error) -> Error {
-        let error = Error::new(Kind::Network, format!("reaching {}", self.registry), e.to_string().to_lowercase());
-        let refused = matches!(e, ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused);
+    fn unreachable(&self, failure: Failure) -> Error {
+        let doing = || format!("reaching {}", self.registry);
+        let e = match failure {
+            Failure::Refused(why) => return Error::new(Kind::BadInput, doing(), why),
+            Failure::Http(e) => e,
+        };
+        let error = Error::new(Kind::Network, doing(), e.to_string().to_lowercase());
+        let refused = matches!(&e, ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused);
         match e {
             _ if refused => error.hint("nothing listens there: is the registry running, and the port right?"),
             ureq::Error::HostNotFound => error.hint("is the name right, and the network up?"),
@@ -261,6 +351,37 @@ impl Http {
             )),
             _ => error,
         }
+    }
+}
+
+/// Scheme, host and port.
+fn origin(address: &str) -> &str {
+    let host = address.find("://").map_or(0, |at| at + 3);
+    let end = address[host..].find(['/', '?', '#']).map_or(address.len(), |at| host + at);
+    &address[..end]
+}
+
+/// Where an answer sends us.
+fn redirection(response: &Response<Body>, from: &str) -> Option<String> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let to = response.headers().get("location")?.to_str().ok()?;
+    let path = &from[origin(from).len()..];
+    let folder = path.split('?').next().and_then(|path| path.rsplit_once('/')).map_or("", |(folder, _)| folder);
+    Some(match to {
+        _ if to.starts_with("https://") || to.starts_with("http://") => to.to_owned(),
+        _ if to.starts_with("//") => format!("{}:{to}", from.split(':').next()?),
+        _ if to.starts_with('/') => format!("{}{to}", origin(from)),
+        _ => format!("{}{folder}/{to}", origin(from)),
+    })
+}
+
+/// Where `location` of an answer to a request for `path` leads: an address, or a path of the registry.
+pub(super) fn resolve_location(location: &str, path: &str) -> String {
+    match location.contains("://") || location.starts_with('/') {
+        true => location.to_owned(),
+        false => format!("{}/{location}", path.trim_end_matches('/')),
     }
 }
 
@@ -332,7 +453,7 @@ pub(super) fn errors_of(response: Response<Body>) -> String {
 }
 
 /// `localhost`, `127.…` and `::1`, with or without a port.
-fn is_local(host: &str) -> bool {
+pub(super) fn is_local(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
@@ -340,21 +461,15 @@ fn is_local(host: &str) -> bool {
     name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// A client that trusts what the system trusts, and what the usual folders add for this registry.
+/// A client that trusts what the system trusts, and what the usual folders add for this registry. It follows no
+/// redirections and asks no proxy by itself: both are decided here.
 fn agent(host: &str, verify: bool) -> Result<Agent> {
-    let mut tls = TlsConfig::builder().disable_verification(!verify);
-    if verify {
-        let mut roots: Vec<Certificate<'static>> = Vec::new();
-        let system = rustls_native_certs::load_native_certs();
-        roots.extend(system.certs.iter().map(|der| Certificate::from_der(der).to_owned()));
-        for folder in ["/etc/containers/certs.d", "/etc/docker/certs.d"] {
-            roots.extend(certificates(&Path::new(folder).join(host))?);
-        }
-        tls = tls.root_certs(RootCerts::new_with_certs(&roots));
-    }
     let config = Agent::config_builder()
-        .tls_config(tls.build())
+        .tls_config(trust::config(host, verify)?)
         .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
         .user_agent(concat!("kelp/", env!("CARGO_PKG_VERSION")))
         .timeout_connect(Some(Duration::from_secs(30)))
         .timeout_recv_response(Some(Duration::from_secs(60)))
@@ -362,27 +477,6 @@ fn agent(host: &str, verify: bool) -> Result<Agent> {
         .input_buffer_size(256 << 10)
         .build();
     Ok(config.new_agent())
-}
-
-/// The `*.crt` of a folder.
-fn certificates(folder: &Path) -> Result<Vec<Certificate<'static>>> {
-    let mut found = Vec::new();
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(found) };
-    for entry in entries {
-        let path = entry.doing(|| format!("listing {}", folder.display()))?.path();
-        if path.extension().is_none_or(|e| e != "crt") {
-            continue;
-        }
-        let text = fs::read(&path).doing(|| format!("reading {}", path.display()))?;
-        for item in parse_pem(&text) {
-            match item {
-                Ok(PemItem::Certificate(certificate)) => found.push(certificate),
-                Ok(_) => {}
-                Err(e) => return Err(Error::new(Kind::BadInput, format!("reading {}", path.display()), e)),
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// Tells of a try that is repeated.
@@ -393,6 +487,23 @@ pub(crate) fn note_retry(progress: &dyn Progress, what: &str, error: &Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_next_page_is_of_the_same_list() {
+        let here = "/v2/a/tags/list?n=5";
+        assert_eq!(
+            next_page(r#"</v2/a/tags/list?n=5&last=x>; rel="next""#, here).unwrap(),
+            "/v2/a/tags/list?n=5&last=x"
+        );
+        assert_eq!(
+            next_page(r#"<http://else/v2/a/tags/list?last=y>; rel="next""#, here).unwrap(),
+            "/v2/a/tags/list?last=y"
+        );
+        assert_eq!(next_page(r#"</v2/b/tags/list>; rel="next""#, here), None);
+        assert_eq!(next_page(&format!(r#"<{here}>; rel="next""#), here), None, "it leads nowhere");
+        assert_eq!(origin("https://a.tld:5/x"), "https://a.tld:5");
+        assert_eq!(resolve_location("x?y=1", "/v2/a/blobs/uploads/"), "/v2/a/blobs/uploads/x?y=1");
+    }
 
     #[test]
     fn this_machine_is_known_by_its_names() {

@@ -6,6 +6,8 @@
 
 mod auth;
 mod http;
+mod proxy;
+mod trust;
 
 use std::io::{self, Read};
 
@@ -16,7 +18,7 @@ pub(crate) use http::{Options, Retry, note_retry};
 
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::reference::Reference;
+use crate::registries::Place;
 use http::{Body, Call, Http, Sending};
 
 /// Every kind of manifest we can read, best first.
@@ -37,10 +39,11 @@ pub(crate) struct Repository {
 }
 
 /// What is to be done there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Access<'a> {
     Pull,
-    Push,
+    /// And take blobs from these other repositories.
+    Push(&'a [String]),
 }
 
 /// A manifest or a list, as the registry sent it.
@@ -61,7 +64,7 @@ pub(crate) struct Arriving {
 /// Whether the registry takes our credentials.
 pub(crate) fn check(registry: &str, options: &Options) -> Result<()> {
     let doing = || format!("logging in to {registry}");
-    let http = Http::connect(registry, String::new(), options)?;
+    let http = Http::connect(registry, Vec::new(), options)?;
     let response = http.call(&Call::get("/v2/")).map_err(|e| e.while_doing(doing()))?;
     match response.status() {
         StatusCode::OK => Ok(()),
@@ -74,11 +77,17 @@ pub(crate) fn check(registry: &str, options: &Options) -> Result<()> {
 }
 
 impl Repository {
-    pub(crate) fn open(reference: &Reference, options: &Options, access: Access, document_limit: u64) -> Result<Self> {
-        let actions = if access == Access::Push { "pull,push" } else { "pull" };
-        let scope = format!("repository:{}:{actions}", reference.repository());
-        let http = Http::connect(reference.registry(), scope, options)?;
-        Ok(Self { http, name: reference.repository().to_owned(), document_limit })
+    pub(crate) fn open(place: &Place, options: &Options, access: Access<'_>, document_limit: u64) -> Result<Self> {
+        let scopes = match access {
+            Access::Pull => vec![format!("repository:{}:pull", place.repository)],
+            Access::Push(siblings) => {
+                let siblings = siblings.iter().map(|name| format!("repository:{name}:pull"));
+                std::iter::once(format!("repository:{}:pull,push", place.repository)).chain(siblings).collect()
+            }
+        };
+        let options = Options { verify: options.verify && !place.insecure, ..options.clone() };
+        let http = Http::connect(&place.registry, scopes, &options)?;
+        Ok(Self { http, name: place.repository.clone(), document_limit })
     }
 
     /// The manifest or list that a tag or a digest names.
@@ -86,15 +95,10 @@ impl Repository {
         let path = format!("/v2/{}/manifests/{target}", self.name);
         let doing = || format!("asking {} for {}:{target}", self.http.registry(), self.name);
         let call = Call::get(&path).header("accept", ACCEPT);
-        let response = self.http.call(&call).map_err(|e| e.while_doing(doing()))?;
-        let response = self.http.expect(response, &[StatusCode::OK], &doing)?;
-        let media_type = header(&response, "content-type").unwrap_or_default();
-        let claimed = header(&response, "docker-content-digest");
-        let mut bytes = Vec::new();
-        response.into_body().into_reader().take(self.document_limit + 1).read_to_end(&mut bytes).doing(doing)?;
-        if bytes.len() as u64 > self.document_limit {
-            return Err(Error::new(Kind::TooBig, doing(), "the answer is larger than any manifest may be"));
-        }
+        let (headers, bytes) = self.http.document(&call, self.document_limit, &doing)?;
+        let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
+        let media_type = text("content-type").unwrap_or_default();
+        let claimed = text("docker-content-digest");
         let digest = Digest::of(&bytes);
         let wanted = target.parse::<Digest>().ok().or_else(|| claimed?.parse().ok());
         if wanted.is_some_and(|wanted| wanted != digest) {
@@ -162,21 +166,43 @@ impl Repository {
         open: &'o Opener<'o>,
     ) -> Result<bool> {
         let doing = || format!("sending the blob {} to {}", digest.short(), self.http.registry());
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let (place, travelled) = match self.begin_upload(digest, from, &doing)? {
+                Some(place) => (place, true),
+                None => return Ok(false),
+            };
+            let separator = if place.contains('?') { '&' } else { '?' };
+            let call = Call::new(Method::PUT, &format!("{place}{separator}digest={digest}"))
+                .header("content-type", "application/octet-stream")
+                .body(Sending::Stream(size, open));
+            // Half a blob may have arrived: an upload that failed is begun anew, not repeated.
+            let sent = self.http.call_once(&call).map_err(|e| e.while_doing(doing()));
+            let good = [StatusCode::CREATED, StatusCode::NO_CONTENT];
+            match sent.and_then(|response| self.http.expect(response, &good, &doing)) {
+                Ok(_) => return Ok(travelled),
+                Err(e) if e.kind() == Kind::Network && tries < self.http.retry().tries => {
+                    self.http.retry().wait(tries, None);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Where the registry wants a blob; nothing where it took it from another of its repositories.
+    fn begin_upload(&self, digest: &Digest, from: Option<&str>, doing: &dyn Fn() -> String) -> Result<Option<String>> {
+        let path = format!("/v2/{}/blobs/uploads/", self.name);
         let mount = from.map(|from| format!("?mount={digest}&from={from}")).unwrap_or_default();
-        let call = Call::new(Method::POST, &format!("/v2/{}/blobs/uploads/{mount}", self.name));
+        let call = Call::new(Method::POST, &format!("{path}{mount}"));
         let response = self.http.call(&call).map_err(|e| e.while_doing(doing()))?;
         if response.status() == StatusCode::CREATED {
-            return Ok(false);
+            return Ok(None);
         }
-        let response = self.http.expect(response, &[StatusCode::ACCEPTED], &doing)?;
+        let response = self.http.expect(response, &[StatusCode::ACCEPTED], doing)?;
         let place = header(&response, "location")
             .ok_or_else(|| Error::new(Kind::Network, doing(), "the registry does not say where it wants it"))?;
-        let separator = if place.contains('?') { '&' } else { '?' };
-        let call = Call::new(Method::PUT, &format!("{place}{separator}digest={digest}"))
-            .header("content-type", "application/octet-stream")
-            .body(Sending::Stream(size, open));
-        let response = self.http.call(&call).map_err(|e| e.while_doing(doing()))?;
-        self.http.expect(response, &[StatusCode::CREATED, StatusCode::NO_CONTENT], &doing).map(|_| true)
+        Ok(Some(http::resolve_location(&place, &path)))
     }
 
     /// Sends a manifest under a tag or a digest.
@@ -191,7 +217,7 @@ impl Repository {
 }
 
 /// A header's text.
-pub(super) fn header(response: &Response<Body>, name: &str) -> Option<String> {
+fn header(response: &Response<Body>, name: &str) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.to_owned())
 }
 
@@ -210,4 +236,70 @@ pub(crate) fn media_type_of(bytes: &[u8], header: &str) -> String {
     }
     let own = serde_json::from_slice::<Typed>(bytes).ok().and_then(|t| t.media_type);
     own.unwrap_or_else(|| header.split(';').next().unwrap_or_default().trim().to_owned())
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hit {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) stars: u64,
+    pub(crate) official: bool,
+}
+
+/// A registry as a whole.
+pub(crate) struct Catalog {
+    http: Http,
+    limit: u64,
+}
+
+impl Catalog {
+    pub(crate) fn open(registry: &str, options: &Options, limit: u64) -> Result<Self> {
+        Ok(Self { http: Http::connect(registry, vec!["registry:catalog:*".to_owned()], options)?, limit })
+    }
+
+    /// What the search API finds; nothing where there is none.
+    pub(crate) fn search(&self, term: &str, count: usize) -> Result<Option<Vec<Hit>>> {
+        #[derive(serde::Deserialize)]
+        struct Answer {
+            results: Vec<One>,
+        }
+        #[derive(serde::Deserialize)]
+        #[serde(default)]
+        #[derive(Default)]
+        struct One {
+            name: String,
+            description: Option<String>,
+            star_count: u64,
+            is_official: bool,
+        }
+        let doing = || format!("searching {}", self.http.registry());
+        let query = auth::form([("q", term), ("n", &count.to_string())]);
+        // Docker's search lives beside its registry.
+        let host = if self.http.registry() == http::HUB.0 { "https://index.docker.io" } else { "" };
+        let call = Call::get(&format!("{host}/v1/search?{query}")).header("accept", "application/json");
+        let (_, text) = match self.http.document(&call, self.limit, &doing) {
+            Err(e) if matches!(e.kind(), Kind::NotFound) => return Ok(None),
+            other => other?,
+        };
+        let answer: Answer = serde_json::from_slice(&text).doing(doing)?;
+        let hit = |one: One| Hit {
+            name: one.name,
+            description: one.description.unwrap_or_default(),
+            stars: one.star_count,
+            official: one.is_official,
+        };
+        Ok(Some(answer.results.into_iter().take(count).map(hit).collect()))
+    }
+
+    /// The names of all repositories.
+    pub(crate) fn repositories(&self) -> Result<Vec<String>> {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            repositories: Option<Vec<String>>,
+        }
+        let doing = || format!("listing the repositories of {}", self.http.registry());
+        let first = format!("/v2/_catalog?n={PAGE}");
+        self.http.pages(&first, self.limit, &doing, |page: Page| page.repositories.unwrap_or_default())
+    }
 }

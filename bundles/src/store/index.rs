@@ -137,6 +137,20 @@ impl Store {
         self.write_index(&index)
     }
 
+    /// Remembers that a registry has the image under this name, by this digest.
+    pub(crate) fn note_pushed(&self, name: &Reference, digest: &Digest) -> Result<()> {
+        let _alone = self.lock_index()?;
+        let mut index = self.read_index()?;
+        let mut manifests = index.manifests().clone();
+        for descriptor in manifests.iter_mut().filter(|d| name_of(d).as_ref() == Some(name)) {
+            let mut annotations = descriptor.annotations().clone().unwrap_or_default();
+            annotations.insert(PULLED_DIGEST.to_owned(), digest.to_string());
+            descriptor.set_annotations(Some(annotations));
+        }
+        index.set_manifests(manifests);
+        self.write_index(&index)
+    }
+
     /// Names images that arrived.
     pub(super) fn put(&self, names: Vec<(Option<Reference>, Descriptor)>) -> Result<()> {
         let _alone = self.lock_index()?;

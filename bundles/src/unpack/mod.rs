@@ -112,6 +112,10 @@ impl Store {
         progress: &dyn Progress,
         bring: impl FnOnce(&dyn Listener) -> Result<T> + Send,
     ) -> Result<T> {
+        let mut published = layers.iter().map(|layer| Done::read(&self.layer(&layer.chain_id)));
+        if published.try_fold(true, |all, done| Ok::<_, Error>(all && done?.is_some()))? {
+            return bring(&feed::Nobody);
+        }
         job::unpack_along(&self.job(layers, map), map, progress, bring)
     }
 

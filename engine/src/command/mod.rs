@@ -21,6 +21,7 @@ mod load;
 mod login;
 mod logs;
 mod man;
+mod manifest;
 mod pause;
 mod port;
 mod prune;
@@ -32,6 +33,7 @@ mod rm;
 mod rmi;
 mod run;
 mod save;
+mod search;
 mod start;
 mod stop;
 mod system;
@@ -104,6 +106,12 @@ pub(crate) enum Command {
     Save(save::Save),
     /// Show how an image was built
     History(history::History),
+    /// Search a registry for images
+    Search(search::Search),
+    /// List the tags of a repository of a registry
+    Tags(search::Tags),
+    /// Look at manifests and lists of images
+    Manifest(manifest::Manifest),
     /// Log in to a registry
     Login(login::Login),
     /// Log out of a registry
@@ -161,6 +169,9 @@ pub(crate) fn perform(command: &Command, places: &Places) -> Result<ExitCode> {
         Command::Push(args) => push::run(args, places),
         Command::Save(args) => save::run(args, places),
         Command::History(args) => history::run(args, places),
+        Command::Search(args) => search::run(args, places),
+        Command::Tags(args) => search::run_tags(args, places),
+        Command::Manifest(args) => manifest::run(args, places),
         Command::Login(args) => login::run(args, places),
         Command::Logout(args) => login::run_logout(args, places),
         Command::Import(args) => import::run(args, places),

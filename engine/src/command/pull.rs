@@ -8,7 +8,7 @@ use crate::progress::Shown;
 use clap::Args;
 use kelp_bundles::idmap::IdMap;
 use kelp_bundles::pull::{self, Options};
-use kelp_bundles::{Image, Platform, Reference, Store};
+use kelp_bundles::{Image, Platform, Reference, Store, registries, search};
 use std::process::ExitCode;
 
 /// Download an image from a registry
@@ -34,13 +34,13 @@ pub(crate) struct Pull {
 
 /// Performs the command.
 pub(crate) fn run(args: &Pull, places: &Places) -> Result<ExitCode> {
-    let reference: Reference = args.image.parse()?;
+    let reference = registries::complete(&args.image)?;
     let store = Store::open(&places.store)?;
     let platform = args.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse)?;
     let unpack = Some(IdMap::of_caller()?);
     let options = Options { platform, verify: args.tls_verify, unpack, ..Options::default() };
     let progress = if args.quiet { Shown::quiet() } else { Shown::new() };
-    let names = if args.all_tags { all(&store, args, &reference, &options)? } else { vec![reference] };
+    let names = if args.all_tags { all(args, &reference)? } else { vec![reference] };
     for name in names {
         let image = pull::pull(&store, &name, &options, &progress)?;
         warn_if_foreign(&image);
@@ -52,12 +52,14 @@ pub(crate) fn run(args: &Pull, places: &Places) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn all(store: &Store, args: &Pull, reference: &Reference, options: &Options) -> Result<Vec<Reference>> {
-    if args.image.contains('@') || *reference != reference.with_tag("latest") || args.image.ends_with(":latest") {
+fn all(args: &Pull, reference: &Reference) -> Result<Vec<Reference>> {
+    let last = args.image.rsplit('/').next().unwrap_or_default();
+    if last.contains(['@', ':']) {
         let error = Error::new(Kind::BadInput, format!("cannot pull {}", args.image), "--all-tags takes no tag");
         return Err(error.hint(format!("kelp pull -a {}", reference.familiar_name())));
     }
-    Ok(pull::tags(store, reference, options)?)
+    let options = search::Options { verify: args.tls_verify, ..search::Options::default() };
+    Ok(search::tags(reference, &options)?.iter().map(|tag| reference.with_tag(tag)).collect())
 }
 
 fn warn_if_foreign(image: &Image) {

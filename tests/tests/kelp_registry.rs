@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Registries: push, login, search, mirrors, certificates, proxies, and pulls that are interrupted.
+//!
+//! Runs `kelp` as root and as an unprivileged user against Debian's `docker-registry`; `skopeo` says what is true.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use kelp_tests::{Compression, Entry, Kind, LOGIN, Registry, World, busybox_image, claims, layer, until};
+use rustix::process::Signal;
+use serde_json::json;
+
+claims!(as_root, as_user:
+    what_is_pushed_is_what_skopeo_reads_and_only_missing_blobs_travel,
+    a_guarded_registry_wants_its_certificate_and_a_login,
+    a_login_may_be_kept_by_a_helper,
+    a_registry_is_searched_and_its_tags_are_listed,
+    all_tags_are_pulled_at_once,
+    a_killed_pull_goes_on_where_it_stopped,
+    a_mirror_is_asked_first_and_the_registry_when_it_fails,
+    a_short_name_may_be_an_alias,
+    a_proxy_of_the_environment_is_used_unless_spared,
+    an_image_for_another_machine_is_pulled_and_said_not_to_run,
+    a_quiet_pull_prints_the_id_and_another_a_line_per_layer,
+);
+
+/// Or the reason why not, to standard error.
+macro_rules! registry {
+    ($start:expr, $world:expr) => {
+        match $start {
+            Ok(registry) => registry,
+            Err(reason) => return $world.skip(&reason),
+        }
+    };
+}
+
+fn digest_by_skopeo(w: &World, reference: &str) -> String {
+    let flags = ["inspect", "--tls-verify=false", "--no-creds", "--format", "{{.Digest}}"];
+    w.command("skopeo").args(flags).arg(&format!("docker://{reference}")).ok().stdout.trim().to_owned()
+}
+
+fn what_is_pushed_is_what_skopeo_reads_and_only_missing_blobs_travel(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    w.load_busybox();
+    let (first, second) = (registry.name("one/app:v1"), registry.name("two/deep/app:v2"));
+    w.kelp(["tag", "busybox", &first]).ok();
+    w.kelp(["tag", "busybox", &second]).ok();
+    let pushed = w.kelp(["push", &first]).ok();
+    let digest = digest_by_skopeo(w, &first);
+    assert!(pushed.stdout.contains(&digest) && pushed.stderr.contains("Pushed"), "{pushed}");
+    let again = w.kelp(["push", &first]).ok();
+    assert!(!again.stderr.contains("Pushed") && again.stderr.contains("already exists"), "all was there\n{again}");
+    let mounted = w.kelp(["push", &second]).ok();
+    let pushed = mounted.stderr.lines().filter(|line| line.contains("Pushed")).count();
+    assert!(pushed <= 1, "the layer is taken from the other repository, the config may travel\n{mounted}");
+    assert_eq!(digest_by_skopeo(w, &second), digest);
+    let elsewhere = w.dir().join("elsewhere").display().to_string();
+    w.kelp(["--root", &elsewhere, "pull", "-q", &second]).ok();
+    let inspected = w.kelp(["manifest", "inspect", "-v", &second]).ok().json();
+    assert_eq!(inspected["Digest"], json!(digest));
+    assert_eq!(inspected["Manifest"]["layers"].as_array().map(Vec::len), Some(1));
+}
+
+/// A folder for the user's configuration of containers.
+fn config_folder(w: &World) -> PathBuf {
+    let folder = w.dir().join("config");
+    w.make_dir(&folder.join("containers"));
+    folder
+}
+
+fn a_guarded_registry_wants_its_certificate_and_a_login(w: &World) {
+    let registry = registry!(Registry::start_guarded(w), w);
+    let (config, docker) = (config_folder(w).display().to_string(), w.dir().join("docker").display().to_string());
+    let kelp = |words: &[&str]| w.kelp(words).env("XDG_CONFIG_HOME", &config).env("DOCKER_CONFIG", &docker);
+    let (host, name) = (registry.host(), registry.name("secret/app:v1"));
+    w.load_busybox();
+    w.kelp(["tag", "busybox", &name]).ok();
+    kelp(&["push", &name]).output().code(125).explains(&["certificate"]).hints("certs.d");
+    let login = |password: &str| {
+        kelp(&["login", "--username", LOGIN.0, "--password-stdin", &host]).stdin(format!("{password}\n"))
+    };
+    login(LOGIN.1).output().fails();
+    let trusted = config_folder(w).join("containers/certs.d").join(&host);
+    w.make_dir(&trusted);
+    fs::copy(w.dir().join("ca.crt"), trusted.join("ca.crt")).unwrap();
+    kelp(&["push", &name]).output().code(125).explains(&["401"]).hints("kelp login");
+    login("wrong").output().fails().explains(&["401"]);
+    assert!(!w.dir().join("docker/config.json").exists(), "a login that failed is not kept");
+    assert!(login(LOGIN.1).ok().stdout.contains("Login Succeeded"));
+    let kept = fs::read_to_string(w.dir().join("docker/config.json")).unwrap();
+    assert!(kept.contains(&host) && !kept.contains(LOGIN.1), "{kept}");
+    kelp(&["push", &name]).ok();
+    kelp(&["rmi", &name]).ok();
+    kelp(&["pull", &name]).ok();
+    // Without its certificate, if the user says so.
+    fs::remove_file(trusted.join("ca.crt")).unwrap();
+    kelp(&["pull", "--tls-verify=false", &name]).ok();
+    assert!(kelp(&["logout", &host]).ok().stdout.contains("Removing login credentials"));
+    assert!(kelp(&["logout", &host]).ok().stdout.contains("Not logged in"));
+    kelp(&["pull", "--tls-verify=false", &name]).output().code(125).hints("kelp login");
+}
+
+fn a_login_may_be_kept_by_a_helper(w: &World) {
+    let registry = registry!(Registry::start_guarded(w), w);
+    let docker = w.dir().join("docker");
+    w.make_dir(&docker);
+    w.make_dir(&w.dir().join("bin"));
+    let kept = w.dir().join("kept").display().to_string();
+    let body = format!(
+        "case $1 in store) cat >{kept};; get) test -s {kept} && cat {kept} || {{ echo credentials not found in native keychain; exit 1; }};; erase) rm -f {kept};; esac"
+    );
+    w.script("bin/docker-credential-fake", &body);
+    w.write("docker/config.json", r#"{"credsStore": "fake", "detachKeys": "ctrl-q"}"#);
+    let path = format!("{}:{}", w.dir().join("bin").display(), std::env::var("PATH").unwrap());
+    let docker_config = docker.display().to_string();
+    let kelp = |words: &[&str]| w.kelp(words).env("PATH", &path).env("DOCKER_CONFIG", &docker_config);
+    let (host, name) = (registry.host(), registry.name("secret/app:v1"));
+    kelp(&["login", "--tls-verify=false", "-u", LOGIN.0, "--password-stdin", &host]).stdin(LOGIN.1).ok();
+    assert!(fs::read_to_string(&kept).unwrap().contains(LOGIN.1));
+    let config = fs::read_to_string(docker.join("config.json")).unwrap();
+    assert!(config.contains("ctrl-q") && !config.contains("\"auth\""), "{config}");
+    w.load_busybox();
+    w.kelp(["tag", "busybox", &name]).ok();
+    kelp(&["push", "--tls-verify=false", &name]).ok();
+    kelp(&["logout", &host]).ok();
+    kelp(&["push", "--tls-verify=false", &name]).output().code(125).hints("kelp login");
+}
+
+fn a_registry_is_searched_and_its_tags_are_listed(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    let layout = busybox_image(w).layout(w, "layout", "latest");
+    for name in ["forest/kelp:1", "forest/kelp:2", "forest/fern:1", "desert/cactus:1"] {
+        registry.push(&layout, name);
+    }
+    let table = w.kelp(["search", &registry.name("forest")]).ok();
+    assert!(table.stdout.starts_with("NAME"), "{table}");
+    for text in [registry.name("forest/kelp"), registry.name("forest/fern"), "tags: 1, 2".to_owned()] {
+        assert!(table.stdout.contains(&text), "{text}\n{table}");
+    }
+    assert!(!table.stdout.contains("cactus"), "{table}");
+    assert_eq!(w.kelp(["tags", &registry.name("forest/kelp")]).ok().stdout, "1\n2\n");
+    let listed = w.kelp(["search", "--list-tags", &registry.name("forest/kelp")]).ok();
+    assert_eq!(listed.stdout.lines().count(), 3, "{listed}");
+    w.kelp(["tags", &registry.name("forest/none")]).output().code(125).explains(&["forest/none"]);
+}
+
+fn all_tags_are_pulled_at_once(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    let layout = busybox_image(w).layout(w, "layout", "latest");
+    for tag in ["app:1", "app:2", "app:3"] {
+        registry.push(&layout, tag);
+    }
+    let pulled = w.kelp(["pull", "-a", &registry.name("app")]).ok();
+    assert_eq!(pulled.stdout.lines().count(), 3, "{pulled}");
+    w.kelp(["run", "--rm", "--network", "none", "--pull", "never", &registry.name("app:2"), "true"]).ok();
+    w.kelp(["pull", "-a", &registry.name("app:2")]).output().code(125).explains(&["takes no tag"]);
+}
+
+/// Between client and server: counts what comes back, and holds it up after `hold` bytes.
+struct Between {
+    port: u16,
+    passed: Arc<AtomicUsize>,
+}
+
+impl Between {
+    fn start(to: u16, hold: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let passed = Arc::new(AtomicUsize::new(0));
+        let counted = passed.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let counted = counted.clone();
+                thread::spawn(move || relay(client, TcpStream::connect(("127.0.0.1", to)).unwrap(), &counted, hold));
+            }
+        });
+        Self { port, passed }
+    }
+}
+
+fn relay(mut client: TcpStream, mut server: TcpStream, passed: &AtomicUsize, hold: usize) {
+    let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    thread::spawn(move || {
+        std::io::copy(&mut from_client, &mut to_server).ok();
+        to_server.shutdown(Shutdown::Write).ok();
+    });
+    let mut buffer = [0; 16384];
+    while let Ok(n @ 1..) = server.read(&mut buffer) {
+        while passed.load(Ordering::Relaxed) > hold {
+            // Until the client is killed, and this process ends.
+            thread::sleep(std::time::Duration::from_millis(20));
+        }
+        if client.write_all(&buffer[..n]).is_err() {
+            break;
+        }
+        passed.fetch_add(n, Ordering::Relaxed);
+    }
+    client.shutdown(Shutdown::Both).ok();
+}
+
+fn a_killed_pull_goes_on_where_it_stopped(w: &World) {
+    const SIZE: usize = 8_000_000;
+    let registry = registry!(Registry::start(w), w);
+    let mut state = 1_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    })
+    .take(SIZE)
+    .collect();
+    let image = busybox_image(w).with(layer(&[Entry::new("noise", Kind::File(noise))]));
+    registry.push(&image.layout(w, "layout", "latest"), "app:large");
+    let slow = Between::start(registry.port(), SIZE / 2);
+    let pull = w.kelp(["pull", &format!("127.0.0.1:{}/app:large", slow.port)]).spawn();
+    let partial = w.store().join("images/partial");
+    let arrived =
+        || fs::read_dir(&partial).into_iter().flatten().flatten().filter_map(|e| Some(e.metadata().ok()?.len()));
+    until("a third is here", || arrived().sum::<u64>() > SIZE as u64 / 3);
+    pull.signal(Signal::KILL);
+    drop(pull.output());
+    assert_eq!(w.kelp(["images", "-q"]).ok().text(), "", "half an image is none");
+    let rest = Between::start(registry.port(), usize::MAX);
+    let name = format!("127.0.0.1:{}/app:large", rest.port);
+    w.kelp(["pull", &name]).ok();
+    let travelled = rest.passed.load(Ordering::Relaxed);
+    assert!(travelled < SIZE * 3 / 4, "{travelled} of {SIZE} bytes came again");
+    let size = w.kelp(["run", "--rm", "--network", "none", &name, "/bin/sh", "-c", "wc -c < /noise"]).ok();
+    assert_eq!(size.text(), SIZE.to_string());
+}
+
+fn a_mirror_is_asked_first_and_the_registry_when_it_fails(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    let layout = busybox_image(w).layout(w, "layout", "latest");
+    registry.push(&layout, "mirrored/app:1");
+    registry.push(&layout, "origin/only:1");
+    let conf = w.write(
+        "registries.conf",
+        format!(
+            "[[registry]]\nprefix = 'far.example/app'\nlocation = '{0}/origin'\n[[registry.mirror]]\nlocation = '{0}/mirrored'\n\
+             [[registry]]\nlocation = 'blocked.example'\nblocked = true\n",
+            registry.host()
+        ),
+    );
+    let conf = conf.display().to_string();
+    let kelp = |words: &[&str]| w.kelp(words).env("CONTAINERS_REGISTRIES_CONF", &conf);
+    kelp(&["pull", "far.example/app/app:1"]).ok();
+    let fallen = kelp(&["pull", "far.example/app/only:1"]).ok();
+    assert!(fallen.stderr.contains("mirror"), "{fallen}");
+    let names = w.kelp(["images", "--format", "{{.Repository}}"]).ok().stdout;
+    assert!(names.contains("far.example/app/app") && names.contains("far.example/app/only"), "{names}");
+    kelp(&["pull", "blocked.example/app"]).output().code(125).explains(&["registries.conf blocks"]);
+    w.write("registries.conf", "[[registry");
+    kelp(&["pull", "far.example/app/app:1"]).output().code(125).explains(&["registries.conf"]);
+}
+
+fn a_short_name_may_be_an_alias(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    registry.push(&busybox_image(w).layout(w, "layout", "latest"), "long/way/app:latest");
+    let folder = config_folder(w).join("containers/registries.conf.d");
+    w.make_dir(&folder);
+    w.write(
+        "config/containers/registries.conf.d/a.conf",
+        format!("[aliases]\nnear = '{}'\n", registry.name("long/way/app")),
+    );
+    let config = config_folder(w).display().to_string();
+    let kelp = |words: &[&str]| w.kelp(words).env("XDG_CONFIG_HOME", &config);
+    assert!(kelp(&["pull", "near"]).ok().stdout.contains("long/way/app:latest"));
+    kelp(&["run", "--rm", "--network", "none", "--pull", "never", "near", "true"]).ok();
+}
+
+/// A proxy that knows CONNECT and absolute addresses, and counts.
+fn proxy(asked: Arc<AtomicUsize>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let asked = asked.clone();
+            thread::spawn(move || through(client, &asked));
+        }
+    });
+    port
+}
+
+fn through(mut client: TcpStream, asked: &AtomicUsize) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && matches!(client.read(&mut byte), Ok(1)) {
+        head.push(byte[0]);
+    }
+    let text = String::from_utf8_lossy(&head).into_owned();
+    let target = text.split(' ').nth(1).unwrap_or_default().trim_start_matches("http://");
+    let port = target.split('/').next().and_then(|host| host.rsplit(':').next()?.parse::<u16>().ok());
+    let Some(Ok(mut server)) = port.map(|port| TcpStream::connect(("127.0.0.1", port))) else { return };
+    asked.fetch_add(1, Ordering::Relaxed);
+    match text.starts_with("CONNECT ") {
+        true => client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap(),
+        false => server.write_all(&head).unwrap(),
+    }
+    relay(client, server, &AtomicUsize::new(0), usize::MAX);
+}
+
+fn a_proxy_of_the_environment_is_used_unless_spared(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    registry.push(&busybox_image(w).layout(w, "layout", "latest"), "app:1");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let proxy = format!("http://127.0.0.1:{}", proxy(asked.clone()));
+    // A name that is not this machine's: that one is never asked for elsewhere.
+    let far = format!("0.0.0.0:{}/app:1", registry.port());
+    let pull = |name: &str| w.kelp(["pull", "--tls-verify=false", name]).env("http_proxy", &proxy);
+    pull(&far).ok();
+    assert!(asked.swap(0, Ordering::Relaxed) > 0, "the proxy was asked");
+    pull(&far).env("NO_PROXY", "example.tld,0.0.0.0/32").ok();
+    pull(&registry.name("app:1")).ok();
+    assert_eq!(asked.load(Ordering::Relaxed), 0, "the proxy was spared");
+}
+
+fn an_image_for_another_machine_is_pulled_and_said_not_to_run(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    // Nobody has an interpreter for these.
+    let image = busybox_image(w).architecture("loong64").compression(Compression::Gzip);
+    let name = registry.push(&image.layout(w, "layout", "latest"), "foreign:1");
+    let pulled = w.kelp(["pull", "--platform", "linux/loong64", &name]).ok();
+    assert!(pulled.stderr.contains("cannot run it") && pulled.stderr.contains("linux/loong64"), "{pulled}");
+    let run = w.kelp(["run", "--rm", "--network", "none", &name, "true"]).output();
+    run.code(125).explains(&["loong64"]);
+}
+
+fn a_quiet_pull_prints_the_id_and_another_a_line_per_layer(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    let image = busybox_image(w).with(layer(&[Entry::new("more", Kind::File(b"x".to_vec()))]));
+    let name = registry.push(&image.layout(w, "layout", "latest"), "app:1");
+    let loud = w.kelp(["pull", &name]).ok();
+    let complete = loud.stderr.lines().filter(|line| line.ends_with(": Pull complete")).count();
+    assert_eq!(complete, 2, "{loud}");
+    let quiet = w.kelp(["pull", "-q", &name]).ok();
+    assert!(quiet.text().starts_with("sha256:") && quiet.text().len() == 71 && quiet.stderr.is_empty(), "{quiet}");
+}
