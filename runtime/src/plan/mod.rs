@@ -45,7 +45,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::seccomp::Agent;
 use kelp_sys::clone::Namespaces;
-use oci_spec::runtime::{Hooks, Linux};
+use oci_spec::runtime::{Hooks, Linux, Spec};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
@@ -143,23 +143,12 @@ impl Plan {
         let all_mounts = spec.mounts().as_deref().unwrap_or_default();
         let (overlay, mounts) = mount::plan(all_mounts, linux.mount_label().as_deref(), &scope)?;
         let devices = device::plan(linux, all_mounts, &scope)?;
-        let process = spec
-            .process()
-            .as_ref()
-            .ok_or_else(|| Error::bad_input("cannot run the bundle").because("config.json has no process"))?;
         Ok(Self {
             id: id.into(),
             namespaces,
             time_offsets: clock::plan(linux, namespaces, &joins)?,
             become_root: maps.maps_root() || joins_user,
-            process: ProcessPlan::make(
-                process,
-                maps.lets_set_groups(),
-                linux.seccomp().is_some(),
-                options.preserve_fds.saturating_add(options.listen_fds),
-            )?
-            .with_sockets(options.listen_fds)?
-            .of_nature(Nature::make(linux)?),
+            process: program(spec, linux, &maps, options)?,
             maps,
             keyring: (!options.no_new_keyring).then(|| text_of("_ses.", id)).transpose()?,
             hostname: named(spec.hostname().as_deref(), "hostname", namespaces, &joins)?,
@@ -182,6 +171,16 @@ impl Plan {
             bundle: folder,
         })
     }
+}
+
+/// The container's own program.
+fn program(spec: &Spec, linux: &Linux, maps: &Maps, options: Options) -> Result<ProcessPlan> {
+    let process = spec.process().as_ref();
+    let process =
+        process.ok_or_else(|| Error::bad_input("cannot run the bundle").because("config.json has no process"))?;
+    let kept = options.preserve_fds.saturating_add(options.listen_fds);
+    let plan = ProcessPlan::make(process, maps.lets_set_groups(), linux.seccomp().is_some(), kept)?;
+    Ok(plan.with_sockets(options.listen_fds)?.of_nature(Nature::make(linux)?))
 }
 
 impl Plan {
