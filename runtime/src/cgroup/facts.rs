@@ -67,10 +67,8 @@ impl Level {
 impl Facts {
     /// Looks.
     pub fn read() -> Result<Self, Error> {
-        // Where it is by convention, root need not search the list of mounts, which may be long.
-        let unified = Mount { at: UNIFIED.into(), root: "/".into() };
-        if let Some(top) = writable_top(&unified)? {
-            return Ok(Self { mount: Some(unified), top: Some(top), ..Self::default() });
+        if let Some(facts) = Self::of_unified(Mount { at: UNIFIED.into(), root: "/".into() })? {
+            return Ok(facts);
         }
         let mounts = mountinfo::parse_mountinfo(&read_proc("/proc/self/mountinfo")?);
         // Who is root in the one whole hierarchy does not care where its own cgroup is.
@@ -91,6 +89,21 @@ impl Facts {
             _ => Vec::new(),
         };
         Ok(Self { mount: Some(mount), top, delegated, v1: mounts.v1 })
+    }
+
+    /// Where cgroup v2 is by convention, the list of mounts, which may be long, need not be searched.
+    fn of_unified(mount: Mount) -> Result<Option<Self>, Error> {
+        if !is_on_top(&mount) {
+            return Ok(None);
+        }
+        if let Some(top) = writable_top(&mount)? {
+            return Ok(Some(Self { mount: Some(mount), top: Some(top), ..Self::default() }));
+        }
+        let own = mountinfo::parse_own(&read_proc("/proc/self/cgroup")?).and_then(|own| mount.directory_of(&own));
+        // A mount that shows another part of the hierarchy does not have it.
+        let Some(own) = own.filter(|own| fs::access(own, Access::EXISTS).is_ok()) else { return Ok(None) };
+        let delegated = delegated(&mount.at, &own)?;
+        Ok(Some(Self { mount: Some(mount), delegated, ..Self::default() }))
     }
 }
 
