@@ -5,7 +5,7 @@
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::{MapLine, Maps};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 /// Writes the maps of the process. Nothing to do where init does it.
 ///
@@ -19,36 +19,59 @@ pub(crate) fn write(pid: i32, maps: &Maps) -> Result<()> {
             put(pid, "gid_map", gid)
         }
         Maps::Helpers { uid, gid } => {
-            help("newuidmap", "/etc/subuid", pid, uid)?;
-            help("newgidmap", "/etc/subgid", pid, gid)
+            // Both at once: each takes longer than all that we do ourselves.
+            let (uids, gids) = (Helper::start(pid, &UIDS, uid), Helper::start(pid, &GIDS, gid));
+            let (uids, gids) = (uids.and_then(Helper::finish), gids.and_then(Helper::finish));
+            uids.and(gids)
         }
     }
 }
+
+/// A setuid program that maps ids, and where root grants them.
+struct Granted {
+    program: &'static str,
+    ranges: &'static str,
+}
+
+const UIDS: Granted = Granted { program: "newuidmap", ranges: "/etc/subuid" };
+const GIDS: Granted = Granted { program: "newgidmap", ranges: "/etc/subgid" };
 
 fn put(pid: i32, file: &str, lines: &[MapLine]) -> Result<()> {
     let path = format!("/proc/{pid}/{file}");
     std::fs::write(&path, crate::plan::map_text(lines)).doing(|| format!("cannot write {path}"))
 }
 
-/// The setuid helper checks the lines against the ranges that root has granted the user.
-fn help(program: &str, ranges: &str, pid: i32, lines: &[MapLine]) -> Result<()> {
-    let numbers =
-        lines.iter().flat_map(|line| [line.inside, line.outside, line.count]).map(|number| number.to_string());
-    let output = Command::new(program).arg(pid.to_string()).args(numbers).output();
-    match output {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(refused(program, ranges, &output)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::new("cannot map the ids of the user namespace")
-                .because(format!("{program} is not installed"))
-                .hint("install it (Debian: apt install uidmap), or map your own id only: one id in linux.uidMappings and gidMappings")
-                .of_kind(Kind::Permission))
+/// A setuid program at work, which checks the lines against the ranges that root has granted the user.
+struct Helper {
+    of: &'static Granted,
+    child: Child,
+}
+
+impl Helper {
+    fn start(pid: i32, of: &'static Granted, lines: &[MapLine]) -> Result<Self> {
+        let numbers =
+            lines.iter().flat_map(|line| [line.inside, line.outside, line.count]).map(|number| number.to_string());
+        let mut command = Command::new(of.program);
+        command.arg(pid.to_string()).args(numbers).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        match command.spawn() {
+            Ok(child) => Ok(Self { of, child }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(Error::new("cannot map the ids of the user namespace")
+                    .because(format!("{} is not installed", of.program))
+                    .hint("install it (Debian: apt install uidmap), or map your own id only: one id in linux.uidMappings and gidMappings")
+                    .of_kind(Kind::Permission))
+            }
+            Err(error) => Err(error).doing(|| format!("cannot run {}", of.program)),
         }
-        Err(error) => Err(error).doing(|| format!("cannot run {program}")),
+    }
+
+    fn finish(self) -> Result<()> {
+        let output = self.child.wait_with_output().doing(|| format!("cannot wait for {}", self.of.program))?;
+        if output.status.success() { Ok(()) } else { Err(refused(self.of, &output)) }
     }
 }
 
-fn refused(program: &str, ranges: &str, output: &Output) -> Error {
+fn refused(Granted { program, ranges }: &Granted, output: &Output) -> Error {
     let said = String::from_utf8_lossy(&output.stderr);
     Error::new("cannot map the ids of the user namespace")
         .because(format!("{program}: {} ({})", said.trim(), output.status))
