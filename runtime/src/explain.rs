@@ -176,6 +176,13 @@ fn mount(stop: Stop, plan: &Plan) -> Error {
         WhatPlan::Bind { source, .. } | WhatPlan::Prepared { source, .. } => {
             (source.to_string_lossy().into_owned(), "bind mount".to_owned())
         }
+        WhatPlan::Tmpfs { options, .. } => {
+            let word = |(key, value): &(CString, Option<CString>)| {
+                let value = value.as_ref().map_or_else(String::new, |value| format!("={}", value.to_string_lossy()));
+                format!("{}{value}", key.to_string_lossy())
+            };
+            ("tmpfs".to_owned(), format!("fsmount(tmpfs: {})", options.iter().map(word).collect::<Vec<_>>().join(",")))
+        }
         WhatPlan::Remount { .. } => ("the file system".to_owned(), "remount".to_owned()),
     };
     let doing = match stop.step {

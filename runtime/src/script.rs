@@ -57,8 +57,10 @@ pub(crate) fn with_script<T>(
     let overlay_options: Vec<(&CStr, Option<&CStr>)> = plan.root.overlay.as_ref().map_or_else(Vec::new, |overlay| {
         overlay.options.iter().map(|(key, value)| (key.as_c_str(), value.as_deref())).collect()
     });
+    let words: Vec<_> = plan.mounts.iter().map(words).collect();
+    let mounts = plan.mounts.iter().zip(fds.trees).zip(&words);
     let mounts: Vec<_> =
-        plan.mounts.iter().zip(fds.trees).map(|(plan, tree)| mount(plan, tree.as_ref().map(AsFd::as_fd))).collect();
+        mounts.map(|((plan, tree), words)| mount(plan, tree.as_ref().map(AsFd::as_fd), words)).collect();
     let devices: Vec<_> = plan.devices.iter().map(device).collect();
     let sysctls: Vec<_> = plan.sysctls.iter().map(|(path, value)| (path.as_c_str(), value.as_c_str())).collect();
     let (container_vectors, start_vectors) = (hook_vectors(&plan.container_hooks), hook_vectors(&plan.start_hooks));
@@ -128,16 +130,27 @@ fn root<'a>(plan: &'a Plan, options: &'a [(&'a CStr, Option<&'a CStr>)]) -> init
     }
 }
 
-fn mount<'a>(plan: &'a MountPlan, tree: Option<BorrowedFd<'a>>) -> init::Mount<'a> {
+type Words<'a> = Vec<(&'a CStr, Option<&'a CStr>)>;
+
+fn words(plan: &MountPlan) -> Words<'_> {
+    match &plan.what {
+        WhatPlan::Tmpfs { options, .. } => {
+            options.iter().map(|(key, value)| (key.as_c_str(), value.as_deref())).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn mount<'a>(plan: &'a MountPlan, tree: Option<BorrowedFd<'a>>, options: &'a Words<'a>) -> init::Mount<'a> {
     let what = match &plan.what {
-        WhatPlan::FileSystem { kind, source, flags, data, otherwise, inherits } => init::What::FileSystem {
+        WhatPlan::FileSystem { kind, source, flags, data, otherwise } => init::What::FileSystem {
             kind,
             source,
             flags: *flags,
             data: data.as_deref(),
             otherwise: otherwise.as_ref().map(|(path, setting)| (path.as_c_str(), *setting)),
-            inherits: *inherits,
         },
+        WhatPlan::Tmpfs { inherits, .. } => init::What::Tmpfs { options, inherits: *inherits },
         WhatPlan::Prepared { .. } => init::What::Prepared { tree },
         WhatPlan::Remount { file_system } => {
             init::What::Remount { file_system: file_system.as_ref().map(|(flags, data)| (*flags, data.as_deref())) }

@@ -108,6 +108,7 @@ pub struct Record {
     /// The first of process.args, for error texts.
     pub program: String,
     /// Files of resctrl into which the pids of its processes go.
+    #[serde(default)]
     pub resctrl: Vec<PathBuf>,
     /// poststart hooks
     pub poststart: Vec<Hook>,
@@ -125,6 +126,7 @@ pub struct ExecDefaults {
     /// Who answers the filter's notifications.
     pub seccomp_agent: Option<Agent>,
     /// What all processes of the container have in common.
+    #[serde(default)]
     pub nature: Nature,
 }
 

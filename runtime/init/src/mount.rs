@@ -15,6 +15,9 @@ use kelp_sys::mount::{Change, Propagation, Reach, attach_mount, clone_mount, her
 use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use kelp_sys::rustix::fs::OFlags;
 use kelp_sys::rustix::io::Errno;
+use kelp_sys::rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+};
 use kelp_sys::rustix::process::fchdir;
 
 /// All of them.
@@ -23,6 +26,7 @@ pub(crate) fn perform_all(script: &Script<'_>, rootfs: &Rootfs) -> Result<(), St
         script.begin(Step::Mount)?;
         match mount.what {
             What::FileSystem { .. } => file_system(script, rootfs, index, mount)?,
+            What::Tmpfs { options, inherits } => tmpfs(script, rootfs, index, mount, options, inherits)?,
             What::Bind { source, reach } => bind(script, rootfs, index, mount, source, reach)?,
             What::Prepared { tree } => {
                 let tree = tree.ok_or(Errno::BADF).during_nth(Step::Mount, index)?;
@@ -36,16 +40,8 @@ pub(crate) fn perform_all(script: &Script<'_>, rootfs: &Rootfs) -> Result<(), St
 
 /// A new file system: entered by descriptor, mounted onto the directory we then stand in.
 fn file_system(script: &Script<'_>, rootfs: &Rootfs, index: usize, mount: &Mount<'_>) -> Result<(), Stop> {
-    let What::FileSystem { kind, source, flags, data, otherwise, inherits } = mount.what else { return Ok(()) };
+    let What::FileSystem { kind, source, flags, data, otherwise } = mount.what else { return Ok(()) };
     script.begin(Step::MountTarget)?;
-    // Of a folder that we make ourselves there is nothing to take over.
-    let inherits = match inherits {
-        Inherits::Nothing => inherits,
-        _ => match target::open(rootfs.as_fd(), mount.target, OFlags::PATH) {
-            Err(Errno::NOENT) => Inherits::Nothing,
-            _ => inherits,
-        },
-    };
     let below = place(rootfs, mount, Kind::Directory).during_nth(Step::MountTarget, index)?;
     fchdir(&below).during_nth(Step::MountTarget, index)?;
     match (mount_here(source, kind, flags, data), otherwise) {
@@ -56,15 +52,11 @@ fn file_system(script: &Script<'_>, rootfs: &Rootfs, index: usize, mount: &Mount
         (result, _) => result.during_nth(Step::Mount, index)?,
     }
     let [_, tree] = mount.attributes;
-    if tree.is_empty() && mount.propagation.is_empty() && inherits == Inherits::Nothing {
+    if tree.is_empty() && mount.propagation.is_empty() {
         return Ok(());
     }
     // What we stand in is what lies below the new mount: look again to find its root.
     let top = target::open(rootfs.as_fd(), mount.target, OFlags::PATH).during_nth(Step::MountTarget, index)?;
-    if inherits != Inherits::Nothing {
-        script.begin(Step::CopyUp)?;
-        copy_up::take_over(below.as_fd(), top.as_fd(), inherits).during_nth(Step::CopyUp, index)?;
-    }
     let rest = Mount { attributes: [Setting::default(), tree], ..*mount };
     adjust(script, index, &rest, top.as_fd())
 }
@@ -74,13 +66,48 @@ fn file_system(script: &Script<'_>, rootfs: &Rootfs, index: usize, mount: &Mount
 fn place(rootfs: &Rootfs, mount: &Mount<'_>, kind: Kind) -> Result<OwnedFd, Errno> {
     let shows_the_kernel = match mount.what {
         What::FileSystem { kind, .. } => kind == c"proc" || kind == c"sysfs",
+        What::Tmpfs { .. } | What::Remount { .. } => false,
         What::Bind { .. } | What::Prepared { .. } => mount.target == c"proc" || mount.target == c"sys",
-        What::Remount { .. } => false,
     };
     if shows_the_kernel && kind == Kind::Directory {
         return target::find_or_make_plain(rootfs.as_fd(), mount.target);
     }
     target::find_or_make(rootfs.as_fd(), mount.target, kind)
+}
+
+/// A tmpfs is filled while it is detached: whoever may change what is around its place cannot have us write anywhere else.
+fn tmpfs(
+    script: &Script<'_>,
+    rootfs: &Rootfs,
+    index: usize,
+    mount: &Mount<'_>,
+    options: &[(&CStr, Option<&CStr>)],
+    inherits: Inherits,
+) -> Result<(), Stop> {
+    script.begin(Step::MountTarget)?;
+    let found = target::open(rootfs.as_fd(), mount.target, OFlags::PATH);
+    let below = place(rootfs, mount, Kind::Directory).during_nth(Step::MountTarget, index)?;
+    let tree = new_tmpfs(options).during_nth(Step::Mount, index)?;
+    // A folder that we have just made has nothing to take over.
+    if found.is_ok() {
+        script.begin(Step::CopyUp)?;
+        copy_up::take_over(below.as_fd(), tree.as_fd(), inherits).during_nth(Step::CopyUp, index)?;
+    }
+    adjust(script, index, mount, tree.as_fd())?;
+    attach_mount(tree.as_fd(), below.as_fd()).during_nth(Step::Mount, index)
+}
+
+/// `fsopen("tmpfs")`, `fsconfig` of each option, `fsmount`. Since Linux 5.2. See fsopen(2).
+fn new_tmpfs(options: &[(&CStr, Option<&CStr>)]) -> Result<OwnedFd, Errno> {
+    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        match value {
+            Some(value) => fsconfig_set_string(context.as_fd(), *key, *value)?,
+            None => fsconfig_set_flag(context.as_fd(), *key)?,
+        }
+    }
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
 /// A bind mount: a detached copy gets its attributes before anybody can see it, then it is put in place.

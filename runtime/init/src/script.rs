@@ -161,7 +161,12 @@ pub enum What<'a> {
         /// What to bind instead, with which attributes, where the kernel refuses with `EPERM` or `EBUSY` (sysfs without a
         /// network namespace of our own, cgroup2 without a cgroup namespace).
         otherwise: Option<(&'a CStr, Setting)>,
-        /// What it takes over from the folder that it covers.
+    },
+    /// A tmpfs that takes something over from the folder that it covers.
+    Tmpfs {
+        /// Its options, for fsconfig(2).
+        options: &'a [(&'a CStr, Option<&'a CStr>)],
+        /// What it takes over.
         inherits: Inherits,
     },
     /// A detached mount that the runtime has made. `None` never comes.
@@ -188,7 +193,7 @@ pub enum What<'a> {
 pub enum Inherits {
     /// Nothing.
     Nothing,
-    /// Its permissions.
+    /// Its permissions, where `mode=` does not say others.
     Mode,
     /// Permissions, owner and contents: `tmpcopyup`.
     All,

@@ -162,13 +162,18 @@ fn every_option_of_the_spec_has_a_meaning_and_those_of_other_runtimes_are_refuse
     assert!(planned.starts_with("mount       /a bind /s set +"), "{planned}");
     // None was taken for an option of the file system.
     let data = mount(json!({ "destination": "/a", "type": "tmpfs", "options": ["tmpcopyup", "ro", "size=1k"] }));
-    assert_eq!(data, "mount       /a tmpfs from tmpfs flags 0x0 size=1k copy of what it covers tree +0x1 -0x0");
+    assert_eq!(data, "mount       /a tmpfs with the copy of what it covers source=tmpfs size=1k set +0x1 -0x0");
     assert_eq!(
         mount(json!({ "destination": "/a", "options": ["bind", "remount", "ro"] })),
         "mount       /a remount set +0x1 -0x0"
     );
     let whole = mount(json!({ "destination": "/a", "options": ["remount", "ro", "size=2k"] }));
     assert_eq!(whole, "mount       /a remount flags 0x1 size=2k");
+    let flags =
+        json!({ "destination": "/a", "type": "tmpfs", "options": ["sync", "lazytime", "nosuid", "nr_inodes=5"] });
+    let expected =
+        "mount       /a tmpfs with the mode of what it covers source=tmpfs sync lazytime nr_inodes=5 set +0x2 -0x0";
+    assert_eq!(mount(flags), expected);
     let options =
         |options: &[&str]| json!([{ "destination": "/a", "type": "bind", "source": "/s", "options": options }]);
     are_refused(&[

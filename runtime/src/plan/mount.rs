@@ -4,13 +4,13 @@
 //! Spec: config.md "Mounts", "Linux mount options". Kernel: mount(2), open_tree(2), mount_setattr(2).
 
 use super::idmap::{self, MapLine};
-use super::mount_option::{Options, READ_ONLY};
+use super::mount_option::Options;
 use super::root::OverlayPlan;
 use super::{Scope, inside, path_text, text_of};
 use crate::error::{Error, Result};
 use kelp_init::script::{Inherits, Setting};
 use kelp_sys::clone::Namespaces;
-use kelp_sys::mount::{Attributes, Propagation, Reach};
+use kelp_sys::mount::{Propagation, Reach};
 use oci_spec::runtime::Mount;
 use std::ffi::CString;
 
@@ -42,7 +42,12 @@ pub enum WhatPlan {
         data: Option<CString>,
         /// What to bind where the kernel refuses, and with which attributes.
         otherwise: Option<(CString, Setting)>,
-        /// What it takes over from the folder that it covers.
+    },
+    /// A tmpfs that takes something over from the folder that it covers: filled before anybody can reach it.
+    Tmpfs {
+        /// Options, for fsconfig(2).
+        options: Vec<(CString, Option<CString>)>,
+        /// What it takes over.
         inherits: Inherits,
     },
     /// A bind mount of which the runtime takes the copy, before there is a container.
@@ -134,8 +139,45 @@ fn plan_one(mount: &Mount, label: Option<&str>, scope: &Scope<'_>) -> Result<Mou
         Some(reach) => bind_plan(mount, target, options, reach, scope),
         None if mapped => wrong("the ids of a bind mount can be mapped, and of nothing else: it is none"),
         None if kind.is_empty() || kind == "none" => wrong("it has neither a type nor the option bind or rbind"),
-        None => file_system_plan(mount, target, options, kind, label, scope),
+        None => match inherits(kind, &options) {
+            Inherits::Nothing => file_system_plan(mount, target, options, kind, label, scope),
+            inherits => tmpfs_plan(mount, target, options, inherits, label),
+        },
     }
+}
+
+fn inherits(kind: &str, options: &Options<'_>) -> Inherits {
+    match kind {
+        "tmpfs" if options.copy_up => Inherits::All,
+        "tmpfs" if !options.data.iter().any(|word| word.starts_with("mode=")) => Inherits::Mode,
+        _ => Inherits::Nothing,
+    }
+}
+
+fn tmpfs_plan(
+    mount: &Mount,
+    target: CString,
+    options: Options<'_>,
+    inherits: Inherits,
+    label: Option<&str>,
+) -> Result<MountPlan> {
+    // What are flags of mount(2) and no attributes of a mount are words for fsconfig(2).
+    let flags = [(0x10, "sync"), (0x40, "mand"), (0x80, "dirsync"), (0x200_0000, "lazytime")];
+    let flags = flags.iter().filter(|(flag, _)| options.flags & flag != 0).map(|(_, word)| (*word, None));
+    let data =
+        options.data.iter().map(|word| word.split_once('=').map_or((*word, None), |(key, value)| (key, Some(value))));
+    let label = label.filter(|label| !label.is_empty()).map(|label| ("context", Some(label)));
+    let source = mount.source().as_deref().and_then(std::path::Path::to_str).unwrap_or("tmpfs");
+    let words = [("source", Some(source))].into_iter().chain(flags).chain(data).chain(label);
+    let options_of_it = words
+        .map(|(key, value)| Ok((text_of("", key)?, value.map(|value| text_of("", value)).transpose()?)))
+        .collect::<Result<_>>()?;
+    Ok(MountPlan {
+        target,
+        what: WhatPlan::Tmpfs { options: options_of_it, inherits },
+        attributes: options.attributes,
+        propagation: options.propagation,
+    })
 }
 
 /// `remount` with `bind` changes the mount, without it the file system: mount(2), `MS_REMOUNT`.
@@ -222,18 +264,7 @@ fn file_system_plan(
     let words: Vec<&str> = options.data.iter().copied().chain(context.as_deref()).collect();
     let data = if words.is_empty() { None } else { Some(text_of("", &words.join(","))?) };
     let source = mount.source().as_deref().map_or_else(|| text_of("", kind), path_text)?;
-    let [alone, mut tree] = options.attributes;
-    let has_mode = options.data.iter().any(|word| word.starts_with("mode="));
-    let inherits = match kind {
-        "tmpfs" if options.copy_up => Inherits::All,
-        "tmpfs" if !has_mode => Inherits::Mode,
-        _ => Inherits::Nothing,
-    };
-    if inherits != Inherits::Nothing && options.flags & READ_ONLY != 0 {
-        // Read-only when it is filled.
-        options.flags &= !READ_ONLY;
-        tree.set = tree.set.with(Attributes::READ_ONLY);
-    }
+    let [alone, tree] = options.attributes;
     Ok(MountPlan {
         target,
         what: WhatPlan::FileSystem {
@@ -242,7 +273,6 @@ fn file_system_plan(
             flags: options.flags,
             data,
             otherwise: otherwise.map(|path| Ok((text_of("", path)?, alone))).transpose()?,
-            inherits,
         },
         // The flags of mount(2) say what the first setting would.
         attributes: [Setting::default(), tree],

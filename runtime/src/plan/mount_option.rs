@@ -8,9 +8,6 @@ use kelp_init::script::Setting;
 use kelp_sys::mount::{Attributes, Propagation, Reach};
 use std::path::Path;
 
-/// `MS_RDONLY`
-pub(super) const READ_ONLY: u64 = 0x1;
-
 /// What an option word does.
 #[derive(Clone, Copy)]
 enum Meaning {

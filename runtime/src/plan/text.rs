@@ -177,7 +177,7 @@ fn write_ids(f: &mut Formatter<'_>, ids: &Ids, reach: Reach) -> Result {
 fn write_mount(f: &mut Formatter<'_>, mount: &MountPlan) -> Result {
     write!(f, "mount       /{} ", show(&mount.target))?;
     match &mount.what {
-        WhatPlan::FileSystem { kind, source, flags, data, otherwise, inherits } => {
+        WhatPlan::FileSystem { kind, source, flags, data, otherwise } => {
             write!(f, "{} from {} flags {flags:#x}", show(kind), show(source))?;
             if let Some(data) = data {
                 write!(f, " {}", show(data))?;
@@ -185,10 +185,13 @@ fn write_mount(f: &mut Formatter<'_>, mount: &MountPlan) -> Result {
             if let Some((otherwise, _)) = otherwise {
                 write!(f, " (else bind {})", show(otherwise))?;
             }
-            match inherits {
-                Inherits::Nothing => {}
-                Inherits::Mode => write!(f, " mode of what it covers")?,
-                Inherits::All => write!(f, " copy of what it covers")?,
+        }
+        WhatPlan::Tmpfs { options, inherits } => {
+            let inherited = if *inherits == Inherits::All { "copy" } else { "mode" };
+            write!(f, "tmpfs with the {inherited} of what it covers")?;
+            for (key, value) in options {
+                write!(f, " {}", show(key))?;
+                value.as_ref().map_or(Ok(()), |value| write!(f, "={}", show(value)))?;
             }
         }
         WhatPlan::Bind { source, reach } => write!(f, "{} {}", word_of(*reach), show(source))?,
