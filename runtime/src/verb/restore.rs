@@ -245,7 +245,7 @@ fn is_directory(path: &std::ffi::CStr) -> bool {
 fn bound_sources(plan: &Plan) -> Vec<String> {
     let mounts = plan.mounts.iter().filter_map(|mount| match &mount.what {
         WhatPlan::Bind { source, .. } | WhatPlan::Prepared { source, .. } => Some(source),
-        WhatPlan::FileSystem { .. } | WhatPlan::Remount { .. } => None,
+        WhatPlan::FileSystem { .. } | WhatPlan::Tmpfs { .. } | WhatPlan::Remount { .. } => None,
     });
     let devices = plan.devices.iter().filter_map(|device| match &device.how {
         plan::DeviceHowPlan::Bind { source } => Some(source),
