@@ -5,7 +5,8 @@
 //! namespace, waits to be mapped, reads one job as a line of JSON from its standard input (a socket), tells events as
 //! lines of JSON there, and ends. It dies with its parent: half-done work is in folders whose lock dies too.
 
-use std::io::{BufRead, BufReader, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -18,10 +19,12 @@ use kelp_sys::clone::Namespaces;
 use kelp_sys::process::{set_parent_death_signal, unshare};
 use serde::{Deserialize, Serialize};
 
+use crate::changes::{self, Change, Top};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::idmap::IdMap;
 use crate::measure;
+use crate::pack;
 use crate::progress::{Event, Progress, Quiet};
 use crate::tree;
 use crate::unpack::feed::{Feed, Listener, News};
@@ -44,6 +47,12 @@ pub(crate) enum Job {
     Copy(Vec<PathBuf>, PathBuf, PathBuf),
     /// Count the bytes of trees.
     Measure(Vec<PathBuf>),
+    /// What a container changed of these layers.
+    Changes(Vec<PathBuf>, Top),
+    /// Write what a stack of layers shows, as a tar, to standard output.
+    PackTree(Vec<PathBuf>),
+    /// The same of what a container changed of them.
+    PackLayer(Vec<PathBuf>, Top),
 }
 
 /// What came of it.
@@ -55,6 +64,8 @@ pub(crate) enum Outcome {
     Unpacked(Unpacked),
     /// Of [`Job::Measure`], in its order.
     Measured(Vec<u64>),
+    /// Of [`Job::Changes`].
+    Changed(Vec<Change>),
 }
 
 /// A line from the child.
@@ -123,6 +134,41 @@ pub fn measure(paths: &[PathBuf], map: &IdMap) -> Result<Vec<u64>> {
     }
 }
 
+/// What a container changed of these layers (lowest first).
+pub(crate) fn changes(lower: &[PathBuf], top: &Top, map: &IdMap) -> Result<Vec<Change>> {
+    match run(Job::Changes(lower.to_vec(), top.clone()), map, &Quiet)? {
+        Outcome::Changed(changes) => Ok(changes),
+        _ => Err(Error::new(Kind::Other, "comparing a container with its image", SOMETHING_ELSE)),
+    }
+}
+
+/// Writes what a stack of layers (lowest first) shows, as a tar.
+pub fn pack_tree(lower: &[PathBuf], out: OwnedFd, map: &IdMap) -> Result<()> {
+    write(Job::PackTree(lower.to_vec()), out, map)
+}
+
+/// Writes what a container changed of these layers, as a layer.
+pub(crate) fn pack_layer(lower: &[PathBuf], top: &Top, out: OwnedFd, map: &IdMap) -> Result<()> {
+    write(Job::PackLayer(lower.to_vec(), top.clone()), out, map)
+}
+
+/// Does a job that writes to `out`.
+fn write(job: Job, out: OwnedFd, map: &IdMap) -> Result<()> {
+    match map {
+        IdMap::Host => pack_to(&job, File::from(out)),
+        _ => Helper::start_with(&job, map, Stdio::from(out))?.listen(&Quiet).map(drop),
+    }
+}
+
+fn pack_to(job: &Job, out: impl Write) -> Result<()> {
+    let out = BufWriter::with_capacity(1 << 18, out);
+    match job {
+        Job::PackTree(lower) => pack::tree(lower, out),
+        Job::PackLayer(lower, top) => pack::layer(lower, top, out),
+        _ => Err(Error::new(Kind::Other, "packing files", "this job packs nothing")),
+    }
+}
+
 /// What a helper of another version might do.
 pub(crate) const SOMETHING_ELSE: &str = "the helper did something else";
 
@@ -140,6 +186,8 @@ fn perform(job: Job, progress: &dyn Progress) -> Result<Outcome> {
         Job::RemoveTrees(paths) => paths.iter().try_for_each(|p| tree::remove(p)).map(|()| Outcome::Done),
         Job::Copy(lower, inside, to) => tree::copy_stack(&lower, &inside, &to).map(|()| Outcome::Done),
         Job::Measure(paths) => measure::trees(&paths).map(Outcome::Measured),
+        Job::Changes(lower, top) => changes::all(&lower, &top).map(Outcome::Changed),
+        Job::PackTree(_) | Job::PackLayer(..) => pack_to(&job, std::io::stdout()).map(|()| Outcome::Done),
     }
 }
 
@@ -207,13 +255,20 @@ struct Helper {
 
 impl Helper {
     fn start(job: &Job, map: &IdMap) -> Result<Self> {
+        Self::start_with(job, map, Stdio::inherit())
+    }
+
+    /// The same with this standard output.
+    fn start_with(job: &Job, map: &IdMap, stdout: Stdio) -> Result<Self> {
         let doing = || "starting a helper in a user namespace";
         let (ours, theirs) = UnixStream::pair().doing(doing)?;
         let own = Path::new("/proc/self/exe");
         let program = PROGRAM.get().map_or(own, PathBuf::as_path);
-        let child =
-            Command::new(program).arg(ARGUMENT).stdin(Stdio::from(OwnedFd::from(theirs))).spawn().doing(doing)?;
-        let child = Guarded(child);
+        let mut command = Command::new(program);
+        command.arg(ARGUMENT).stdin(Stdio::from(OwnedFd::from(theirs))).stdout(stdout);
+        let child = Guarded(command.spawn().doing(doing)?);
+        // It holds our end of what the child writes to, whose reader waits for its last holder.
+        drop(command);
         // It says one line and waits: nothing is read ahead that `listen` would miss.
         match receive(&mut BufReader::with_capacity(1 << 16, &ours))? {
             Message::Ready => {}

@@ -81,6 +81,11 @@ impl Error {
         self
     }
 
+    /// Why it stopped.
+    pub(crate) fn because(&self) -> &str {
+        &self.because
+    }
+
     /// What callers choose by.
     pub(crate) fn kind(&self) -> Kind {
         self.kind

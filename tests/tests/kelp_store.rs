@@ -93,7 +93,7 @@ fn assert_empty(store: &Path) {
         assert_eq!(entries(&store.join(dir)), Vec::<String>::new(), "{dir}");
     }
     assert_eq!(entries(&store.join("layers")), [".ingest", ".trash"]);
-    let own = ["ballast", "blobs", "gc.lock", "index.json", "index.lock", "ingest", "oci-layout", "partial"];
+    let own = ["ballast", "blobs", "gc.lock", "index.json", "index.lock", "ingest", "listing", "oci-layout", "partial"];
     let others: Vec<String> =
         entries(&store.join("images")).into_iter().filter(|it| !own.contains(&it.as_str())).collect();
     assert_eq!(others, Vec::<String>::new());

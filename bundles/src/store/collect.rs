@@ -99,6 +99,8 @@ impl Store {
             reached.layers.extend(pin.chain_ids.iter().map(|id| id.hex().to_owned()));
             reached.blobs.insert(pin.image.hex().to_owned());
             reached.blobs.insert(pin.manifest.hex().to_owned());
+            // An image that lost its name stays whole for its containers: `commit` builds upon it.
+            self.reach_manifest(&pin.manifest, reached);
         }
         Ok(())
     }

@@ -295,7 +295,7 @@ pub(super) fn name_of(descriptor: &Descriptor) -> Option<Reference> {
     descriptor.annotations().as_ref()?.get(REF_NAME)?.parse().ok()
 }
 
-fn pulled_digest(descriptor: &Descriptor) -> Option<Digest> {
+pub(super) fn pulled_digest(descriptor: &Descriptor) -> Option<Digest> {
     descriptor.annotations().as_ref()?.get(PULLED_DIGEST)?.parse().ok()
 }
 

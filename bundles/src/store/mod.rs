@@ -5,6 +5,7 @@
 //! ROOT/images/          an OCI image layout: oci-layout, index.json, blobs/sha256/HEX
 //!      images/ingest/   what is being added: one locked folder per load or pull; unlocked ones are leftovers
 //!      images/partial/  downloads that may be resumed
+//!      images/listing   what `kelp images` shows, remembered
 //!      images/ballast   space for the next index.json, should the disk be full
 //!      layers/HEX/      an unpacked layer by its chain id: fs/, done
 //!      layers/.ingest/  layers being unpacked
@@ -25,6 +26,7 @@ mod claim;
 mod collect;
 mod image;
 mod index;
+mod listing;
 mod pin;
 mod prune;
 mod usage;
@@ -47,6 +49,7 @@ pub use image::{Image, Layer};
 pub(crate) use image::{check_manifest, digest_of, is_index, is_manifest, layers_of};
 pub use index::{Force, Listed, Removed};
 pub(crate) use index::{PULLED_DIGEST, REF_NAME};
+pub use listing::{About, Summary};
 pub use prune::Prune;
 pub use usage::{ImageUsage, Usage};
 
@@ -114,7 +117,8 @@ impl Store {
     pub fn document(&self, digest: &Digest) -> Result<Vec<u8>> {
         let doing = || format!("reading {} from the image store", digest.as_str());
         let file = File::open(self.blob(digest)).doing(doing)?;
-        let mut bytes = Vec::new();
+        let size = file.metadata().doing(doing)?.len().min(self.limits.document);
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
         file.take(self.limits.document + 1).read_to_end(&mut bytes).doing(doing)?;
         if bytes.len() as u64 > self.limits.document {
             return Err(Error::new(Kind::TooBig, doing(), "it is larger than any manifest or config may be"));

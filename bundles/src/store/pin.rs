@@ -4,13 +4,14 @@
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use oci_spec::image::ImageManifest;
 use serde::{Deserialize, Serialize};
 
 use super::{Image, Store, make_folder, publish_file};
 use crate::digest::Digest;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Kind, Result};
 
 /// The name of the file.
 const FILE: &str = "layers.json";
@@ -58,6 +59,27 @@ impl Store {
         let name = Digest::of(bundle.as_os_str().as_bytes());
         let _no_collector = self.share_with_collector()?;
         publish_file(&records.join(name.hex()), bundle.as_os_str().as_bytes())
+    }
+
+    /// The unpacked layers of a container's image, lowest first.
+    ///
+    /// # Errors
+    /// The container has no image.
+    pub fn pinned_layers(&self, container: &Path) -> Result<Vec<PathBuf>> {
+        let pin = self.pin_of(container)?;
+        Ok(pin.chain_ids.iter().map(|id| self.layer(id).join("fs")).collect())
+    }
+
+    /// The manifest of a container's image.
+    pub(crate) fn pinned_manifest(&self, container: &Path) -> Result<ImageManifest> {
+        self.manifest(&self.pin_of(container)?.manifest)
+    }
+
+    fn pin_of(&self, container: &Path) -> Result<Pin> {
+        read_pin(&container.join(FILE))?.ok_or_else(|| {
+            let doing = format!("looking for the image of {}", container.display());
+            Error::new(Kind::NotFound, doing, "it was made from none")
+        })
     }
 
     /// The pins of all bundles that are still there; records of others are removed.

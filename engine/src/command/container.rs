@@ -2,7 +2,8 @@
 //! `kelp container`: all that is done with containers, under one roof.
 
 use super::{
-    attach, create, exec, inspect, kill, logs, pause, port, prune, ps, rename, rm, run, start, stop, top, wait,
+    attach, commit, create, diff, exec, export, inspect, kill, logs, pause, port, prune, ps, rename, rm, run, start,
+    stop, top, wait,
 };
 use crate::error::Result;
 use crate::places::Places;
@@ -20,10 +21,16 @@ pub(crate) struct ContainerArgs {
 enum Verb {
     /// Attach to a running container
     Attach(attach::Attach),
+    /// Make an image of a container
+    Commit(commit::Commit),
     /// Make a container without starting it
     Create(Box<create::Create>),
+    /// Show what a container changed of its image
+    Diff(diff::Diff),
     /// Run a program in a running container
     Exec(exec::Exec),
+    /// Write the files of a container as a tar archive
+    Export(export::Export),
     /// Show all that is known of containers
     Inspect(inspect::Inspect),
     /// Send a signal to one or more containers
@@ -64,8 +71,11 @@ enum Verb {
 pub(crate) fn run(args: &ContainerArgs, places: &Places) -> Result<ExitCode> {
     match &args.verb {
         Verb::Attach(args) => attach::run(args, places),
+        Verb::Commit(args) => commit::run(args, places),
         Verb::Create(args) => create::run(args, places),
+        Verb::Diff(args) => diff::run(args, places),
         Verb::Exec(args) => exec::run(args, places),
+        Verb::Export(args) => export::run(args, places),
         Verb::Inspect(args) => inspect::run(args, places),
         Verb::Kill(args) => kill::run(args, places),
         Verb::Logs(args) => logs::run(args, places),

@@ -2,16 +2,16 @@
 //! `kelp images`: what is in the store.
 
 use super::filter::Filters;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::options::size;
 use crate::output::{self, Table};
 use crate::places::Places;
-use crate::template::Template;
 use crate::time;
 use clap::Args;
-use kelp_bundles::store::Listed;
-use kelp_bundles::{Digest, Image, Reference, Store};
+use kelp_bundles::store::{About, Summary};
+use kelp_bundles::{Reference, Store};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::process::ExitCode;
 
 /// List images
@@ -29,7 +29,7 @@ pub(crate) struct Images {
     /// Show whole ids
     #[arg(long)]
     no_trunc: bool,
-    /// Only those with this dangling, label, reference, before or since
+    /// Only those with this dangling, label, reference, before, since or until
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// json, or a template such as 'table {{.Repository}}\t{{.Size}}'
@@ -40,52 +40,67 @@ pub(crate) struct Images {
     name: Option<String>,
 }
 
-const KEYS: [&str; 5] = ["dangling", "label", "reference", "before", "since"];
-const TABLE: &str = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
-const TABLE_WITH_DIGESTS: &str = "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+const KEYS: [&str; 6] = ["dangling", "label", "reference", "before", "since", "until"];
 const HEADINGS: &[(&str, &str)] =
     &[("ID", "IMAGE ID"), ("CreatedSince", "CREATED"), ("CreatedAt", "CREATED AT"), ("Repository", "REPOSITORY")];
+
+/// An image and what to show of it.
+struct Row {
+    summary: Summary,
+    about: About,
+    /// Seconds since 1970.
+    created: i64,
+}
 
 /// Performs the command.
 pub(crate) fn run(args: &Images, places: &Places) -> Result<ExitCode> {
     let filters = Filters::parse(&args.filter, &KEYS)?;
     let store = Store::open(&places.store)?;
-    let mut rows: Vec<(Listed, Image)> = Vec::new();
-    for listed in store.list()? {
-        match &listed.image {
-            Ok(image) => {
-                let image = image.clone();
-                rows.push((listed, image));
+    let mut rows: Vec<Row> = Vec::new();
+    for summary in store.summaries()? {
+        match &summary.about {
+            Ok(about) => {
+                let about = about.clone();
+                let created = seconds(about.created.as_deref());
+                rows.push(Row { summary, about, created });
             }
             Err(error) => output::note(format!("{}: {}", error.doing(), error.because())),
         }
     }
     let bound = |key: &str| bound(&store, &filters, key);
-    let (before, since) = (bound("before")?, bound("since")?);
-    rows.retain(|(listed, image)| named(args.name.as_deref(), listed) && matches(&filters, listed, image));
-    rows.retain(|(_, image)| before.is_none_or(|b| created(image) < b) && since.is_none_or(|s| created(image) > s));
-    rows.sort_by_key(|(_, image)| std::cmp::Reverse(created(image)));
-    show(args, &store, &rows)?;
+    let (before, since, until) = (bound("before")?, bound("since")?, until(&filters)?);
+    rows.retain(|row| named(args.name.as_deref(), &row.summary) && matches(&filters, row));
+    rows.retain(|row| before.is_none_or(|b| row.created < b) && since.is_none_or(|s| row.created > s));
+    rows.retain(|row| until.is_none_or(|until| row.created < until));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.created));
+    show(args, &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn created(image: &Image) -> i64 {
-    image.config.created.as_deref().and_then(time::seconds).unwrap_or_default()
+fn seconds(created: Option<&str>) -> i64 {
+    created.and_then(time::seconds).unwrap_or_default()
 }
 
 /// When the image of `before=` or `since=` was made.
 fn bound(store: &Store, filters: &Filters, key: &str) -> Result<Option<i64>> {
     match filters.first(key) {
-        Some(name) => Ok(Some(created(&store.find_any(name)?))),
+        Some(name) => Ok(Some(seconds(store.find_any(name)?.config.created.as_deref()))),
         None => Ok(None),
     }
 }
 
-fn matches(filters: &Filters, listed: &Listed, image: &Image) -> bool {
+/// The moment of `until=`.
+fn until(filters: &Filters) -> Result<Option<i64>> {
+    let Some(text) = filters.first("until") else { return Ok(None) };
+    let doing = || format!("cannot filter by \"until={text}\"");
+    time::moment(text).map(Some).map_err(|why| Error::new(Kind::BadInput, doing(), why))
+}
+
+fn matches(filters: &Filters, row: &Row) -> bool {
     filters.all(|key, value| match key {
-        "dangling" => matches!(value, "true" | "1") == listed.name.is_none(),
-        "label" => super::filter::label(&image.config.run().labels.unwrap_or_default(), value),
-        "reference" => listed.name.as_ref().is_some_and(|name| fits(value, name)),
+        "dangling" => matches!(value, "true" | "1") == row.summary.name.is_none(),
+        "label" => super::filter::label(&row.about.labels, value),
+        "reference" => row.summary.name.as_ref().is_some_and(|name| fits(value, name)),
         _ => true,
     })
 }
@@ -109,63 +124,83 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 /// A repository shows all its tags; a whole name shows one image.
-fn named(wanted: Option<&str>, listed: &Listed) -> bool {
+fn named(wanted: Option<&str>, listed: &Summary) -> bool {
     let (Some(wanted), Some(name)) = (wanted, &listed.name) else { return wanted.is_none() };
     let Ok(reference) = wanted.parse::<Reference>() else { return fits(wanted, name) };
     let same_tag = !wanted.ends_with(&format!(":{}", reference.tag().unwrap_or_default())) || reference == *name;
     reference.repository() == name.repository() && reference.registry() == name.registry() && same_tag
 }
 
-fn show(args: &Images, store: &Store, rows: &[(Listed, Image)]) -> Result<()> {
+fn show(args: &Images, rows: &[Row]) -> Result<()> {
     if args.quiet {
-        let mut shown: Vec<&Digest> = Vec::new();
-        for (_, image) in rows {
-            if !shown.contains(&&image.id) {
-                shown.push(&image.id);
-                output::line(shown_id(args, image))?;
-            }
-        }
-        return Ok(());
+        let mut shown = HashSet::new();
+        return rows
+            .iter()
+            .filter(|row| shown.insert(&row.about.id))
+            .try_for_each(|row| output::line(shown_id(args, &row.about)));
     }
-    let fields = |(listed, image): &(Listed, Image)| fields(args, store, listed, image);
     match args.format.as_deref() {
-        Some("json") => rows.iter().try_for_each(|row| output::json_line(&fields(row))),
-        Some("table") | None if rows.is_empty() => {
-            let mut headings = vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
-            if args.digests {
-                headings.insert(2, "DIGEST");
-            }
-            Table::with_headings(headings.into_iter().map(str::to_owned).collect()).print()
-        }
-        Some("table") | None => {
-            let table = if args.digests { TABLE_WITH_DIGESTS } else { TABLE };
-            Template::parse(table)?;
-            super::render_rows(table, rows.iter().map(fields), HEADINGS)
-        }
-        Some(template) => super::render_rows(template, rows.iter().map(fields), HEADINGS),
+        Some("json") => rows.iter().try_for_each(|row| output::json_line(&fields(args, row))),
+        Some("table") | None => table(args, rows).print(),
+        Some(template) => super::render_rows(template, rows.iter().map(|row| fields(args, row)), HEADINGS),
     }
 }
 
-fn shown_id(args: &Images, image: &Image) -> String {
-    if args.no_trunc { image.id.to_string() } else { image.id.short().to_owned() }
+fn table(args: &Images, rows: &[Row]) -> Table {
+    let mut headings = vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
+    if args.digests {
+        headings.insert(2, "DIGEST");
+    }
+    let mut table = Table::with_headings(headings.into_iter().map(str::to_owned).collect());
+    for row in rows {
+        let mut cells =
+            vec![repository(row), tag(row), shown_id(args, &row.about), created(row), size::human(row.about.size)];
+        if args.digests {
+            cells.insert(2, digest(row));
+        }
+        table.row(cells);
+    }
+    table
+}
+
+fn none() -> String {
+    "<none>".to_owned()
+}
+
+fn repository(row: &Row) -> String {
+    row.summary.name.as_ref().map_or_else(none, Reference::familiar_name)
+}
+
+fn tag(row: &Row) -> String {
+    row.summary.name.as_ref().and_then(Reference::tag).map_or_else(none, str::to_owned)
+}
+
+fn digest(row: &Row) -> String {
+    row.summary.pulled.as_ref().map_or_else(none, ToString::to_string)
+}
+
+fn created(row: &Row) -> String {
+    let created = row.about.created.as_deref().filter(|text| !text.is_empty());
+    created.map_or_else(|| "N/A".to_owned(), |text| format!("{} ago", time::since(text)))
+}
+
+fn shown_id(args: &Images, about: &About) -> String {
+    if args.no_trunc { about.id.to_string() } else { about.id.short().to_owned() }
 }
 
 /// Docker's fields.
-fn fields(args: &Images, store: &Store, listed: &Listed, image: &Image) -> Value {
-    let none = || "<none>".to_owned();
-    let created = image.config.created.as_deref().unwrap_or_default();
-    let bytes = store.size(image);
+fn fields(args: &Images, row: &Row) -> Value {
     json!({
-        "ID": shown_id(args, image),
-        "Repository": listed.name.as_ref().map_or_else(none, Reference::familiar_name),
-        "Tag": listed.name.as_ref().and_then(Reference::tag).map_or_else(none, str::to_owned),
-        "Digest": listed.pulled.as_ref().map_or_else(none, ToString::to_string),
-        "CreatedAt": if created.is_empty() { "N/A" } else { created },
-        "CreatedSince": if created.is_empty() { "N/A".to_owned() } else { format!("{} ago", time::since(created)) },
-        "Size": size::human(bytes),
-        "VirtualSize": size::human(bytes),
+        "ID": shown_id(args, &row.about),
+        "Repository": repository(row),
+        "Tag": tag(row),
+        "Digest": digest(row),
+        "CreatedAt": row.about.created.as_deref().filter(|text| !text.is_empty()).unwrap_or("N/A"),
+        "CreatedSince": created(row),
+        "Size": size::human(row.about.size),
+        "VirtualSize": size::human(row.about.size),
         "Containers": "N/A",
-        "Platform": image.config.platform().to_string(),
+        "Platform": row.about.platform,
     })
 }
 

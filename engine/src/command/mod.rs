@@ -5,10 +5,13 @@
 
 mod attach;
 mod bundle;
+mod commit;
 mod completion;
 mod container;
 mod create;
+mod diff;
 mod exec;
+mod export;
 mod filter;
 mod history;
 mod image;
@@ -118,6 +121,12 @@ pub(crate) enum Command {
     Logout(login::Logout),
     /// Make an image of a tar archive of files
     Import(import::Import),
+    /// Write the files of a container as a tar archive
+    Export(export::Export),
+    /// Show what a container changed of its image
+    Diff(diff::Diff),
+    /// Make an image of a container
+    Commit(commit::Commit),
     /// Write an OCI bundle of an image
     Bundle(bundle::Bundle),
     /// Remove one or more images
@@ -175,6 +184,9 @@ pub(crate) fn perform(command: &Command, places: &Places) -> Result<ExitCode> {
         Command::Login(args) => login::run(args, places),
         Command::Logout(args) => login::run_logout(args, places),
         Command::Import(args) => import::run(args, places),
+        Command::Export(args) => export::run(args, places),
+        Command::Diff(args) => diff::run(args, places),
+        Command::Commit(args) => commit::run(args, places),
         Command::Bundle(args) => bundle::run(args, places),
         Command::Rmi(args) => rmi::run(args, places),
         Command::Tag(args) => tag::run(args, places),

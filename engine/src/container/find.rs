@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From what the user wrote to a container: its name, its id, or a beginning of its id that only it has.
 
-use super::record::Record;
+use super::record::{Record, Storage};
 use super::{id, name};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::places::Places;
+use kelp_bundles::changes::Top;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -22,6 +23,14 @@ impl Container {
     fn open(places: &Places, id: &str) -> Result<Option<Container>> {
         let folder = places.containers().join(id);
         Ok(Record::read(&folder)?.map(|record| Container { folder, record }))
+    }
+
+    /// Where its own files are.
+    pub(crate) fn files(&self) -> Top {
+        match self.record.storage {
+            Storage::Overlay => Top::Upper(self.folder.join("upper")),
+            Storage::Copy => Top::Copy(self.folder.join("rootfs")),
+        }
     }
 }
 

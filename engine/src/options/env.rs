@@ -62,6 +62,11 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// The name in `NAME=value`.
+pub(crate) fn key(entry: &str) -> &str {
+    entry.split_once('=').map_or(entry, |(key, _)| key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A container's files leave it: `diff`, `commit`, `export`, and `import` of what was exported.
+//!
+//! Runs `kelp` as root, as an unprivileged user, and as a user with a single id.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use kelp_tests::{Entry, Image, Kind, World, busybox_image, claims, layer};
+use serde_json::json;
+
+claims!(as_root, as_user:
+    diff_tells_what_was_added_changed_and_deleted,
+    a_committed_image_shows_what_the_container_showed,
+    a_committed_image_runs_what_the_container_ran,
+    commit_needs_the_blobs_and_keeps_them,
+    an_export_is_what_the_container_shows,
+);
+claims!(as_user, as_stranger:
+    owners_survive_an_export,
+);
+
+const SCRIPT: &str = "cd /d && echo new >added && echo more >>changed && rm deleted && rm -r folder && mkdir folder && echo x >folder/fresh \
+     && ln added tied && ln -s added soft && chmod 4755 added && mkfifo pipe && rm -r gone";
+
+fn image(w: &World) -> Image {
+    let file = |path: &str| Entry::new(path, Kind::File(b"old\n".to_vec()));
+    let folder = |path: &str| Entry::new(path, Kind::Folder);
+    let files = [
+        folder("d/"),
+        file("d/kept"),
+        file("d/changed"),
+        file("d/deleted"),
+        folder("d/folder/"),
+        file("d/folder/old"),
+        folder("d/gone/"),
+        file("d/gone/old"),
+    ];
+    busybox_image(w).with(layer(&files))
+}
+
+/// A container that ended and changed its files.
+fn changed(w: &World) {
+    w.load(&image(w), "base:1");
+    w.kelp(["run", "--network", "none", "--name", "c", "base:1", "sh", "-c", SCRIPT]).ok();
+}
+
+/// What a shell in a new container sees of `/d`.
+fn seen(w: &World, image: &str) -> String {
+    let script =
+        "cd /d; find . | sort; cat added changed folder/fresh soft; stat -c '%a %h' added; test -p pipe && echo pipe";
+    w.kelp(["run", "--rm", "--network", "none", image, "sh", "-c", script]).ok().stdout
+}
+
+const SEEN: &str = ".\n./added\n./changed\n./folder\n./folder/fresh\n./kept\n./pipe\n./soft\n./tied\nnew\nold\nmore\nx\nnew\n4755 2\npipe\n";
+
+fn diff_tells_what_was_added_changed_and_deleted(w: &World) {
+    changed(w);
+    let told = w.kelp(["diff", "c"]).ok().stdout;
+    let told: Vec<&str> = told.lines().filter(|line| line.contains(" /d")).collect();
+    let expected = "C /d|A /d/added|C /d/changed|D /d/deleted|C /d/folder|A /d/folder/fresh|D /d/folder/old|D /d/gone|A /d/pipe|A /d/soft|A /d/tied";
+    assert_eq!(told.join("|"), expected);
+    w.kelp(["diff", "absent"]).output().code(125).explains(&["absent"]);
+    w.kelp(["rm", "c"]).ok();
+}
+
+fn a_committed_image_shows_what_the_container_showed(w: &World) {
+    changed(w);
+    let id = w.kelp(["commit", "-m", "a line", "-a", "somebody", "c", "made:1"]).ok();
+    assert!(id.stdout.starts_with("sha256:"), "{id}");
+    w.kelp(["rm", "c"]).ok();
+    assert_eq!(seen(w, "made:1"), SEEN);
+    let history = w.kelp(["history", "--no-trunc", "made:1"]).ok();
+    assert!(history.stdout.contains("a line") && history.stdout.contains("rm deleted"), "{history}");
+    assert_eq!(w.kelp(["image", "inspect", "-f", "{{.Author}}", "made:1"]).ok().text(), "somebody");
+    // Upon the committed image another one.
+    w.kelp(["run", "--network", "none", "--name", "c2", "made:1", "sh", "-c", "rm /d/added"]).ok();
+    w.kelp(["commit", "c2", "made:2"]).ok();
+    w.kelp(["rm", "c2"]).ok();
+    let left = w
+        .kelp(["run", "--rm", "--network", "none", "made:2", "sh", "-c", "ls /d/added /d/tied 2>/dev/null; true"])
+        .ok();
+    assert_eq!(left.stdout, "/d/tied\n");
+}
+
+fn a_committed_image_runs_what_the_container_ran(w: &World) {
+    w.load(&busybox_image(w).config("Entrypoint", json!(["echo", "entry"])).config("Cmd", json!(["cmd"])), "base:1");
+    w.kelp(["run", "--network", "none", "--name", "c", "-e", "A=1", "-w", "/tmp", "--label", "l=x", "base:1", "mine"])
+        .ok();
+    w.kelp(["commit", "-c", "ENV B=2", "-c", "EXPOSE 80", "c", "made:1"]).ok();
+    w.kelp(["rm", "c"]).ok();
+    assert_eq!(w.kelp(["run", "--rm", "--network", "none", "made:1"]).ok().stdout, "entry mine\n");
+    let config = w.kelp(["image", "inspect", "made:1"]).ok().json()[0]["Config"].clone();
+    let env = config["Env"].as_array().unwrap().clone();
+    assert!(env.contains(&json!("A=1")) && env.contains(&json!("B=2")), "{env:?}");
+    assert_eq!((&config["WorkingDir"], &config["Labels"]["l"]), (&json!("/tmp"), &json!("x")));
+    assert!(config["ExposedPorts"]["80/tcp"].is_object(), "{config}");
+    // A container that runs is frozen meanwhile, and goes on.
+    w.kelp(["run", "-d", "--network", "none", "--name", "alive", "--entrypoint", "sleep", "base:1", "1000"]).ok();
+    w.kelp(["commit", "alive", "alive:1"]).ok();
+    assert_eq!(w.kelp(["inspect", "-f", "{{.State.Status}}", "alive"]).ok().text(), "running");
+    w.kelp(["rm", "-f", "alive"]).ok();
+    w.kelp(["commit", "-c", "RUN x", "absent", "x:1"]).output().code(125).explains(&["absent"]);
+}
+
+fn commit_needs_the_blobs_and_keeps_them(w: &World) {
+    changed(w);
+    w.kelp(["rmi", "-f", "base:1"]).ok();
+    w.kelp(["system", "prune", "-f", "--filter", "until=2000-01-01"]).ok();
+    w.kelp(["commit", "c", "made:1"]).ok();
+    w.kelp(["rm", "c"]).ok();
+    assert_eq!(seen(w, "made:1"), SEEN);
+    w.kelp(["rmi", "made:1"]).ok();
+    let blobs = fs::read_dir(w.store().join("images/blobs/sha256")).unwrap().count();
+    assert_eq!(blobs, 0, "blobs are left in the store");
+}
+
+fn an_export_is_what_the_container_shows(w: &World) {
+    changed(w);
+    let tar = w.dir().join("exported.tar").display().to_string();
+    w.kelp(["export", "-o", &tar, "c"]).ok();
+    w.kelp(["import", &tar, "imported:1"]).ok();
+    assert_eq!(seen(w, "imported:1"), SEEN);
+    let listed = w.command("tar").args(["-tf", &tar]).ok().stdout;
+    assert!(!listed.contains(".wh.") && listed.lines().any(|line| line == "bin/busybox"), "{listed}");
+    let line = "\"$0\" container export c | \"$0\" import - piped:1";
+    w.command("sh").args(["-c", line]).arg(&w.program("kelp").to_string_lossy()).ok();
+    assert_eq!(seen(w, "piped:1"), SEEN);
+    w.kelp(["rm", "c"]).ok();
+}
+
+fn owners_survive_an_export(w: &World) {
+    let owned = layer(&[Entry::new("owned", Kind::File(b"x".to_vec())).owner(33, 34)]);
+    w.load(&busybox_image(w).with(owned), "base:1");
+    w.kelp(["create", "--network", "none", "--name", "c", "base:1"]).ok();
+    let tar = w.dir().join("exported.tar").display().to_string();
+    w.kelp(["export", "-o", &tar, "c"]).ok();
+    let listed = w.command("tar").args(["--numeric-owner", "-tvf", &tar, "owned"]).ok().stdout;
+    assert!(listed.contains(" 33/34 "), "{listed}");
+    w.kelp(["rm", "c"]).ok();
+}
