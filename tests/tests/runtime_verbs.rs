@@ -20,6 +20,7 @@ claims!(as_root, as_user:
     the_pidfd_socket_gets_the_very_process,
     sockets_of_systemd_reach_the_program,
     debug_writes_what_was_asked_for_into_the_log,
+    a_trace_shows_both_processes_on_one_axis,
 );
 claims!(as_user: verbs_that_need_a_cgroup_say_how_to_get_one);
 claims!(as_root: options_that_mean_nothing_here_are_refused_with_the_reason);
@@ -219,4 +220,30 @@ fn options_that_mean_nothing_here_are_refused_with_the_reason(w: &World) {
     for word in ["auto", "true", "false"] {
         w.runtime(["--rootless", word, "list"]).ok();
     }
+}
+
+fn a_trace_shows_both_processes_on_one_axis(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/true"]);
+    let (file, root) = (w.dir().join("trace.json"), w.runtime_root());
+    let (file, root) = (file.to_str().unwrap(), root.to_str().unwrap());
+    let bundle_dir = bundle.dir().to_str().unwrap().to_owned();
+    w.command(&w.program("kelp-runtime").to_string_lossy())
+        .args(["--trace", file, "--root", root, "run", "--bundle", &bundle_dir, bundle.id()])
+        .ok();
+    let trace: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let lane = |name: &str| {
+        let named = events.iter().find(|e| e["ph"] == "M" && e["args"]["name"] == name);
+        named.unwrap_or_else(|| panic!("{name} in {trace:#}"))["tid"].clone()
+    };
+    let at = |who: &Value, what: &str| {
+        let event = events.iter().find(|e| &e["tid"] == who && e["name"] == what);
+        event.unwrap_or_else(|| panic!("{what} in {trace:#}"))["ts"].as_f64().unwrap()
+    };
+    let (runtime, init) = (lane("kelp-runtime"), lane("init"));
+    let cloned = at(&runtime, "clone a process into the container's namespaces");
+    let pivoted = at(&init, "make the root file system the root");
+    let ran = at(&runtime, "the program runs");
+    assert!(cloned < pivoted && pivoted < ran, "{cloned} {pivoted} {ran}");
 }
