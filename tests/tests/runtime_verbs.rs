@@ -61,11 +61,14 @@ fn update_changes_what_it_names_or_says_which_controller_is_missing(w: &World) {
     let has_pids = delegated.controllers().iter().any(|name| name == "pids");
     for (options, stdin, expected) in given {
         let update = bundle.verb("update", options).cgroup(&delegated).stdin(stdin).output();
-        if has_pids {
-            update.ok();
-            assert_eq!(fs::read_to_string(cgroup_of(bundle.pid()).join("pids.max")).unwrap().trim(), expected);
-        } else {
-            update.explains(&["pids.max", "controller pids is not there"]);
+        match (has_pids, expected) {
+            (true, _) => {
+                update.ok();
+                assert_eq!(fs::read_to_string(cgroup_of(bundle.pid()).join("pids.max")).unwrap().trim(), expected);
+            }
+            // Without the controller there is no limit anyway.
+            (false, "max") => drop(update.ok()),
+            (false, _) => drop(update.explains(&["pids.max", "controller pids is not there"])),
         }
     }
     bundle.verb("update", &["-r", "-"]).stdin("{").output().explains(&["stdin", "line 1"]);

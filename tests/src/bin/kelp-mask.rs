@@ -74,6 +74,7 @@ fn number_of(call: &str) -> Option<i64> {
         "ioctl" => libc::SYS_ioctl,
         "keyctl" => libc::SYS_keyctl,
         "memfd_create" => libc::SYS_memfd_create,
+        "readlinkat" => libc::SYS_readlinkat,
         "mount_setattr" => libc::SYS_mount_setattr,
         "seccomp" => libc::SYS_seccomp,
         "bpf" => libc::SYS_bpf,
