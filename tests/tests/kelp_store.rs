@@ -26,6 +26,8 @@ claims!(as_root, as_user:
     inspect_and_history_tell_what_docker_tells,
     artifacts_and_foreign_layers_are_refused_by_name,
     the_store_is_a_layout_that_skopeo_reads,
+    nobody_waits_for_a_pull,
+    a_list_shows_what_is_there_now,
 );
 
 /// A small image of two layers, the lower one shared by all.
@@ -410,4 +412,62 @@ fn the_store_is_a_layout_that_skopeo_reads(w: &World) {
             .args(["--insecure-policy", "copy", "-q", &format!("oci:{store}:{name}"), &format!("dir:{copy}")])
             .ok();
     }
+}
+
+/// Bytes that do not compress.
+fn noise(size: usize) -> Vec<u8> {
+    let chance = Chance::new();
+    (0..size / 4).flat_map(|_| chance.below(1 << 32).to_le_bytes().into_iter().take(4)).collect()
+}
+
+fn nobody_waits_for_a_pull(w: &World) {
+    let registry = match Registry::start(w) {
+        Ok(registry) => registry,
+        Err(reason) => return w.skip(&reason),
+    };
+    w.load_busybox();
+    let large = Image::new(vec![layer(&[Entry::new("large", Kind::File(noise(40 << 20)))])]);
+    let name = registry.push(&large.layout(w, "layout", "latest"), "large:1");
+    let archive = small(1).docker_archive(w, "small.tar", "small:1").display().to_string();
+    let mut pull = w.kelp(["pull", "-q", &name]).limit(120).spawn();
+    let arriving = || {
+        let files = fs::read_dir(w.store().join("images/partial")).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).any(|it| it.len() > 0)
+    };
+    kelp_tests::until("the layer arrives", || arriving() || !pull.runs());
+    // It holds now whatever it holds on the way.
+    pull.signal(Signal::STOP);
+    if !pull.runs() {
+        return w.skip("the pull was faster than the test");
+    }
+    w.kelp(["images"]).limit(20).ok();
+    w.kelp(["ps", "-a"]).limit(20).ok();
+    let output = w.kelp(["run", "--rm", "--network", "none", "busybox", "echo", "works"]).limit(20).ok();
+    assert_eq!(output.stdout, "works\n");
+    w.kelp(["load", "-q", "-i", &archive]).limit(20).ok();
+    w.kelp(["image", "inspect", "small:1"]).limit(20).ok();
+    pull.signal(Signal::CONT);
+    pull.output().ok();
+    assert_eq!(whole_images(&w.store()).len(), 3);
+}
+
+fn a_list_shows_what_is_there_now(w: &World) {
+    w.load(&small(1), "one:1");
+    let shown = |w: &World| w.kelp(["images", "--format", "{{.Repository}} {{.ID}} {{.Size}}"]).ok().stdout;
+    let before = shown(w);
+    assert_eq!(shown(w), before, "the second list is the remembered one");
+    w.load(&small(2), "one:1");
+    let after = shown(w);
+    assert!(after.lines().count() == 2 && after.contains("<none> "), "{after}");
+    // Nothing depends on what is remembered.
+    for content in ["", "no json", "{}"] {
+        w.write("store/images/listing", content);
+        assert_eq!(shown(w), after);
+    }
+    w.kelp(["image", "prune", "-f"]).ok();
+    assert_eq!(shown(w).lines().count(), 1);
+    let id = w.kelp(["images", "-q", "--no-trunc"]).ok().text().to_owned();
+    let config = w.store().join("images/blobs/sha256").join(id.trim_start_matches("sha256:"));
+    fs::remove_file(config).unwrap();
+    w.kelp(["image", "inspect", "one:1"]).output().code(125).explains(&[]);
 }
