@@ -210,6 +210,8 @@ fn du(path: &Path) -> u64 {
 
 fn system_df_says_what_du_says(w: &World) {
     w.load_busybox();
+    let rows = w.kelp(["system", "df", "--format", "{{.Type}} {{.Size}}"]).ok();
+    assert!(rows.stdout.contains("Leftovers 0B\n"), "loading leaves nothing\n{rows}");
     w.load(&small(1), "small:1");
     w.load(&small(2), "small:2");
     let script = "dd if=/dev/zero of=/big bs=1000 count=700; chown 33:33 /big; chmod 600 /big; echo x >/v/file";

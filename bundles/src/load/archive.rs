@@ -24,8 +24,8 @@ pub(super) struct Archive {
 
 /// A member.
 pub(super) enum Member {
-    /// Its content, and it is a blob as well.
-    Small(Vec<u8>, Digest),
+    /// Its content, which becomes a blob when it is asked for as one: an archive has other small files, too.
+    Small(Vec<u8>),
     /// A blob of this size.
     Blob(Digest, u64),
     /// Another name: old Docker stores a layer that several images share once.
@@ -36,22 +36,22 @@ impl Archive {
     /// A small member's content.
     pub(super) fn document(&self, name: &str) -> Result<Vec<u8>> {
         match self.member(name)? {
-            Member::Small(bytes, _) => Ok(bytes.clone()),
+            Member::Small(bytes) => Ok(bytes.clone()),
             _ => Err(Error::new(Kind::TooBig, format!("reading {name}"), "it is larger than a manifest may be")),
         }
     }
 
-    /// A member's digest and size.
-    pub(super) fn blob(&self, name: &str) -> Result<(Digest, u64)> {
+    /// A member's digest and size. It is a blob of `claims` from now on.
+    pub(super) fn blob(&self, claims: &Claims<'_>, name: &str) -> Result<(Digest, u64)> {
         match self.member(name)? {
-            Member::Small(bytes, digest) => Ok((digest.clone(), bytes.len() as u64)),
+            Member::Small(bytes) => Ok((claims.add(bytes)?, bytes.len() as u64)),
             Member::Blob(digest, size) => Ok((digest.clone(), *size)),
             Member::Link(_) => Err(Error::new(Kind::BadInput, format!("reading {name}"), "a link leads to a link")),
         }
     }
 
     /// The blob of this digest, which must be what its name says.
-    pub(super) fn blob_of(&self, digest: &Digest) -> Result<(Digest, u64)> {
+    pub(super) fn blob_of(&self, claims: &Claims<'_>, digest: &Digest) -> Result<(Digest, u64)> {
         let name = format!("blobs/sha256/{}", digest.hex());
         match self.members.get(&name) {
             // In an OCI layout nothing has two names, and a link could be anything.
@@ -59,7 +59,7 @@ impl Archive {
                 Err(Error::new(Kind::BadInput, format!("reading {name}"), "it is a link, not a blob"))
             }
             _ => {
-                let (found, size) = self.blob(&name)?;
+                let (found, size) = self.blob(claims, &name)?;
                 match found == *digest {
                     true => Ok((found, size)),
                     false => {
@@ -139,8 +139,7 @@ fn member(
         let mut bytes = Vec::with_capacity(entry.size as usize);
         tar.read_to_end(&mut bytes).doing(doing)?;
         *held += bytes.len();
-        let digest = claims.add(&bytes)?;
-        return Ok(Member::Small(bytes, digest));
+        return Ok(Member::Small(bytes));
     }
     let mut blob = claims.writer()?;
     blob.copy_from(tar, BLOB).map_err(|e| e.while_doing(doing()))?;

@@ -53,15 +53,15 @@ fn manifest_of(store: &Store, claims: &Claims<'_>, archive: &Archive, image: &Sa
     }
     let mut layers = Vec::new();
     for (name, diff_id) in image.layers.iter().zip(&config.rootfs.diff_ids) {
-        layers.push(layer(store, archive, name, diff_id)?);
+        layers.push(layer(store, claims, archive, name, diff_id)?);
     }
-    let (digest, size) = archive.blob(&image.config)?;
+    let (digest, size) = archive.blob(claims, &image.config)?;
     compose::manifest(claims, descriptor(MediaType::ImageConfig, &digest, size)?, layers)
 }
 
 /// A layer, as its first bytes say: Docker compresses or not, and says so nowhere.
-fn layer(store: &Store, archive: &Archive, name: &str, diff_id: &Digest) -> Result<Descriptor> {
-    let (digest, size) = archive.blob(name)?;
+fn layer(store: &Store, claims: &Claims<'_>, archive: &Archive, name: &str, diff_id: &Digest) -> Result<Descriptor> {
+    let (digest, size) = archive.blob(claims, name)?;
     let compression = Compression::of_file(&store.blob(&digest)).doing(|| format!("reading {name}"))?;
     if compression == Compression::Plain && digest != *diff_id {
         let because = format!("its content is {digest}, the config says {diff_id}");

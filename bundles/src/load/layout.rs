@@ -30,7 +30,7 @@ const NESTING: usize = 4;
 
 /// The images of an archive with an OCI layout. Its blobs are in the store; what is not reached is collected later.
 pub(super) fn images(store: &Store, claims: &Claims<'_>, archive: &Archive) -> Result<Vec<Found>> {
-    let blobs = |descriptor: &Descriptor, _: &dyn Listener| archive.blob_of(&digest_of(descriptor)?).map(drop);
+    let blobs = |descriptor: &Descriptor, _: &dyn Listener| archive.blob_of(claims, &digest_of(descriptor)?).map(drop);
     let index: ImageIndex = serde_json::from_slice(&archive.document("index.json")?).doing(|| "reading index.json")?;
     Reach { store, claims, unpack: None, progress: &Quiet, bring: &blobs }.all(&index)
 }
