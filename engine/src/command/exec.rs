@@ -4,7 +4,7 @@
 //! Thin: we say which process it is; `kelp-runtime exec` replaces us and does terminal, signals and status itself.
 
 use crate::container::find::{self, Container};
-use crate::container::{start, status};
+use crate::container::{runtime, start, status};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::options::{env, mount};
 use crate::places::Places;
@@ -69,12 +69,12 @@ pub(crate) fn run(args: &Exec, places: &Places) -> Result<ExitCode> {
     }
     let process = describe(args, &container, status.pid)?;
     let file = in_memory(&process)?;
-    let (runtime, ours) = match &record.runtime {
+    let (program, ours) = match &record.runtime {
         Some(other) => (other.clone(), false),
         None => (start::find_program("kelp-runtime", "KELP_RUNTIME")?, true),
     };
-    let mut command = Command::new(&runtime);
-    command.arg("--root").arg(places.runtime()).arg("exec");
+    let mut command = Command::new(&program);
+    command.arg("--root").arg(runtime::root(places, record)).arg("exec");
     if ours {
         command.arg("--status-by-cause");
     }
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &Exec, places: &Places) -> Result<ExitCode> {
         command.stdin(Stdio::null());
     }
     let error = command.exec();
-    Err(error).doing(|| format!("cannot start {}", runtime.display()))
+    Err(error).doing(|| format!("cannot start {}", program.display()))
 }
 
 /// The container's own process with another program, environment, place and user.

@@ -38,10 +38,12 @@ mod run;
 mod save;
 mod search;
 mod start;
+mod stats;
 mod stop;
 mod system;
 mod tag;
 mod top;
+mod update;
 mod version;
 mod volume;
 mod wait;
@@ -93,6 +95,10 @@ pub(crate) enum Command {
     Rename(rename::Rename),
     /// Show the processes of a container
     Top(top::Top),
+    /// Show what containers use
+    Stats(stats::Stats),
+    /// Change the limits of one or more containers
+    Update(update::Update),
     /// List the ports of a container that are published
     Port(port::Port),
     /// Show all that is known of containers, images and volumes
@@ -170,6 +176,8 @@ pub(crate) fn perform(command: &Command, places: &Places) -> Result<ExitCode> {
         Command::Rm(args) => rm::run(args, places),
         Command::Rename(args) => rename::run(args, places),
         Command::Top(args) => top::run(args, places),
+        Command::Stats(args) => stats::run(args, places),
+        Command::Update(args) => update::run(args, places),
         Command::Port(args) => port::run(args, places),
         Command::Inspect(args) => inspect::run(args, places),
         Command::Images(args) => images::run(args, places),

@@ -2,6 +2,7 @@
 //! `kelp pause` and `kelp unpause`: freeze all processes of containers, and thaw them.
 
 use crate::container::find;
+use crate::container::runtime::Runtime;
 use crate::container::status::{self, State};
 use crate::error::{Error, Kind, Result};
 use crate::output;
@@ -19,12 +20,12 @@ pub(crate) struct Pause {
 
 /// Performs `pause`.
 pub(crate) fn run(args: &Pause, places: &Places) -> Result<ExitCode> {
-    change(args, places, State::Running, "pause", |runtime, id| runtime.pause(id))
+    change(args, places, State::Running, "pause", |runtime| runtime.pause())
 }
 
 /// Performs `unpause`.
 pub(crate) fn run_unpause(args: &Pause, places: &Places) -> Result<ExitCode> {
-    change(args, places, State::Paused, "unpause", |runtime, id| runtime.resume(id))
+    change(args, places, State::Paused, "unpause", |runtime| runtime.resume())
 }
 
 fn change(
@@ -32,7 +33,7 @@ fn change(
     places: &Places,
     from: State,
     verb: &str,
-    act: impl Fn(&kelp_runtime::Runtime, &str) -> kelp_runtime::Result<()>,
+    act: impl Fn(&Runtime<'_>) -> Result<()>,
 ) -> Result<ExitCode> {
     super::each(&args.containers, |wanted| {
         let container = find::one(places, wanted)?;
@@ -41,7 +42,7 @@ fn change(
             let doing = format!("cannot {verb} container {}", container.record.name);
             return Err(Error::new(Kind::WrongState, doing, format!("it is {}", state.word())));
         }
-        act(&super::runtime(places), &container.record.id)?;
+        act(&Runtime::of(places, &container.record))?;
         output::line(wanted)
     })
 }

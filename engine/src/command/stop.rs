@@ -2,6 +2,7 @@
 //! `kelp stop` and `kelp restart`: ask the program to end, then make it.
 
 use crate::container::find::{self, Container};
+use crate::container::runtime::Runtime;
 use crate::container::start::{self, Stay};
 use crate::container::status;
 use crate::error::Result;
@@ -52,7 +53,7 @@ fn stop(args: &Stop, places: &Places, container: &Container) -> Result<()> {
     }
     if state == status::State::Paused {
         // A frozen program cannot heed a signal.
-        super::runtime(places).resume(&record.id)?;
+        Runtime::of(places, record).resume()?;
     }
     let seconds = args.time.unwrap_or(record.stop_timeout);
     let timeout = u64::try_from(seconds).ok().map(Duration::from_secs);

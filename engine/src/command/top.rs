@@ -2,6 +2,7 @@
 //! `kelp top`: the processes of a container, as the host sees them.
 
 use crate::container::find;
+use crate::container::runtime::Runtime;
 use crate::container::status;
 use crate::error::{Error, Kind, Result};
 use crate::output::Table;
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &Top, places: &Places) -> Result<ExitCode> {
         return Err(Error::new(Kind::WrongState, doing, "it is not running"));
     }
     let mut table = Table::new(["UID", "PID", "PPID", "TIME", "CMD"]);
-    for pid in super::runtime(places).processes(&record.id)? {
+    for pid in Runtime::of(places, record).processes()? {
         // One that ended since is not shown.
         let Some(process) = look(pid) else { continue };
         let seconds = process.ticks / TICKS_PER_SECOND;

@@ -133,6 +133,11 @@ impl Maker<'_> {
             Ok(folder)
         };
         let rootfs = make("rootfs")?;
+        if self.options.runtime.is_some() {
+            // A mount at `/` is for Kelp's own runtime to make: crun refuses it.
+            kelp_bundles::job::copy_tree(lower, &rootfs, &self.ids)?;
+            return Ok(RootFilesystem::Copy);
+        }
         match overlay::probe(self.places)? {
             Overlay::Works => {
                 Ok(RootFilesystem::Overlay { lower: lower.to_vec(), upper: make("upper")?, work: make("work")? })

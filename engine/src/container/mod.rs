@@ -11,6 +11,7 @@ pub(crate) mod name;
 pub(crate) mod network;
 pub(crate) mod record;
 pub(crate) mod remove;
+pub(crate) mod runtime;
 pub(crate) mod start;
 pub(crate) mod status;
 mod volumes;

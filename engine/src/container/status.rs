@@ -5,6 +5,7 @@
 
 use super::find::Container;
 use super::record::Start;
+use super::runtime::Runtime;
 use crate::error::Result;
 use crate::places::Places;
 use crate::time;
@@ -79,7 +80,7 @@ pub(crate) fn of(places: &Places, container: &Container) -> Result<Status> {
 fn in_runtime(places: &Places, container: &Container, held: bool) -> (State, i32) {
     let unknown = if held { State::Running } else { State::Dead };
     if container.record.runtime.is_some() {
-        return (unknown, pid_from_shim(places, container, held));
+        return in_other_runtime(places, container, held, unknown);
     }
     // No state, or none that can be read, says no more than the lock does.
     let Ok(state) = kelp_runtime::Runtime::new(places.runtime()).state(&container.record.id) else {
@@ -90,6 +91,15 @@ fn in_runtime(places: &Places, container: &Container, held: bool) -> (State, i32
         RuntimeStatus::Running => (State::Running, state.pid),
         RuntimeStatus::Creating | RuntimeStatus::Created if held => (State::Running, state.pid),
         _ => (unknown, 0),
+    }
+}
+
+/// What another program says of it; where it says nothing, the lock and the shim know as much as is needed.
+fn in_other_runtime(places: &Places, container: &Container, held: bool, unknown: State) -> (State, i32) {
+    match Runtime::of(places, &container.record).state() {
+        Ok((status, pid)) if held && status == "paused" => (State::Paused, pid),
+        Ok((status, pid)) if held && status != "stopped" && pid > 0 => (State::Running, pid),
+        _ => (unknown, pid_from_shim(places, container, held)),
     }
 }
 

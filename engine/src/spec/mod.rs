@@ -11,7 +11,7 @@ mod mounts;
 mod namespaces;
 mod paths;
 mod process;
-mod resources;
+pub(crate) mod resources;
 pub(crate) mod seccomp;
 
 pub(crate) use devices::Device;
@@ -26,6 +26,9 @@ use std::path::{Path, PathBuf};
 
 /// The version of the runtime specification these configurations are written for.
 const OCI_VERSION: &str = "1.2.0";
+
+/// The version that any runtime knows: crun before 1.9 refuses every later one, and none of our fields is younger.
+const OLDEST_OCI_VERSION: &str = "1.0.2";
 
 /// The program as the image and the user's options make it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +130,8 @@ pub(crate) fn build(input: &Input<'_>) -> Result<Spec> {
     let mut root = Root::default();
     root.set_path(PathBuf::from("rootfs")).set_readonly(Some(input.options.files.read_only));
     let mut spec = Spec::default();
-    spec.set_version(OCI_VERSION.to_owned())
+    let version = if input.options.runtime.is_some() { OLDEST_OCI_VERSION } else { OCI_VERSION };
+    spec.set_version(version.to_owned())
         .set_root(Some(root))
         .set_mounts(Some(mounts::all(input)))
         .set_process(Some(process::first(input)?))

@@ -12,13 +12,17 @@ const PERIOD: u64 = 100_000;
 
 /// The limits the user asked for; none otherwise.
 pub(super) fn all(input: &Input<'_>) -> Result<LinuxResources> {
-    let limits = &input.options.limits;
+    let mut resources = of(&input.options.limits)?;
+    resources.set_devices(devices::rules(input));
+    Ok(resources)
+}
+
+/// The limits as the spec writes them.
+pub(crate) fn of(limits: &LimitFlags) -> Result<LinuxResources> {
     let mut resources = LinuxResources::default();
-    resources
-        .set_devices(devices::rules(input))
-        .set_memory(memory(limits)?)
-        .set_cpu(cpu(limits)?)
-        .set_pids(limits.pids_limit.map(pids));
+    resources.set_memory(memory(limits)?).set_cpu(cpu(limits)?).set_pids(limits.pids_limit.map(pids));
+    // What is not said is not denied either: the type's default has a rule for devices.
+    resources.set_devices(None);
     Ok(resources)
 }
 

@@ -43,7 +43,7 @@ fn clone_beside(pid: i32) -> Result<Cloned, Error> {
 }
 
 /// The cgroup of a process, as a directory.
-fn directory_of(pid: i32) -> Option<PathBuf> {
+pub(super) fn directory_of(pid: i32) -> Option<PathBuf> {
     let own = mountinfo::parse_own(&std::fs::read(format!("/proc/{pid}/cgroup")).ok()?)?;
     let mounts = mountinfo::parse_mountinfo(&std::fs::read("/proc/self/mountinfo").ok()?).v2;
     mountinfo::by_preference(mounts, Some(&own)).first()?.directory_of(&own)

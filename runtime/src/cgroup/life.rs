@@ -18,7 +18,7 @@ use super::limits::Limits;
 use super::make::write_file;
 use super::place::Place;
 use super::systemd::{Keeper, Scope, ScopePlan};
-use super::{CgroupPlan, Error, Kind, apply, error, kernel, make, tree};
+use super::{CgroupPlan, Error, Kind, apply, enter, error, kernel, make, tree};
 
 /// How long killed processes may take to go, and running ones to stand still. Both take microseconds unless a process
 /// sleeps uninterruptibly in the kernel (a dead NFS server).
@@ -79,6 +79,13 @@ impl Cgroup {
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(kernel(format!("cannot look at the cgroup {}", record.dir.display()), "open", errno)),
         }
+    }
+
+    /// The cgroup of a process, if it is in one that is not ours.
+    pub fn of_process(pid: i32) -> Result<Option<Self>, Error> {
+        let own = i32::try_from(std::process::id()).ok().and_then(enter::directory_of);
+        let theirs = enter::directory_of(pid).filter(|theirs| Some(theirs) != own.as_ref());
+        theirs.map_or(Ok(None), |dir| Self::open(&Record::at(&dir)))
     }
 
     /// Opens a cgroup below it, which exists.
