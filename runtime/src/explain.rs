@@ -111,7 +111,8 @@ fn not_executed(errno: Errno, program: &str) -> Error {
 
 /// AppArmor's texts begin with "exec ": see the process plan.
 fn label(stop: Stop, plan: &ProcessPlan) -> Error {
-    let text = plan.label.as_ref().map_or_else(String::new, |(_, text)| text.to_string_lossy().into_owned());
+    let text =
+        plan.labels.get(stop.index as usize).map_or_else(String::new, |(_, text)| text.to_string_lossy().into_owned());
     let what = match text.strip_prefix("exec ") {
         Some(profile) => format!("apparmorProfile {profile}"),
         None => format!("selinuxLabel {text}"),

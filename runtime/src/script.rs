@@ -187,6 +187,7 @@ fn hooks<'a>(plans: &'a [HookPlan], vectors: &'a Vectors<'a>) -> Vec<init::Hook<
 /// Lays out the process, which create and exec share.
 pub(crate) fn with_process<T>(plan: &ProcessPlan, run: impl FnOnce(init::Process<'_>) -> T) -> T {
     let candidates = borrowed(&plan.candidates);
+    let labels: Vec<_> = plan.labels.iter().map(|(file, text)| (file.as_c_str(), text.as_c_str())).collect();
     let home = LateText::new();
     let late = plan.finds_home.then(|| home.as_argument());
     let envp: Vec<_> = plan.env.iter().map(|text| Argument::new(text)).chain(late).chain([Argument::END]).collect();
@@ -203,7 +204,7 @@ pub(crate) fn with_process<T>(plan: &ProcessPlan, run: impl FnOnce(init::Process
         umask: plan.umask,
         capabilities: plan.capabilities,
         no_new_privileges: plan.no_new_privileges,
-        label: plan.label.as_ref().map(|(file, text)| (file.as_c_str(), text.as_c_str())),
+        labels: &labels,
         personality: plan.nature.personality,
         memory_policy: plan.nature.memory_policy.as_ref().map(|policy| (policy.mode, policy.nodes.as_slice())),
         seccomp: plan.seccomp,

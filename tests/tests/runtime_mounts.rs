@@ -234,7 +234,11 @@ fn ids_of_a_mount_are_mapped_by_its_own_maps_or_the_containers(w: &World) {
     let mut mount = json!({"destination": "/mapped", "source": source.parent(), "options": ["bind"],
         "uidMappings": ids(1234), "gidMappings": ids(2345)});
     bundle.mount(mount.clone());
-    assert_eq!(owner_seen(&bundle), "1234:2345\n");
+    let output = bundle.args(&["/bin/stat", "-c", "%u:%g", "/mapped/file"]).run().output();
+    if output.stderr.contains("knows no mapped ids") {
+        return w.skip("the file system of /tmp knows no mapped ids");
+    }
+    assert_eq!(output.ok().stdout, "1234:2345\n");
     // The container's: files of root on the disk are files of root in there, though its root is another.
     bundle.set("/linux/uidMappings", ids(300_000)).set("/linux/gidMappings", ids(400_000));
     bundle.edit(|spec| {
@@ -274,7 +278,11 @@ fn a_mount_below_is_mapped_by_ridmap_only(w: &World) {
         let run = [&runtime, "--root", &root, "run", "--bundle", &dir, bundle.id()];
         let command =
             w.command("unshare").args(["--mount", "sh", "-c", script, "sh", &tree.to_string_lossy()]).args(run);
-        assert_eq!(command.ok().stdout, seen, "{option}");
+        let output = command.output();
+        if output.stderr.contains("knows no mapped ids") {
+            return w.skip("this kernel's tmpfs, or the file system of /tmp, knows no mapped ids");
+        }
+        assert_eq!(output.ok().stdout, seen, "{option}");
     }
 }
 

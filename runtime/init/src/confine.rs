@@ -53,9 +53,9 @@ pub(crate) fn drop_rights(fail_at: Option<Step>, process: &Process<'_>, _: Roote
 /// The same for a process that joined a container and never had another root.
 pub(crate) fn drop_rights_in_place(fail_at: Option<Step>, process: &Process<'_>) -> Result<Confined, Stop> {
     take_nature(fail_at, process)?;
-    if let Some((file, label)) = process.label {
+    for (index, (file, label)) in process.labels.iter().enumerate() {
         fail_here(fail_at, Step::Label)?;
-        write_label(file, label).during(Step::Label)?;
+        write_label(file, label).during_nth(Step::Label, index)?;
     }
     fail_here(fail_at, Step::Capabilities)?;
     bound(process.capabilities.bounding).during_nth(Step::Capabilities, 0)?;

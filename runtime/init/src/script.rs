@@ -275,7 +275,7 @@ pub struct Process<'a> {
     /// `PR_SET_NO_NEW_PRIVS`
     pub no_new_privileges: bool,
     /// `/proc/thread-self/attr/…`: the file below it and the text.
-    pub label: Option<(&'a CStr, &'a CStr)>,
+    pub labels: &'a [(&'a CStr, &'a CStr)],
     /// personality(2)
     pub personality: Option<u32>,
     /// set_mempolicy(2): mode, and nodes as words of bits.

@@ -4,6 +4,7 @@
 use super::tests::{lines, plan, root, smallest};
 use crate::Kind;
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// The smallest spec with one more member.
 pub(super) fn with(pointer: &str, value: Value) -> Value {
@@ -203,4 +204,28 @@ fn shares_of_caches_are_planned_in_the_order_of_the_spec() {
         ("/linux/intelRdt", json!({ "closID": "info" }), "closID"),
         ("/linux/intelRdt", json!({ "memBwSchema": "L3:0=1" }), "memBwSchema"),
     ]);
+}
+
+#[test]
+fn a_process_may_have_a_label_of_each_module() {
+    let mut spec = with("/process/apparmorProfile", json!("docker-default"));
+    spec["process"]["selinuxLabel"] = json!("u:r:t:s0");
+    let expected = [
+        "label       thread-self/attr/apparmor/exec exec docker-default",
+        "label       thread-self/attr/exec u:r:t:s0",
+    ];
+    assert_eq!(lines(&plan(spec, &root()).unwrap(), "label"), expected);
+}
+
+/// Its network classes are cgroup v1's, its version is older than 1.0.
+#[test]
+fn the_specifications_own_example_is_planned_but_for_what_cgroup_v2_has_not() {
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/runtime-spec/test/config/good/spec-example.json");
+    let mut spec: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    spec["ociVersion"] = json!("1.3.0");
+    let planned = plan(spec, &root()).unwrap();
+    assert_eq!(lines(&planned, "new"), ["new         user mount pid network ipc uts cgroup time"]);
+    assert_eq!(lines(&planned, "label").len(), 2);
+    assert_eq!(lines(&planned, "sysctl").len(), 2);
 }

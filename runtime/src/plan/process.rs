@@ -47,8 +47,8 @@ pub struct ProcessPlan {
     pub capabilities: Capabilities,
     /// no_new_privs
     pub no_new_privileges: bool,
-    /// File below /proc and text of a security label.
-    pub label: Option<(CString, CString)>,
+    /// Security labels: files below /proc, and their texts.
+    pub labels: Vec<(CString, CString)>,
     /// Whether there is a seccomp profile.
     pub seccomp: bool,
     /// First descriptor that is closed.
@@ -92,7 +92,7 @@ impl ProcessPlan {
             umask: user.umask().unwrap_or(0o022) & 0o777,
             capabilities: capability::plan(process.capabilities().as_ref()),
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
-            label: label(process)?,
+            labels: labels(process)?,
             seccomp,
             first_closed_fd: preserve_fds.saturating_add(3),
             console: process.terminal().unwrap_or(false).then(|| console_size(process)),
@@ -137,18 +137,14 @@ fn console_size(process: &Process) -> Option<(u16, u16)> {
 }
 
 /// AppArmor's attributes are at attr/apparmor/ where the kernel has them apart (since Linux 5.1); SELinux's at attr/.
-fn label(process: &Process) -> Result<Option<(CString, CString)>> {
+/// A process may have both, where the kernel stacks its modules.
+fn labels(process: &Process) -> Result<Vec<(CString, CString)>> {
     let apparmor = process.apparmor_profile().as_deref().filter(|profile| !profile.is_empty());
     let selinux = process.selinux_label().as_deref().filter(|label| !label.is_empty());
-    Ok(match (apparmor, selinux) {
-        (Some(profile), None) => Some((text_of("", "thread-self/attr/apparmor/exec")?, text_of("exec ", profile)?)),
-        (None, Some(label)) => Some((text_of("", "thread-self/attr/exec")?, text_of("", label)?)),
-        (None, None) => None,
-        (Some(_), Some(_)) => {
-            return Err(Error::bad_input("cannot label the process")
-                .because("it has both an apparmorProfile and a selinuxLabel"));
-        }
-    })
+    let apparmor = apparmor.map(|profile| ("thread-self/attr/apparmor/exec", "exec ", profile));
+    let selinux = selinux.map(|label| ("thread-self/attr/exec", "", label));
+    let both = apparmor.into_iter().chain(selinux);
+    both.map(|(file, word, label)| Ok((text_of("", file)?, text_of(word, label)?))).collect()
 }
 
 fn check_oom_score_adj(value: i32) -> Result<i32> {

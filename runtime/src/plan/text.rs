@@ -108,6 +108,9 @@ impl Plan {
             "capability  bounding {:x} effective {:x} permitted {:x} inheritable {:x} ambient {:x}",
             sets.bounding, sets.effective, sets.permitted, sets.inheritable, sets.ambient
         )?;
+        for (file, text) in &process.labels {
+            writeln!(f, "label       {} {}", show(file), show(text))?;
+        }
         writeln!(f, "privileges  no_new_privs {} seccomp {}", process.no_new_privileges, process.seccomp)?;
         if let Some(agent) = &self.seccomp_agent {
             writeln!(f, "notifies    {} {:?}", agent.path.display(), agent.metadata.as_deref().unwrap_or_default())?;
