@@ -321,6 +321,9 @@ fn without_end(mut tar: Vec<u8>) -> Vec<u8> {
     tar
 }
 
+/// `cap_net_bind_service+ep`, in the second version of the kernel's form: linux/capability.h `vfs_cap_data`.
+const NET_BIND_SERVICE: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 /// What the header has no place for.
 fn records(made: &Made, name: &str, link: &str) -> Vec<u8> {
     let (mtime, mut records) = (format!("{}.{:09}", made.mtime.0, made.mtime.1), Vec::new());
@@ -335,6 +338,9 @@ fn records(made: &Made, name: &str, link: &str) -> Vec<u8> {
     }
     if let (Some(value), What::File(_)) = (&made.xattr, &made.what) {
         records.push(("SCHILY.xattr.user.some", value));
+        if value.len() % 2 == 0 {
+            records.push(("SCHILY.xattr.security.capability", &NET_BIND_SERVICE));
+        }
     }
     if records.is_empty() {
         return Vec::new();

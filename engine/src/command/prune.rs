@@ -227,6 +227,7 @@ impl Gone {
     }
 
     fn images(&mut self, places: &Places, all: bool, partials: Partials, filters: &Filters) -> Result<()> {
+        // A moment that is none is an error before anything is removed.
         if let Some(until) = filters.first("until") {
             asked(filters, until, &BTreeMap::new())?;
         }
