@@ -13,10 +13,18 @@
 //! store.resolve(&reference, &Platform::host())?               -> Image       // Kind::WrongPlatform has a hint
 //! store.tag(&image_or_name, &reference)?;
 //! store.remove("web", Force::No)?      -> Removed { untagged, deleted }      // and collects what no ref reaches
-//! store.collect()?                     -> Freed                              // garbage alone
+//! store.collect(partials)?             -> Freed                              // garbage alone
+//! store.prune(Prune::Unused, partials, &spare)?  -> (Removed, Freed)         // images without a container, in one go
+//! store.usage(&map)?                   -> Usage                              // what takes how much, as du counts
+//! store.summaries()?                   -> Vec<Summary>                       // a list of a thousand images, from one file
 //!
 //! pull::pull(&store, &reference, &pull::Options::default(), &progress)? -> Image
 //! load::load(&store, load::Source::File(path) | Source::Folder(path) | Source::Stream(&mut read), &progress)? -> Vec<Image>
+//!
+//! save::archive(&store, &images, save::Format::Docker, out)?;
+//! import::import(&store, &mut tar, &Import { name, changes, … })? -> Image
+//! commit::commit(&store, &container_dir, &Top::Upper(dir), &map, &Commit { … })? -> Image
+//! bundle::write(&store, &image, dir, &map, &bundle::Options::default(), &progress)? -> Written     // for any OCI runtime
 //!
 //! image: { names: Vec<Reference>, manifest: Digest, id: Digest /* config digest */, config: ImageConfiguration, layers: Vec<Layer> }
 //!

@@ -78,7 +78,7 @@ pub fn convert(image: &Image, lower: &[PathBuf], map: &IdMap, options: &Options)
 /// Writes a bundle into a folder that is empty or missing.
 ///
 /// # Errors
-/// [`Kind::AlreadyExists`]: there is something in the folder. Else what [`convert`] and [`Store::unpack`] say; what was
+/// [`Kind::AlreadyExists`]: there is something in the folder. Else what [`convert()`] and [`Store::unpack`] say; what was
 /// written by then stays, without a `config.json`.
 pub fn write(
     store: &Store,
