@@ -304,8 +304,9 @@ impl Helper {
 
 impl Listener for Helper {
     fn tell(&self, news: News) -> bool {
-        // One who needs nothing more may be gone already; one who failed said so in his last line.
-        if send(&mut &self.socket, &news).is_err() {}
+        if send(&mut &self.socket, &news).is_err() {
+            // One who needs nothing more may be gone already; one who failed said so in his last line.
+        }
         !self.failed.load(Ordering::Relaxed)
     }
 }
