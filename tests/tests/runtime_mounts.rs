@@ -25,6 +25,7 @@ claims!(as_root, as_user:
     tmpcopyup_copies_what_the_tmpfs_covers,
     a_tmpfs_without_a_mode_has_that_of_the_folder_it_covers,
     a_remount_changes_the_mount_or_its_file_system,
+    a_source_that_is_a_link_is_followed_on_the_host,
     options_of_other_runtimes_are_refused_by_name,
     mounts_are_performed_in_order_and_may_cover_each_other,
     missing_mount_points_are_made,
@@ -213,6 +214,19 @@ fn a_remount_changes_the_mount_or_its_file_system(w: &World) {
     assert!(mount_at(&seen, "/t")["super"].as_str().unwrap().contains("size=64k"), "{}", mount_at(&seen, "/t"));
     bundle.mount(json!({"destination": "/bin", "source": "none", "options": ["remount", "ro"]}));
     bundle.run().output().explains(&["/bin"]);
+}
+
+fn a_source_that_is_a_link_is_followed_on_the_host(w: &World) {
+    let bundle = w.bundle("b");
+    let file = w.write("source/file", "behind two links");
+    symlink("source", w.dir().join("folder")).unwrap();
+    symlink(&file, w.dir().join("link")).unwrap();
+    bundle.mount(json!({"destination": "/etc/one", "source": w.dir().join("link"), "options": ["bind"]}));
+    bundle.mount(json!({"destination": "/two", "source": w.dir().join("folder"), "options": ["bind"]}));
+    assert_eq!(
+        bundle.shell("cat /two/file; test -f /etc/one && cat /etc/one").prints(),
+        "behind two linksbehind two links"
+    );
 }
 
 fn options_of_other_runtimes_are_refused_by_name(w: &World) {
