@@ -167,7 +167,8 @@ pub(crate) fn run_traced(invocation: Invocation, log: &Log) -> Result<u8> {
 
 fn run(invocation: Invocation, log: &Log) -> Result<u8> {
     if invocation.global.debug {
-        log.debug(&format!("kelp-runtime {}: {:?}", env!("CARGO_PKG_VERSION"), invocation.verb));
+        let words: Vec<_> = std::env::args_os().collect();
+        log.debug(&format!("version {}, called with {words:?}", env!("CARGO_PKG_VERSION")));
     }
     let mut runtime = Runtime::new(invocation.global.root.clone().unwrap_or_else(Runtime::default_root));
     runtime.cgroups = invocation.global.cgroups;
