@@ -4,8 +4,10 @@
 //! Kernel: netlink(7), rtnetlink(7).
 
 use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use kelp_sys::rustix::fs::{CWD, Mode, OFlags, openat};
 use kelp_sys::rustix::io::{Errno, read, retry_on_intr, write};
 use kelp_sys::rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use kelp_sys::rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Kinds of messages.
 pub(crate) mod kind {
@@ -105,15 +107,14 @@ impl Netlink {
         socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).map(Self)
     }
 
-    /// In this one. A thread of its own enters it and ends there, so that nobody has to find the way back.
+    /// In this one: we enter it, and come back. Who may enter may come back; a thread for it would bring half of libc along.
     pub(crate) fn open_in(namespace: BorrowedFd<'_>) -> Result<Self, Errno> {
-        use kelp_sys::rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-        let enter = || {
-            move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?;
-            Self::open()
-        };
-        // It does not panic; if it did, there would be no socket.
-        std::thread::scope(|scope| scope.spawn(enter).join()).unwrap_or(Err(Errno::IO))
+        let enter = |namespace| move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network));
+        let ours = openat(CWD, c"/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        enter(namespace)?;
+        let socket = Self::open();
+        enter(ours.as_fd())?;
+        socket
     }
 
     /// Asks for a change.
