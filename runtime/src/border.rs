@@ -55,7 +55,7 @@ fn drop_unknown_capabilities(sets: &mut Value) -> Vec<String> {
 }
 
 fn is_capability(name: &str) -> bool {
-    let name = name.to_uppercase();
+    let name = name.to_ascii_uppercase();
     Capability::from_str(name.strip_prefix("CAP_").unwrap_or(&name)).is_ok()
 }
 

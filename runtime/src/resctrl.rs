@@ -106,7 +106,7 @@ fn domains(line: &str) -> Option<(String, Vec<String>)> {
     let (name, list) = line.split_once(':')?;
     let clean = |pair: &str| {
         let (domain, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = value.trim().trim_start_matches('0').to_lowercase();
+        let value = value.trim().trim_start_matches('0').to_ascii_lowercase();
         format!("{}={value}", domain.trim())
     };
     Some((name.trim().to_owned(), list.split(';').filter(|pair| !pair.trim().is_empty()).map(clean).collect()))

@@ -101,7 +101,7 @@ fn user(text: &str) -> Result<(u32, Option<u32>)> {
 }
 
 fn capability(name: &str) -> Result<Capability> {
-    let upper = name.to_uppercase();
+    let upper = name.to_ascii_uppercase();
     Capability::from_str(upper.strip_prefix("CAP_").unwrap_or(&upper))
         .map_err(|_| Error::bad_input(format!("cannot use --cap {name:?}")).because("there is no such capability"))
 }

@@ -18,7 +18,7 @@ const FIRST_REAL_TIME: i32 = 34;
 fn number(text: &str) -> Result<i32> {
     let found = match text.parse::<i32>() {
         Ok(number) => Some(number).filter(|number| (0..=LAST).contains(number)),
-        Err(_) => named(&text.to_uppercase()).filter(|number| (1..=LAST).contains(number)),
+        Err(_) => named(&text.to_ascii_uppercase()).filter(|number| (1..=LAST).contains(number)),
     };
     found.ok_or_else(|| {
         Error::bad_input(format!("cannot use the signal {text:?}"))

@@ -72,7 +72,7 @@ fn size(option: &str, text: &str) -> Result<i64> {
             .because("it is not a number of bytes")
             .hint("bytes, a number with k, m, g, t or p, or -1 for no limit")
     };
-    let lower = text.to_lowercase();
+    let lower = text.to_ascii_lowercase();
     let number = lower.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit = &lower[number.len()..];
     let letters = ["k", "m", "g", "t", "p"];

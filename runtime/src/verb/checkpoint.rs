@@ -141,7 +141,7 @@ pub(super) fn external_namespace(kind: Namespaces) -> Option<&'static str> {
 
 /// The name that such a namespace is saved under, as runc gives it.
 pub(super) fn external_key(name: &str) -> String {
-    format!("extRoot{}{}NS", name[..1].to_uppercase(), &name[1..])
+    format!("extRoot{}{}NS", name[..1].to_ascii_uppercase(), &name[1..])
 }
 
 /// What the program's standard streams are, in criu's words: pipes by their names, files by mount and inode if they are not
