@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How much of a machine one image may take. Whoever made the image is not trusted with more.
 
+use serde::{Deserialize, Serialize};
+
 /// Bounds on what is read from an archive, a registry or a layer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Limits {
     /// Manifests, indexes, configs: bytes. (Docker and distribution: 4 MiB.)
     pub document: u64,

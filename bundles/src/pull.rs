@@ -102,12 +102,18 @@ fn attempt(store: &Store, reference: &Reference, options: &Options, progress: &d
     let config: ImageConfig = store.config(&digest_of(manifest.config())?)?;
     let layers = layers_of(&manifest, &config)?;
     claims.claim_layers(&layers)?;
-    match options.unpack.as_ref().filter(|_| config.platform().runs_here()) {
+    let brought = match options.unpack.as_ref().filter(|_| config.platform().runs_here()) {
         Some(map) => {
-            store.unpack_along(&layers, map, progress, |listener| Pull { listener, ..pull }.blobs(manifest.layers()))?
+            store.unpack_along(&layers, map, progress, |listener| Pull { listener, ..pull }.blobs(manifest.layers()))
         }
-        None => pull.blobs(manifest.layers())?,
-    }
+        None => pull.blobs(manifest.layers()),
+    };
+    brought.inspect_err(|error| {
+        // Unpacking met a lie before the digest could: what has arrived of it is nothing to go on with.
+        if matches!(error.kind(), Kind::BadInput | Kind::TooBig) {
+            layers.iter().for_each(|layer| forget_partial(store, &layer.blob));
+        }
+    })?;
     let media_type = MediaType::from(document.media_type.as_str());
     let mut named = descriptor(media_type, &document.digest, document.bytes.len() as u64)?;
     named.set_annotations(Some([(PULLED_DIGEST.to_owned(), top.to_string())].into()));
@@ -323,6 +329,14 @@ impl Pull<'_> {
             self.progress.event(Event::Fetched(digest, n as u64));
             self.tell(News::Grown(digest.clone(), partial.have()))?;
         }
+    }
+}
+
+/// Removes what is there of a blob, unless somebody else is filling it.
+fn forget_partial(store: &Store, blob: &Digest) {
+    let path = store.images().join("partial").join(blob.hex());
+    if let Ok(Some(_alone)) = Lock::try_existing(&path) {
+        crate::store::forget_file(&path);
     }
 }
 

@@ -99,7 +99,7 @@ fn token(http: &Http, challenge: &Challenge, scopes: &[String], credentials: Opt
             ];
             let form = form(fields);
             let call = Call::new(Method::POST, realm).header("content-type", "application/x-www-form-urlencoded");
-            http.patiently(&call.body(Sending::Bytes(form.as_bytes())))
+            http.patiently(&call.without_login().body(Sending::Bytes(form.as_bytes())))
         }
         other => {
             let query = form([("service", service)].into_iter().chain(wanted.iter().map(|scope| ("scope", *scope))));
@@ -108,7 +108,7 @@ fn token(http: &Http, challenge: &Challenge, scopes: &[String], credentials: Opt
             if let Some(Credentials::Password { name, password }) = other {
                 call = call.header("authorization", &basic(name, password));
             }
-            http.patiently(&call)
+            http.patiently(&call.without_login())
         }
     };
     let response = response.map_err(|e| e.while_doing(doing()))?;

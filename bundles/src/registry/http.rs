@@ -77,6 +77,8 @@ pub(super) struct Call<'b> {
     path: String,
     headers: Vec<(&'static str, String)>,
     body: Sending<'b>,
+    /// Whether what the registry gave us to log in goes along.
+    login: bool,
 }
 
 /// Why a request has no answer.
@@ -114,12 +116,17 @@ impl<'b> Call<'b> {
     }
 
     pub(super) fn new(method: Method, path: &str) -> Self {
-        Self { method, path: path.to_owned(), headers: Vec::new(), body: Sending::Nothing }
+        Self { method, path: path.to_owned(), headers: Vec::new(), body: Sending::Nothing, login: true }
     }
 
     pub(super) fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
+    }
+
+    /// The same for a token server, even if that is the registry itself.
+    pub(super) fn without_login(self) -> Self {
+        Self { login: false, ..self }
     }
 
     pub(super) fn body(self, body: Sending<'b>) -> Self {
@@ -306,7 +313,7 @@ impl Http {
             }
         }
         let authorization = self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(authorization) = authorization.filter(|_| self.is_own(address)) {
+        if let Some(authorization) = authorization.filter(|_| call.login && self.is_own(address)) {
             request = request.header("authorization", authorization);
         }
         match &call.body {

@@ -51,6 +51,7 @@ pub(crate) struct Unpack {
     /// Lowest first.
     layers: Vec<Source>,
     owners: Owners,
+    limits: Limits,
 }
 
 /// A layer to unpack.
@@ -128,7 +129,7 @@ impl Store {
             diff_id: layer.diff_id.clone(),
             chain_id: layer.chain_id.clone(),
         };
-        Unpack { folder: self.layers(), layers: layers.iter().map(source).collect(), owners }
+        Unpack { folder: self.layers(), layers: layers.iter().map(source).collect(), owners, limits: *self.limits() }
     }
 
     /// How large the image's layers are on disk, for those that are unpacked; the others count as their blobs.
@@ -220,7 +221,7 @@ fn attempt(job: &Unpack, feed: &Feed, progress: &dyn Progress) -> Result<Unpacke
         None => (published(source).join("fs"), true),
     });
     Crew::new(folders.collect(), feed).work(|layer, below| match &staged[layer] {
-        Some(stage) => unpack_layer(&job.layers[layer], &stage.from, below, job.owners, feed, progress),
+        Some(stage) => unpack_layer(job, &job.layers[layer], &stage.from, below, feed, progress),
         None => Ok(()),
     })?;
     let staged: Vec<Staged> = staged.into_iter().flatten().collect();
@@ -267,21 +268,21 @@ fn publish(job: &Unpack, staged: &[Staged]) -> Result<()> {
 
 /// One layer: read, inflate, hash and write, each at its own pace.
 fn unpack_layer(
+    job: &Unpack,
     source: &Source,
     to: &Path,
     below: &Below<'_>,
-    owners: Owners,
     feed: &Feed,
     progress: &dyn Progress,
 ) -> Result<()> {
     let doing = || format!("unpacking the layer {}", source.digest.short());
     progress.event(Event::UnpackBegins(&source.digest, source.size));
-    let limits = Limits::DEFAULT;
+    let limits = job.limits;
     let blob = Arriving::new(feed, &source.digest, &source.blob);
     let counted = Counted { inner: blob, layer: &source.digest, progress, unsaid: 0 };
     let (done, diff_id) = pipeline::run(counted, limits.unpacked(source.size), |tar| {
         let mut tar = crate::tar::Reader::new(tar, limits.header);
-        let mut extract = extract::Extract::new(&to.join("fs"), below, owners)?;
+        let mut extract = extract::Extract::new(&to.join("fs"), below, job.owners)?;
         let counts = extract.all(&mut tar, limits.entries).map_err(|e| e.while_doing(doing()))?;
         let bytes = drain(tar.into_inner()).doing(doing)?;
         Ok(Done { bytes, ..counts })

@@ -104,7 +104,7 @@ impl World {
 
     fn run(&self, layers: Vec<Source>) -> Result<Unpacked> {
         let owners = if rustix::process::geteuid().is_root() { Owners::Exact } else { Owners::Recorded };
-        run(&Unpack { folder: self.dir.path().join("layers"), layers, owners }, &Quiet)
+        run(&Unpack { folder: self.dir.path().join("layers"), layers, owners, limits: Limits::DEFAULT }, &Quiet)
     }
 
     fn unpack(&self, layers: &[Vec<u8>]) -> Vec<PathBuf> {
