@@ -45,7 +45,7 @@ pub use schema::{schema_errors, schema_fields};
 pub use terminal::Terminal;
 pub use tree::{File, Tree, differences, tree};
 pub use who::Who;
-pub use world::World;
+pub use world::{World, say};
 
 /// Makes libtest cases of functions `fn(&World)`: `claims!(as_root, as_user: first, second);`
 ///

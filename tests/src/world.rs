@@ -233,7 +233,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 /// Prints past libtest's capture, which only takes what the print macros write.
-pub(crate) fn say(line: &str) {
+pub fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").expect("standard error is writable");
 }
 
