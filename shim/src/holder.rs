@@ -6,6 +6,8 @@
 mod backend;
 mod birth;
 mod clients;
+mod confinement;
+mod hand;
 mod life;
 mod oom;
 mod place;

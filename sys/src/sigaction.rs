@@ -73,6 +73,12 @@ impl Caught {
         Ok(())
     }
 
+    /// Both ends of the pipe: for a child that closes all else and keeps the signals caught.
+    #[must_use]
+    pub fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.reader.as_fd(), self.writer.as_fd()]
+    }
+
     /// The next caught signal, or `None` when there is none. Several of one kind may have become one.
     pub fn take(&self) -> Option<i32> {
         let mut byte = [0u8];

@@ -22,7 +22,7 @@ claims!(as_user:
     our_own_program_is_mounted_read_only_or_copied,
 );
 claims!(as_root: without_bpf_root_is_told_that_device_rules_cannot_be_kept);
-claims!(as_root: a_store_on_an_overlay_is_copied_from);
+claims!(as_root: a_store_on_an_overlay_is_copied_from, without_seccomp_a_holder_says_that_it_is_not_confined);
 
 /// `kelp-runtime VERB … ID` on a kernel that answers by these rules.
 fn masked<'w>(w: &'w World, rules: &str, bundle: &Bundle<'_>, verb: &str) -> Command<'w> {
@@ -179,4 +179,17 @@ fn an_image_of_sixty_layers_runs(w: &World) {
     w.load(&image, "deep:latest");
     let run = w.kelp(["run", "--rm", "--network", "none", "deep", "cat", "/layer0", "/layer59", "/etc/passwd"]).ok();
     assert!(run.stdout.starts_with("059root:"), "{run}");
+}
+
+fn without_seccomp_a_holder_says_that_it_is_not_confined(w: &World) {
+    w.load_busybox();
+    let mask = w.own_program("kelp-mask", "own/kelp-mask").to_string_lossy().into_owned();
+    let kelp = w.program("kelp").to_string_lossy().into_owned();
+    let open = ["--security-opt", "seccomp=unconfined"];
+    let run = w.command(&mask).args(["seccomp", &kelp, "run", "--network", "none", "--name", "c"]).args(open);
+    assert_eq!(run.args(["busybox", "echo", "ran"]).ok().text(), "ran");
+    let container = fs::read_dir(w.store().join("containers")).unwrap().next().unwrap().unwrap().path();
+    let complaints = fs::read_to_string(container.join("shim.log")).unwrap();
+    assert!(complaints.contains("not confined"), "{complaints}");
+    w.kelp(["rm", "c"]).ok();
 }

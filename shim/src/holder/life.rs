@@ -7,6 +7,8 @@
 use super::backend::{Backend, Created};
 use super::birth::Birth;
 use super::clients::{Client, Flushed, Last, Spool};
+use super::confinement;
+use super::hand::Hand;
 use super::oom::OomWatch;
 use super::place::Place;
 use super::requests::REQUEST_MAX;
@@ -15,7 +17,7 @@ use super::stdio::{Output, Stdio};
 use super::{SIGCHLD, exit_of};
 use crate::complain;
 use kelp_shim::protocol::Stream;
-use kelp_shim::{Doing, Error, Exit, Kind, Launch, Phase, Status, Stdin, log};
+use kelp_shim::{Doing, Error, Exit, Kind, Launch, Phase, Restart, Status, Stdin, log};
 use kelp_sys::process::signal_process;
 use kelp_sys::rustix::event::{PollFd, PollFlags, poll};
 use kelp_sys::rustix::fs::Timespec;
@@ -81,6 +83,8 @@ pub(crate) struct Holder {
     pub(super) launch: Launch,
     place: Option<Place>,
     backend: Backend,
+    /// Does what we gave up the rights to do.
+    hand: Option<Hand>,
     /// The runtime knows the container.
     exists: bool,
     caught: Caught,
@@ -135,6 +139,7 @@ impl Holder {
         starter.greeted = true;
         Ok(Holder {
             backend: Backend::new(&launch, &place.folder),
+            hand: None,
             exists: false,
             restarts: Restarts::new(launch.restart),
             settled: launch.on_exit.is_empty(),
@@ -165,9 +170,27 @@ impl Holder {
             Err(error) => self.fail(error),
         }
         self.flush_clients();
-        // Here the holder can be confined, where no restart policy asks it to create the container again.
+        self.give_up_rights();
         while !self.is_done() {
             self.turn();
+        }
+        if let Some(hand) = self.hand.take() {
+            hand.dismiss();
+        }
+    }
+
+    /// Nothing of the program has run yet. A policy that may create the container again needs every right for that, as long as
+    /// the container lives: then none is given up (docs/decisions/0501-a-confined-holder.md).
+    fn give_up_rights(&mut self) {
+        if !self.exists || self.launch.restart != Restart::No {
+            return;
+        }
+        match Hand::fork(&self.launch, &self.backend, &self.caught) {
+            Ok(hand) => self.hand = Some(hand),
+            Err(errno) => return complain(&format_args!("not confined: cannot fork: {errno}")),
+        }
+        if let Err(error) = confinement::confine() {
+            complain(&format_args!("not confined: {error}"));
         }
     }
 
@@ -303,7 +326,7 @@ impl Holder {
     }
 
     pub(super) fn start(&mut self) -> Result<(), Error> {
-        self.backend.start()?;
+        self.hand.as_ref().map_or_else(|| self.backend.start(), Hand::start)?;
         self.started = Instant::now();
         self.stage = Stage::Running;
         Ok(())
@@ -450,7 +473,7 @@ impl Holder {
             complain(&error);
         }
         if std::mem::take(&mut self.exists)
-            && let Err(error) = self.backend.delete()
+            && let Err(error) = self.hand.as_ref().map_or_else(|| self.backend.delete(), Hand::delete)
         {
             complain(&error);
         }
@@ -508,17 +531,24 @@ impl Holder {
             return self.announce(status);
         }
         self.settled = true;
-        let Some((program, args)) = self.launch.on_exit.split_first() else { return self.announce(status) };
-        match Command::new(program).args(args).stdin(Redirect::null()).spawn() {
-            Ok(child) => {
-                let pid = i32::try_from(child.id()).unwrap_or(0);
-                self.stage = Stage::Cleaning { status, pid, until: Instant::now() + CLEANING_MAX };
-            }
+        match self.begin_clean_up() {
+            Ok(pid) => self.stage = Stage::Cleaning { status, pid, until: Instant::now() + CLEANING_MAX },
             Err(error) => {
-                complain(&format_args!("cannot run on_exit {program}: {error}"));
+                complain(&error);
                 self.announce(status);
             }
         }
+    }
+
+    fn begin_clean_up(&self) -> Result<i32, Error> {
+        if let Some(hand) = &self.hand {
+            return hand.clean_up();
+        }
+        let none = || Error::new("cannot clean up", "no on_exit was given");
+        let (program, args) = self.launch.on_exit.split_first().ok_or_else(none)?;
+        let child = Command::new(program).args(args).stdin(Redirect::null()).spawn();
+        let child = child.doing(|| format!("cannot run on_exit {program}"))?;
+        Ok(i32::try_from(child.id()).unwrap_or(0))
     }
 
     fn announce(&mut self, status: Status) {
