@@ -99,3 +99,24 @@ fn tests_that_the_tables_promise_exist() {
     }
     assert!(missing.is_empty(), "promised and not there:\n{}", missing.join("\n"));
 }
+
+/// A threat without a test is a hope; a fallback without one is a guess.
+#[test]
+fn every_threat_and_every_fallback_names_its_test() {
+    let mut hopes = Vec::new();
+    for (document, from) in
+        [("docs/threat-model.md", "# Threat model"), ("docs/kernel-features.md", "## May be missing")]
+    {
+        let text = fs::read_to_string(workspace().join(document)).unwrap();
+        let (_, tables) = text.split_once(from).unwrap();
+        let rows: Vec<&str> = tables.lines().filter(|line| line.starts_with("| ")).collect();
+        assert!(rows.len() > 20, "{document}: {} rows", rows.len());
+        for row in rows.iter().filter(|row| !row.ends_with("| test |")) {
+            let last = row.trim_end_matches(" |").rsplit("| ").next().unwrap();
+            if !last.split('`').skip(1).step_by(2).any(|name| name.matches('_').count() >= 2) {
+                hopes.push(format!("{document}: {row}"));
+            }
+        }
+    }
+    assert!(hopes.is_empty(), "rows without a test:\n{}", hopes.join("\n"));
+}

@@ -13,6 +13,9 @@ use serde_json::json;
 claims!(as_root, as_user:
     without_keys_the_callers_keyring_is_kept,
     a_filter_flag_that_the_kernel_lacks_is_left_out_where_it_has_no_meaning,
+    a_filter_flag_that_a_listener_needs_is_not_done_without,
+    without_copy_file_range_what_a_tmpfs_covers_is_copied_all_the_same,
+    without_numa_a_memory_policy_is_refused,
     without_overlays_the_images_files_are_copied,
     an_image_of_sixty_layers_runs,
 );
@@ -50,8 +53,40 @@ fn without_keys_the_callers_keyring_is_kept(w: &World) {
     }
 }
 
+const WAIT_KILLABLE_RECV_IS_UNKNOWN: &str = "seccomp:1&32=22";
+
+fn a_filter_flag_that_a_listener_needs_is_not_done_without(w: &World) {
+    let bundle = w.bundle("b");
+    let socket = w.dir().join("agent.sock");
+    let agent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    w.give(&socket);
+    let rules = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]);
+    let flags = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "flags": flags, "syscalls": rules, "listenerPath": socket,
+    });
+    bundle.set("/linux/seccomp", profile);
+    masked(w, WAIT_KILLABLE_RECV_IS_UNKNOWN, &bundle, "run").output().explains(&["seccomp filter"]);
+    drop(agent);
+}
+
+fn without_copy_file_range_what_a_tmpfs_covers_is_copied_all_the_same(w: &World) {
+    let bundle = w.bundle("b");
+    w.write("b/rootfs/up/file", "content");
+    bundle.mount(json!({"destination": "/up", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}));
+    bundle.args(&["/bin/cat", "/up/file"]);
+    for rule in ["copy_file_range", "copy_file_range:5&0=18"] {
+        assert_eq!(masked(w, rule, &bundle, "run").ok().text(), "content", "{rule}");
+    }
+}
+
+fn without_numa_a_memory_policy_is_refused(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0"}));
+    masked(w, "set_mempolicy", &bundle, "run").output().explains(&["memory policy"]);
+}
+
 fn a_filter_flag_that_the_kernel_lacks_is_left_out_where_it_has_no_meaning(w: &World) {
-    const WAIT_KILLABLE_RECV_IS_UNKNOWN: &str = "seccomp:1&32=22";
     let bundle = w.bundle("b");
     let rules = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]);
     let flags = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);

@@ -20,6 +20,8 @@ claims!(as_root, as_user:
     the_container_reaches_the_host_through_slirp4netns,
     a_port_in_use_is_explained_and_leaves_nothing,
     the_network_ends_with_the_container,
+    services_on_the_hosts_loopback_are_out_of_reach,
+    slirp4netns_is_confined,
 );
 claims!(as_user: without_slirp4netns_the_default_is_none_and_says_so);
 
@@ -152,4 +154,45 @@ fn without_slirp4netns_the_default_is_none_and_says_so(w: &World) {
     // Without a PATH there is no newuidmap either, which is said in a line of its own.
     let said = output.stderr.lines().filter(|line| line.contains("slirp4netns is not installed")).count();
     assert_eq!(said, 1, "said in one line\n{output}");
+}
+
+/// The gateway's address stands for the host: what listens at 127.0.0.1 alone does not listen there.
+fn services_on_the_hosts_loopback_are_out_of_reach(w: &World) {
+    if let Some(reason) = obstacle(w) {
+        return w.skip(&reason);
+    }
+    w.load_busybox();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    for address in ["10.0.2.2", "127.0.0.1", "10.0.2.15"] {
+        let run = w.kelp(["run", "--rm", "--network", "slirp4netns", "busybox", "nc", "-w", "2", address, &port]);
+        run.output().fails();
+    }
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "somebody came through");
+}
+
+fn slirp4netns_is_confined(w: &World) {
+    if let Some(reason) = obstacle(w) {
+        return w.skip(&reason);
+    }
+    w.load_busybox();
+    w.kelp(["run", "-d", "--network", "slirp4netns", "--name", "c", "busybox", "sleep", "1000"]).ok();
+    let pid = w.kelp(["inspect", "c"]).ok().json()[0]["State"]["Pid"].to_string();
+    let is_ours = |line: &[u8]| {
+        let mut words = line.split(|byte| *byte == 0);
+        words.next().is_some_and(|program| program.ends_with(b"slirp4netns"))
+            && words.any(|word| word == pid.as_bytes())
+    };
+    let mut processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let slirp = processes.find(|path| fs::read(path.join("cmdline")).is_ok_and(|line| is_ours(&line))).unwrap();
+    let status = fs::read_to_string(slirp.join("status")).unwrap();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    assert_eq!((field("Seccomp:"), field("NoNewPrivs:")), ("2".into(), "1".into()), "{status}");
+    let raw = u64::from_str_radix(&field("CapEff:"), 16).unwrap();
+    const NET_BIND_SERVICE: u64 = 1 << 10;
+    assert_eq!(raw & !NET_BIND_SERVICE, 0, "it has rights: {status}");
+    let own = fs::read_link("/proc/self/ns/mnt").unwrap();
+    assert_ne!(fs::read_link(slirp.join("ns/mnt")).unwrap(), own, "it sees the host's files");
+    w.kelp(["rm", "-f", "c"]).ok();
 }

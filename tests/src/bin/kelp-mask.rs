@@ -71,14 +71,13 @@ fn parse(condition: &str) -> Option<(u8, u64, u32)> {
 fn number_of(call: &str) -> Option<i64> {
     Some(match call {
         "copy_file_range" => libc::SYS_copy_file_range,
-        "ioctl" => libc::SYS_ioctl,
         "keyctl" => libc::SYS_keyctl,
         "memfd_create" => libc::SYS_memfd_create,
         "readlinkat" => libc::SYS_readlinkat,
         "mount_setattr" => libc::SYS_mount_setattr,
         "seccomp" => libc::SYS_seccomp,
         "bpf" => libc::SYS_bpf,
-        "fsopen" => libc::SYS_fsopen,
+        "set_mempolicy" => libc::SYS_set_mempolicy,
         _ => return None,
     })
 }
