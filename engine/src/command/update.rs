@@ -45,7 +45,7 @@ fn update(args: &Update, places: &Places, container: &Container) -> Result<()> {
     let resources = resources::of(&args.limits)?;
     if status::of(places, container)?.state.is_alive() {
         let ignored = Runtime::of(places, &container.record).update(&resources)?;
-        ignored.iter().for_each(|ignored| output::note(ignored));
+        ignored.iter().for_each(output::note);
     }
     let path = container.folder.join("config.json");
     let wrong = |error: &dyn std::fmt::Display| {
