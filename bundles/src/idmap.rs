@@ -179,6 +179,11 @@ fn with_caller(caller: u32, grants: &[(u32, u32)]) -> Vec<Range> {
     ranges
 }
 
+/// For the fuzz targets: the map of `caller`, whom `names` name in `subuid`.
+pub(crate) fn read_foreign(subuid: &str, caller: u32, names: &[String]) -> Vec<Range> {
+    with_caller(caller, &parse_grants(subuid, names))
+}
+
 fn read_if_there(path: &str) -> Result<String> {
     match fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),

@@ -53,6 +53,8 @@ mod compression;
 pub mod config;
 pub mod digest;
 mod error;
+#[doc(hidden)]
+pub mod foreign;
 pub mod idmap;
 pub mod import;
 pub mod job;

@@ -171,6 +171,17 @@ fn from_entry(entry: &Value) -> Option<Credentials> {
     Some(Credentials::Password { name: name.to_owned(), password: password.trim_end_matches('\0').to_owned() })
 }
 
+/// For the fuzz targets: the file as `find` reads it, without the helpers.
+pub(crate) fn read_foreign(bytes: &[u8]) {
+    let Ok(mut config) = serde_json::from_slice::<Value>(bytes) else { return };
+    drop(helper_for(&config, "docker.io"));
+    let keys = config.get("auths").and_then(Value::as_object).into_iter().flatten();
+    let found: Vec<_> = keys.filter_map(|(key, entry)| Some((key.clone(), from_entry(entry)?))).collect();
+    for (key, credentials) in found {
+        insert(&mut config, &key, &credentials);
+    }
+}
+
 fn insert(config: &mut Value, registry: &str, credentials: &Credentials) {
     let entry = match credentials {
         Credentials::Password { name, password } => {

@@ -1,18 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Archives for `kelp load`: docker-archive, oci-archive, compressed or not, with their manifests and indexes.
+//! See kelp_fuzz::archive.
 #![no_main]
 
-mod scratch;
-
-use kelp_bundles::{Quiet, Store, load};
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let folder = scratch::empty("archive");
-    let store = Store::open(&folder).expect("a store");
-    let mut stream = bytes;
-    let loaded = load::load(&store, load::Source::Stream(&mut stream), &Quiet);
-    let listed = store.list().expect("a store that can be listed whatever was loaded");
-    if loaded.is_err() {
-        assert!(listed.is_empty(), "a load that failed added images");
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kelp_fuzz::archive::run(bytes));

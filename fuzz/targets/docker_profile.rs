@@ -1,12 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A seccomp profile in Docker's dialect (`--security-opt seccomp=FILE`), and what is compiled of it.
+//! See kelp_fuzz::docker_profile.
 #![no_main]
 
-use kelp_runtime::seccomp::{Host, NATIVE, compile, read_profile};
-
-libfuzzer_sys::fuzz_target!(|text: &str| {
-    let host = Host { arch: NATIVE, kernel: (6, 1), capabilities: Default::default() };
-    if let Ok(profile) = read_profile(text, &host) {
-        drop(compile(&profile, NATIVE));
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kelp_fuzz::docker_profile::run(bytes));

@@ -1,18 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Packets between a client and the shim: what is decoded is encoded as something that means the same.
+//! See kelp_fuzz::shim.
 #![no_main]
 
-use kelp_shim::protocol::{Reply, Request};
-
-libfuzzer_sys::fuzz_target!(|packet: &[u8]| {
-    if let Ok(request) = Request::decode(packet) {
-        let mut again = Vec::new();
-        request.encode(&mut again);
-        assert_eq!(Request::decode(&again), Ok(request));
-    }
-    if let Ok(reply) = Reply::decode(packet) {
-        let mut again = Vec::new();
-        reply.encode(&mut again);
-        assert_eq!(Reply::decode(&again), Ok(reply));
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kelp_fuzz::shim::run(bytes));

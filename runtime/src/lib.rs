@@ -18,6 +18,8 @@ mod channel;
 pub mod criu;
 pub mod error;
 mod explain;
+#[doc(hidden)]
+pub mod foreign;
 mod hooks;
 pub mod host;
 mod idmap;

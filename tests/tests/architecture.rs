@@ -12,7 +12,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Who may depend on whom, by the design. Anyone may use kelp-sys.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("kelp-sys", &[]),
     ("kelp-init", &["kelp-sys"]),
     ("kelp-runtime", &["kelp-sys", "kelp-init"]),
@@ -23,6 +23,8 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("kelp-tests", &[]),
     ("kelp-conformance", &[]),
     ("kelp-bench", &[]),
+    // Feeds the libraries; nothing uses it.
+    ("kelp-fuzz", &["kelp-runtime", "kelp-bundles", "kelp-shim"]),
 ];
 
 /// What a program that stays resident or starts often has no use for.

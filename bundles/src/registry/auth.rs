@@ -185,6 +185,12 @@ fn parse(header: &str) -> Challenge {
     challenge
 }
 
+/// For the fuzz targets.
+pub(super) fn read_foreign(bytes: &[u8]) {
+    drop(read_token(bytes));
+    drop(parse(&String::from_utf8_lossy(bytes)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

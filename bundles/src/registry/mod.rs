@@ -216,6 +216,11 @@ impl Repository {
     }
 }
 
+/// For the fuzz targets: an answer's header and body.
+pub(crate) fn read_foreign(bytes: &[u8]) {
+    auth::read_foreign(bytes);
+}
+
 /// A header's text.
 fn header(response: &Response<Body>, name: &str) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.to_owned())

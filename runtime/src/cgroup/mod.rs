@@ -49,6 +49,7 @@ use error::{error, kernel};
 pub use facts::{Facts, Level};
 pub use life::{Cgroup, Record, remove_if_unused};
 pub use limits::{Absent, Limits, MemoryCheck, Write};
+pub(crate) use mountinfo::read_foreign;
 pub use mountinfo::Mount;
 pub use place::Place;
 pub use plan::{CgroupPlan, Manager, plan};

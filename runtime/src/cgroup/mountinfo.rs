@@ -110,6 +110,14 @@ pub(super) fn by_preference(mut mounts: Vec<Mount>, own: Option<&Path>) -> Vec<M
     mounts
 }
 
+/// For the fuzz targets: both files, and the question that every create asks.
+pub(crate) fn read_foreign(bytes: &[u8]) {
+    let own = parse_own(bytes);
+    for mount in by_preference(parse_mountinfo(bytes).v2, own.as_deref()) {
+        drop(own.as_deref().and_then(|own| mount.directory_of(own)));
+    }
+}
+
 #[cfg(test)]
 #[path = "mountinfo_tests.rs"]
 mod tests;

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-pub fn empty(name: &str) -> PathBuf {
+pub(crate) fn empty(name: &str) -> PathBuf {
     let folder = PathBuf::from(format!("/dev/shm/kelp-fuzz-{name}-{}", std::process::id()));
     // There is none at the first call; whatever else is wrong shows when it is made.
     drop(std::fs::remove_dir_all(&folder));
