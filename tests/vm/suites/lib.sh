@@ -26,12 +26,55 @@ finish() {
 	[ "$failed" -eq 0 ]
 }
 
-# A bundle at $1 whose busybox runs `sh -c "$2"`; $3: a jq program on its config.
+# What is, and what should be: says both where they differ.
+is() {
+	[ "$1" = "$2" ] || { echo "it is '$1', and should be '$2'"; return 1; }
+}
+
+# Until the command succeeds, for 30 seconds: emulated machines are slow.
+soon() {
+	tries=0
+	until "$@"; do
+		tries=$((tries + 1))
+		[ $tries -lt 150 ] || { echo "not within 30 s: $*"; return 1; }
+		sleep 0.2
+	done
+}
+
+# The root file system of all tests at $1.
+rootfs() {
+	mkdir -p "$1/bin" "$1/etc" "$1/proc" "$1/dev" "$1/sys" "$1/tmp"
+	cp /bin/busybox "$1/bin/busybox"
+	for name in sh cat sleep true false dd echo head tail kill id; do ln -sf busybox "$1/bin/$name"; done
+	echo root:x:0:0::/:/bin/sh >"$1/etc/passwd"
+}
+
+# A bundle at $1 whose busybox runs `sh -c "$2"`; $3: a jq program on its config. $spec: options of `kelp-runtime spec`.
 bundle() {
-	mkdir -p "$1/rootfs/bin" "$1/rootfs/proc" "$1/rootfs/dev" "$1/rootfs/sys" "$1/rootfs/tmp"
-	cp /bin/busybox "$1/rootfs/bin/busybox"
-	for name in sh cat sleep true dd head tail; do ln -sf busybox "$1/rootfs/bin/$name"; done
-	(cd "$1" && rm -f config.json && kelp-runtime spec ${ROOTLESS:+--rootless})
+	rm -rf "$1"
+	mkdir -p "$1"
+	rootfs "$1/rootfs"
+	(cd "$1" && kelp-runtime spec ${spec:-})
 	jq --arg program "$2" ".process.terminal=false | .process.args=[\"sh\",\"-c\",\$program] | .root.readonly=false | ${3:-.}" \
 		"$1/config.json" >"$1/new" && mv "$1/new" "$1/config.json"
+}
+
+# The same as an image, kelp-test, in a docker-archive that everybody may read: /var/tmp/kelp-test.tar.
+image() {
+	[ ! -e /var/tmp/kelp-test.tar ] || return 0
+	made=$(mktemp -d)
+	rootfs "$made/rootfs"
+	tar -C "$made/rootfs" --owner=0 --group=0 -cf "$made/layer.tar" .
+	diff=$(sha256sum "$made/layer.tar" | cut -d' ' -f1)
+	jq -nc --arg diff "sha256:$diff" '{architecture: "amd64", os: "linux", config: {Env: ["PATH=/bin"], Cmd: ["sh"]},
+		rootfs: {type: "layers", diff_ids: [$diff]}}' >"$made/config.json"
+	echo '[{"Config":"config.json","RepoTags":["kelp-test:latest"],"Layers":["layer.tar"]}]' >"$made/manifest.json"
+	tar -C "$made" -cf /var/tmp/kelp-test.tar manifest.json config.json layer.tar
+	chmod 644 /var/tmp/kelp-test.tar
+	rm -rf "$made"
+}
+
+# The cgroup directory of the process $1.
+cgroup_of() {
+	echo "/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$1/cgroup")"
 }
