@@ -16,6 +16,7 @@ claims!(as_root, as_user:
     log_and_allow_let_the_call_pass,
     arguments_are_compared,
     names_unknown_to_the_machine_are_skipped,
+    the_plan_names_what_a_profile_passes_over,
     the_default_action_applies_to_the_rest,
     a_profile_may_deny_what_the_runtime_itself_needs,
     a_filter_without_no_new_privileges_is_loaded_too,
@@ -311,4 +312,11 @@ fn an_errno_for_an_action_that_returns_none_is_refused(w: &World) {
     let bundle = w.bundle("b");
     profile(&bundle, json!([{"names": ["mkdir"], "action": "SCMP_ACT_KILL", "errnoRet": 5}]));
     bundle.run().output().explains(&["SCMP_ACT_KILL", "errnoRet"]);
+}
+
+fn the_plan_names_what_a_profile_passes_over(w: &World) {
+    let bundle = w.bundle("b");
+    profile(&bundle, json!([errno_rule(&["mkdir", "a_call_of_tomorrow"])]));
+    let plan = w.runtime(["plan", &bundle.dir().to_string_lossy()]).ok();
+    plan.says("seccomp").says("unknown here: a_call_of_tomorrow");
 }

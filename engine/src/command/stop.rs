@@ -65,6 +65,14 @@ fn stop(args: &Stop, places: &Places, container: &Container) -> Result<()> {
         }
         Err(error) => return Err(error.into()),
     };
-    shim.stop(args.signal.unwrap_or(record.stop_signal), timeout)?;
-    Ok(())
+    match shim.stop(args.signal.unwrap_or(record.stop_signal), timeout) {
+        // The shim went away while it answered: what was asked for has come true, or the runtime makes it so.
+        Err(error) if error.kind == kelp_shim::Kind::Lost => {
+            if status::of(places, container)?.state.is_alive() {
+                return crate::container::remove::forget(places, &record.id);
+            }
+            Ok(())
+        }
+        other => other.map(drop).map_err(Into::into),
+    }
 }

@@ -9,7 +9,7 @@ use kelp_runtime::cgroup::{self, Facts, Manager};
 use kelp_runtime::host::Host;
 use kelp_runtime::plan::Plan;
 use kelp_runtime::trace::{self, Phase};
-use kelp_runtime::{CreateRequest, Created, Gate, Options, Result, Runtime, own_binary};
+use kelp_runtime::{CreateRequest, Created, Gate, Options, Result, Runtime, own_binary, seccomp};
 use std::path::{Path, PathBuf};
 
 /// The options of `create` and `run`.
@@ -140,5 +140,17 @@ pub(crate) fn plan(folder: &Path, manager: Manager) -> Result<u8> {
     let cgroup = cgroup::plan(&bundle.spec, "ID", &Facts::read()?, manager, host.nested)?;
     bundle.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     print!("{plan}{cgroup}");
+    print_seccomp(&bundle)?;
     Ok(0)
+}
+
+/// How long the filter is, and which names of the profile mean nothing on this machine.
+fn print_seccomp(bundle: &Bundle) -> Result<()> {
+    let Some(profile) = bundle.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) else { return Ok(()) };
+    let program = seccomp::compile(profile, seccomp::NATIVE)?;
+    println!("seccomp     {} instructions", program.bytes().len() / 8);
+    if !program.ignored.is_empty() {
+        println!("            passed over, unknown here: {}", program.ignored.join(" "));
+    }
+    Ok(())
 }

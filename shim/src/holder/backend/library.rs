@@ -52,6 +52,11 @@ fn complain_of(warnings: Vec<kelp_runtime::Error>) {
     warnings.iter().for_each(|warning| complain(warning));
 }
 
+/// Who says `kelp run` gives the runtime no options.
+fn without_options_of_the_runtime(hint: &str) -> String {
+    hint.replace(", or use --systemd-cgroup", "").replace("COMMAND", "kelp run …")
+}
+
 /// The runtime's error in our words, which travel on the socket.
 pub(crate) fn ours(error: kelp_runtime::Error) -> Error {
     use kelp_runtime::Kind as Theirs;
@@ -69,7 +74,17 @@ pub(crate) fn ours(error: kelp_runtime::Error) -> Error {
     Error {
         doing: error.doing().to_owned(),
         because: error.cause().unwrap_or("the runtime does not say").to_owned(),
-        hint: error.advice().map(str::to_owned),
+        hint: error.advice().map(without_options_of_the_runtime),
         kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_hint_names_no_option_that_kelp_does_not_have() {
+        let hint = "run it in a delegated cgroup: systemd-run --user COMMAND, or use --systemd-cgroup (or so)";
+        let ours = "run it in a delegated cgroup: systemd-run --user kelp run … (or so)";
+        assert_eq!(super::without_options_of_the_runtime(hint), ours);
     }
 }
