@@ -20,7 +20,7 @@ claims!(as_root, as_user:
     an_entering_process_gives_nothing_away,
     a_process_that_joins_a_hostile_pod_gives_nothing_away,
 );
-claims!(as_root: the_programs_that_enter_containers_load_no_library);
+claims!(as_root: the_programs_that_enter_containers_load_no_library, a_joined_namespace_goes_with_a_new_user_namespace);
 
 /// A runtime of the test's own: if an attack succeeds, other tests keep theirs. It belongs to the world's user, which for an
 /// ordinary one is the worst case: root of the container may write it, if it can only open it.
@@ -216,4 +216,29 @@ fn the_programs_that_enter_containers_load_no_library(w: &World) {
         let kinds: Vec<usize> = (0..count).map(|index| word(table + index * size, 4)).collect();
         assert!(count > 0 && !kinds.contains(&INTERPRETER), "{name} asks for a dynamic loader: {kinds:?}");
     }
+}
+
+/// Its init hides from the processes of the joined namespace, and has its ids mapped all the same.
+fn a_joined_namespace_goes_with_a_new_user_namespace(w: &World) {
+    let first = w.bundle("first");
+    first.args(&["/bin/sleep", "1000"]).launch();
+    let second = w.bundle("second");
+    second.edit(|spec| {
+        let linux = &mut spec["linux"];
+        let namespaces = linux["namespaces"].as_array_mut().unwrap();
+        let ipc = namespaces.iter_mut().find(|namespace| namespace["type"] == "ipc").unwrap();
+        ipc["path"] = json!(format!("/proc/{}/ns/ipc", first.pid()));
+        namespaces.push(json!({"type": "user"}));
+        linux["uidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+        linux["gidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+        spec["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|mount| mount["destination"] != "/dev/mqueue" && mount["destination"] != "/dev/pts");
+    });
+    let seen = second.sees();
+    let ipc = fs::read_link(format!("/proc/{}/ns/ipc", first.pid())).unwrap();
+    assert_eq!(seen["namespaces"]["ipc"], json!(ipc.display().to_string()));
+    assert_eq!(seen["uid_map"], json!([[0, 0, 1]]));
+    first.delete();
 }
