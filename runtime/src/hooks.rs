@@ -22,7 +22,7 @@ pub(crate) fn run(kind: &str, hooks: &[Hook], state: &State) -> Result<()> {
     hooks.iter().try_for_each(|hook| run_one(kind, hook, state))
 }
 
-/// Runs all hooks whatever becomes of each: poststart and poststop, of which the spec says that errors are logged and the
+/// Runs all hooks whatever becomes of each: poststop, of which the spec says that errors are logged and the
 /// lifecycle goes on. Returns the errors.
 pub(crate) fn run_all(kind: &str, hooks: &[Hook], state: &State) -> Vec<Error> {
     hooks.iter().filter_map(|hook| run_one(kind, hook, state).err()).collect()

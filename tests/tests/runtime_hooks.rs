@@ -20,6 +20,7 @@ claims!(as_root, as_user:
     hooks_get_their_arguments_and_environment_and_no_other,
     a_failing_hook_before_start_undoes_the_container,
     a_failing_start_container_hook_stops_the_program_from_running,
+    a_failing_poststart_hook_ends_the_program,
     a_failing_poststop_hook_is_reported_and_the_next_one_runs,
     a_hook_that_exceeds_its_timeout_is_killed,
     a_hook_that_does_not_exist_is_named,
@@ -153,15 +154,40 @@ fn hooks_get_their_arguments_and_environment_and_no_other(w: &World) {
     assert!(!text.contains("SECRET"), "{text}");
 }
 
+/// And those who were told of the container by a hook are told of its end by poststop hooks.
 fn a_failing_hook_before_start_undoes_the_container(w: &World) {
     for (number, kind) in KINDS[..3].iter().enumerate() {
         let bundle = w.bundle(&format!("b{number}"));
+        let told = w.dir().join(format!("told-{kind}"));
+        let tell = w.script("tell", &format!("cat >>{}", told.display()));
+        add(&bundle, "poststop", json!({"path": tell}));
         let path = w.script("failing", "echo from the hook >&2; exit 3");
         let failing = json!({"path": if *kind == "createContainer" { "/bin/false".into() } else { path }});
         add(&bundle, kind, failing);
         bundle.create().output().explains(&[kind]);
         bundle.verb("state", &[]).output().explains(&[bundle.id()]);
         assert_eq!(w.leaks(), Vec::<String>::new(), "{kind}");
+        let state: Value = serde_json::from_slice(&fs::read(told).unwrap()).unwrap();
+        assert_eq!((&state["id"], &state["status"]), (&json!(bundle.id()), &json!("stopped")), "{kind}");
+    }
+}
+
+/// runtime.md, "Lifecycle", step 10.
+fn a_failing_poststart_hook_ends_the_program(w: &World) {
+    for verb in ["start", "run"] {
+        let bundle = w.bundle(verb);
+        bundle.args(&["/bin/sleep", "1000"]);
+        let path = w.script("failing", "echo from the hook >&2; exit 3");
+        add(&bundle, "poststart", json!({"path": path}));
+        if verb == "run" {
+            bundle.run().limit(30).output().explains(&["poststart", "from the hook"]);
+            bundle.verb("state", &[]).output().explains(&[bundle.id()]);
+        } else {
+            bundle.create().ok();
+            bundle.verb("start", &[]).output().explains(&["poststart", "from the hook"]);
+            bundle.becomes("stopped");
+            bundle.delete();
+        }
     }
 }
 

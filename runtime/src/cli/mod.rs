@@ -182,7 +182,7 @@ fn run(invocation: Invocation, log: &Log) -> Result<u8> {
                 Ok(status(error.kind()))
             })
         }
-        Verb::Start { id } => runtime.start(&id).map(|warnings| log.warn_all(&warnings)),
+        Verb::Start { id } => runtime.start(&id).map(|()| 0),
         Verb::Delete { ids, force } => list::delete(&runtime, &ids, force, log),
         Verb::Kill { id, signal, all } => runtime.kill(&id, signal, all).map(|()| 0),
         Verb::Pause { id } => runtime.pause(&id).map(|()| 0),

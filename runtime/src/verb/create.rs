@@ -124,15 +124,25 @@ impl Runtime {
         // Beyond this point things are made: each is in the journal first.
         self.begin(Step::ClaimId)?;
         let folder = Folder::claim(&self.root, request.id)?;
-        let mut build =
-            Build { runtime: self, spec: &bundle.spec, plan: &plan, folder: &folder, resctrl: Vec::new(), init: None };
+        let mut build = Build {
+            runtime: self,
+            spec: &bundle.spec,
+            plan: &plan,
+            folder: &folder,
+            resctrl: Vec::new(),
+            init: None,
+            hooked: None,
+        };
         match build.run(&request, &cgroup, &host) {
             Ok((created, made, record)) => {
                 let warnings = [bundle.warnings, created.warnings].concat();
                 Ok((Created { warnings, ..created }, Remains { folder, made, record }))
             }
             Err(error) => {
-                let failures = undo::unmake(self, &folder, build.init.take());
+                let mut failures = undo::unmake(self, &folder, build.init.take());
+                if let Some(record) = build.hooked.take() {
+                    failures.extend(hooks::run_all("poststop", &record.poststop, &State::of(&record, Status::Stopped)));
+                }
                 Err(failures.iter().fold(error, Error::and_also))
             }
         }
@@ -149,6 +159,8 @@ pub(super) struct Build<'a> {
     pub(super) resctrl: Vec<PathBuf>,
     /// Init, as soon as it lives.
     pub(super) init: Option<OwnedFd>,
+    /// The container, as soon as hooks know of it: a failure then leads to the poststop hooks (runtime.md, steps 12 to 14).
+    pub(super) hooked: Option<Record>,
 }
 
 impl Build<'_> {
@@ -185,6 +197,9 @@ impl Build<'_> {
         crate::net_device::move_all(&self.plan.net_devices, init.pid)?;
         let (filter, flags) = self.compile_seccomp()?;
         let record = self.write_state(init, cgroup.as_ref(), host, &filter, flags)?;
+        if self.plan.has_hooks || !record.poststart.is_empty() {
+            self.hooked = Some(record.clone());
+        }
         self.run_hooks(&channel, &record)?;
 
         // Our part is done. Init confines itself, and says that it is ready, or becomes the program.
@@ -192,13 +207,11 @@ impl Build<'_> {
         trace::begin(Phase::Await);
         let console = self.await_ready(&channel, request.gate, &record)?;
         self.publish(request, init.pid, &mut journal)?;
-        let poststart = match request.gate {
-            Gate::Open => hooks::run_all("poststart", &record.poststart, &State::of(&record, Status::Running)),
-            Gate::Closed => Vec::new(),
-        };
+        if request.gate == Gate::Open {
+            hooks::run("poststart", &record.poststart, &State::of(&record, Status::Running))?;
+        }
         let pidfd = self.init.take().ok_or_else(|| Error::new("cannot find init").because("it was never made"))?;
-        let ignored = cgroup_plan.limits.ignored.iter().map(ToString::to_string);
-        let warnings = ignored.chain(poststart.iter().map(ToString::to_string)).collect();
+        let warnings = cgroup_plan.limits.ignored.iter().map(ToString::to_string).collect();
         Ok((Created { pid: init.pid, pidfd, console, warnings }, journal.into_made(), record))
     }
 

@@ -15,11 +15,12 @@ use kelp_sys::rustix::io::{Errno, retry_on_intr, write};
 use kelp_sys::rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 impl Runtime {
-    /// Starts the program of a created container; returns once it runs. Errors of poststart hooks are returned as warnings.
+    /// Starts the program of a created container; returns once it runs.
     ///
     /// # Errors
-    /// The container is not in the state `created`; a startContainer hook fails; the program cannot be executed.
-    pub fn start(&self, id: &str) -> Result<Vec<Error>> {
+    /// The container is not in the state `created`; a startContainer hook fails; the program cannot be executed; a poststart
+    /// hook fails, which ends the program.
+    pub fn start(&self, id: &str) -> Result<()> {
         let folder = Folder::open(&self.root, id)?;
         let (state, record) = folder.state()?;
         if state.status != Status::Created {
@@ -36,7 +37,8 @@ impl Runtime {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno).doing(|| format!("cannot remove the start gate of container {id}")),
         }
-        Ok(hooks::run_all("poststart", &record.poststart, &State::of(&record, Status::Running)))
+        let hooks = hooks::run("poststart", &record.poststart, &State::of(&record, Status::Running));
+        hooks.map_err(|error| end(&record, error))
     }
 }
 
@@ -76,10 +78,13 @@ fn hand_over(listener: &OwnedFd, folder: &Folder, record: &Record) -> Result<()>
     let (exec, _) = folder.read_exec()?;
     let state = State::of(record, Status::Created);
     let given = crate::seccomp::hand_over(exec.seccomp_agent.as_ref(), listener, record.init.pid, &state);
-    given.map_err(|error| {
-        match record.init.open().and_then(|init| init.map(|init| signal(init.as_fd(), 9)).transpose()) {
-            Ok(_) => error,
-            Err(undo) => error.and_also(&undo),
-        }
-    })
+    given.map_err(|error| end(record, error))
+}
+
+/// Ends the program, because of the error.
+fn end(record: &Record, error: Error) -> Error {
+    match record.init.open().and_then(|init| init.map(|init| signal(init.as_fd(), 9)).transpose()) {
+        Ok(_) => error,
+        Err(undo) => error.and_also(&undo),
+    }
 }

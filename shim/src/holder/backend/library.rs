@@ -39,7 +39,7 @@ impl Library {
     }
 
     pub(super) fn start(&self) -> Result<(), Error> {
-        self.runtime.start(&self.id).map(complain_of).map_err(ours)
+        self.runtime.start(&self.id).map_err(ours)
     }
 
     pub(super) fn delete(&self) -> Result<(), Error> {
