@@ -63,8 +63,8 @@ impl Rule {
         Self { allow: true, sort: Some(sort), major, minor, access }
     }
 
-    /// Whether this rule decides everything that `other`, which comes before it, could.
-    fn covers(&self, other: &Self) -> bool {
+    /// Whether this rule decides everything that `other` could, if it comes after it or decides the same.
+    pub(super) fn covers(&self, other: &Self) -> bool {
         fn wider<T: PartialEq>(mine: Option<T>, theirs: Option<T>) -> bool {
             mine.is_none() || mine == theirs
         }

@@ -61,11 +61,19 @@ impl Op {
     }
 }
 
+/// Whoever covers it decides all there is.
+const EVERYTHING: Rule = Rule { allow: true, sort: None, major: None, minor: None, access: Access::ALL };
+
 /// The program for these rules.
 pub(super) fn program(rules: &[Rule]) -> Result<Vec<Instruction>, Error> {
     let mut ops = vec![Op::jump(JUMP_IF_EQUAL, WANTED, 0, Target::Yes)];
     for run in rules.chunk_by(|one, next| one.allow == next.allow).rev() {
-        ops.extend(run_of_one_verdict(&merged(run)));
+        let run = merged(run);
+        ops.extend(run_of_one_verdict(&run));
+        // What came before a rule that decides everything is never asked.
+        if run.iter().any(|rule| rule.covers(&EVERYTHING)) {
+            break;
+        }
     }
     let mut program = vec![
         // access_type holds the sort of the node in its low half, what is wanted in its high half.
@@ -76,13 +84,15 @@ pub(super) fn program(rules: &[Rule]) -> Result<Vec<Instruction>, Error> {
         instruction(LOAD_WORD, MAJOR, CONTEXT, 4, 0),
         instruction(LOAD_WORD, MINOR, CONTEXT, 8, 0),
     ];
+    // Where everything is allowed nothing leads to a no, and what is never reached is refused.
+    let says_no = leads_to_a_no(&ops);
     for (at, op) in ops.iter().enumerate() {
         let to_the_end = ops.len() - at - 1;
         let distance = match op.target {
             Target::Over(count) => count,
             Target::No => to_the_end,
             // Over the two instructions of a no.
-            Target::Yes => to_the_end + 2,
+            Target::Yes => to_the_end + if says_no { 2 } else { 0 },
         };
         let offset = i16::try_from(distance).map_err(|_| {
             let because = format!("linux.resources.devices: {} rules are too many for one program", rules.len());
@@ -90,14 +100,38 @@ pub(super) fn program(rules: &[Rule]) -> Result<Vec<Instruction>, Error> {
         })?;
         program.push(instruction(op.code, op.register, 0, offset, op.immediate));
     }
-    for answer in [0, 1] {
+    for answer in if says_no { 0..=1 } else { 1..=1 } {
         program.extend([instruction(SET, ANSWER, 0, 0, answer), instruction(EXIT, 0, 0, 0, 0)]);
     }
     Ok(program)
 }
 
-/// The rules, with one instead of two where they differ only in the sort of device: there are just two sorts.
+/// By a jump to it, or over the last instruction, or from there.
+fn leads_to_a_no(ops: &[Op]) -> bool {
+    let ends_open = ops.last().is_none_or(|op| op.code != JUMP);
+    let leads = |(at, op): (usize, &Op)| match op.target {
+        Target::No => true,
+        Target::Over(count) => at + 1 + count >= ops.len(),
+        Target::Yes => false,
+    };
+    ends_open || ops.iter().enumerate().any(leads)
+}
+
+/// The rules of one verdict, with one instead of two where they differ only in the sort of device: there are just two
+/// sorts. And without those that another makes superfluous: the verifier refuses a program some of which is never reached.
 fn merged(rules: &[Rule]) -> Vec<Rule> {
+    let mut merged = joined_sorts(rules);
+    let mut at = 0;
+    while let Some(rule) = merged.get(at).copied() {
+        match merged.iter().enumerate().any(|(other, wider)| other != at && wider.covers(&rule)) {
+            true => drop(merged.remove(at)),
+            false => at += 1,
+        }
+    }
+    merged
+}
+
+fn joined_sorts(rules: &[Rule]) -> Vec<Rule> {
     let mut merged: Vec<Rule> = Vec::with_capacity(rules.len());
     for rule in rules {
         let other = match rule.sort {

@@ -13,8 +13,29 @@ struct Question {
     wanted: u8,
 }
 
+/// The verifier refuses a program some of which can never run.
+fn assert_all_is_reached(program: &[Instruction]) {
+    let mut reached = vec![false; program.len()];
+    let mut ahead = vec![0];
+    while let Some(at) = ahead.pop() {
+        if std::mem::replace(&mut reached[at], true) {
+            continue;
+        }
+        let Instruction { code, offset, .. } = program[at];
+        let jump = at + 1 + usize::try_from(offset).unwrap();
+        match code {
+            EXIT => {}
+            JUMP => ahead.push(jump),
+            JUMP_IF_EQUAL | JUMP_UNLESS_EQUAL | JUMP_IF_ANY_BIT => ahead.extend([at + 1, jump]),
+            _ => ahead.push(at + 1),
+        }
+    }
+    assert!(reached.iter().all(|reached| *reached), "never reached: {reached:?}");
+}
+
 /// Runs a program as the kernel would; panics at what the kernel's verifier would refuse.
 fn run(program: &[Instruction], question: Question) -> bool {
+    assert_all_is_reached(program);
     let context = [u32::from(question.sort as u8) | u32::from(question.wanted) << 16, question.major, question.minor];
     let mut registers: [Option<u32>; 6] = [None; 6];
     let mut at = 0;
