@@ -15,7 +15,11 @@ use crate::at;
 use crate::error::{Doing, Result};
 use crate::stack::LayerStack;
 
-/// Deletes `path` and all below it, however deep: a container's program decides that, not we. One that is gone is no error.
+/// How often a folder is looked through: what somebody else who deletes it moves up meanwhile may escape a look.
+const SCANS: usize = 1000;
+
+/// Deletes `path` and all below it, however deep: a container's program decides that, not we. One that is gone is no error:
+/// two may delete the same tree at once.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     let doing = || format!("deleting {}", path.display());
     match fs::symlink_metadata(path) {
@@ -23,11 +27,18 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
         Ok(m) if !m.is_dir() => return gone_is_fine(fs::remove_file(path)).doing(doing),
         _ => {}
     }
-    match rfs::open(path, at::LIST, Mode::empty()) {
+    let folder = match rfs::open(path, at::LIST, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(()),
-        folder => empty(&folder.doing(doing)?).doing(doing)?,
+        folder => folder.doing(doing)?,
+    };
+    for _ in 0..SCANS {
+        empty(&folder).doing(doing)?;
+        match fs::remove_dir(path) {
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            removed => return gone_is_fine(removed).doing(doing),
+        }
     }
-    gone_is_fine(fs::remove_dir(path)).doing(doing)
+    Err(Errno::NOTEMPTY).doing(doing)
 }
 
 fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
@@ -51,7 +62,7 @@ pub(crate) fn remove_at(folder: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
 fn empty(top: &OwnedFd) -> Result<(), Errno> {
     let mut moved = 0u64;
     loop {
-        let names = at::names(top)?;
+        let names = names_left(top)?;
         if names.is_empty() {
             return Ok(());
         }
@@ -71,7 +82,7 @@ fn flatten(top: &OwnedFd, name: &[u8], moved: &mut u64) -> Result<(), Errno> {
         Err(Errno::NOENT) => return Ok(()),
         folder => folder?,
     };
-    for child in at::names(&folder)? {
+    for child in names_left(&folder)? {
         match rfs::unlinkat(&folder, &child, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => continue,
             Err(Errno::ISDIR) => {}
@@ -84,7 +95,8 @@ fn flatten(top: &OwnedFd, name: &[u8], moved: &mut u64) -> Result<(), Errno> {
         }
     }
     match rfs::unlinkat(top, name, AtFlags::REMOVEDIR) {
-        Err(Errno::NOENT) => Ok(()),
+        // Somebody else deleted it, and perhaps gave its name to a folder that is looked through next.
+        Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
         other => other,
     }
 }
@@ -95,8 +107,17 @@ fn move_up(folder: &OwnedFd, child: &[u8], top: &OwnedFd, moved: &mut u64) -> Re
         let name = format!(".moved-{moved}");
         match rfs::renameat_with(folder, child, top, &name, rfs::RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => {}
+            Err(Errno::NOENT) => return Ok(()),
             other => return other,
         }
+    }
+}
+
+/// What is left in a folder: nothing in one that somebody else deleted meanwhile (getdents64 says ENOENT then).
+fn names_left(folder: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
+    match at::names(folder) {
+        Err(Errno::NOENT) => Ok(Vec::new()),
+        names => names,
     }
 }
 
@@ -276,6 +297,22 @@ pub(crate) fn copy_attributes(from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> Resu
 mod tests {
     use super::*;
     use std::os::unix::fs::{MetadataExt, symlink};
+
+    #[test]
+    fn several_may_delete_a_tree_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 0..10 {
+            let top = dir.path().join(round.to_string());
+            for n in 0..30 {
+                fs::create_dir_all(top.join(format!("{}/{n}/deep/deeper", n % 3))).unwrap();
+            }
+            std::thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(|| remove(&top))).collect();
+                all.into_iter().for_each(|one| one.join().unwrap().unwrap());
+            });
+            assert!(!top.exists());
+        }
+    }
 
     #[test]
     fn a_tree_goes_however_deep_it_is() {

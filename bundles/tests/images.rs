@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kelp_bundles::load::{self, Source};
@@ -420,17 +420,27 @@ fn two_pulls_download_once() {
     assert_eq!(heard.bytes.into_inner() as u64, image.size() + config);
 }
 
+/// Says so when it goes, also by a panic: nobody waits for ever for what failed.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn the_collector_spares_a_load_at_work() {
     let w = World::new();
     let file = w.path("a.tar").display().to_string();
     skopeo(&w.layout_of("large", 2_000_000), &format!("docker-archive:{file}:app:1"));
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 w.store.collect(Partials::Delete).unwrap();
             }
         });
+        let _done = Done(&done);
         for _ in 0..10 {
             load::load(&w.store, Source::Path(Path::new(&file)), &Quiet).unwrap();
             let image = w.store.find("app:1", &Platform::host()).unwrap();
@@ -438,7 +448,6 @@ fn the_collector_spares_a_load_at_work() {
             w.store.unpack(&image, &IdMap::of_caller().unwrap(), &Quiet).unwrap();
             w.store.remove("app:1", Force::No).unwrap();
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert_eq!((w.count("images/blobs/sha256"), w.count("layers"), w.count("layers/.ingest")), (0, 0, 0));
 }
