@@ -30,6 +30,7 @@ use crate::registry::{self, Access, Credentials, Document, Repository, Retry};
 use crate::store::{
     Claims, Image, PULLED_DIGEST, Store, Writeback, check_manifest, digest_of, is_index, is_manifest, layers_of,
 };
+use crate::unpack::Origin;
 use crate::unpack::feed::{Listener, News, Nobody};
 
 /// Blobs that arrive at the same time, as in Docker.
@@ -103,9 +104,9 @@ fn attempt(store: &Store, reference: &Reference, options: &Options, progress: &d
     let layers = layers_of(&manifest, &config)?;
     claims.claim_layers(&layers)?;
     let brought = match options.unpack.as_ref().filter(|_| config.platform().runs_here()) {
-        Some(map) => {
-            store.unpack_along(&layers, map, progress, |listener| Pull { listener, ..pull }.blobs(manifest.layers()))
-        }
+        Some(map) => store.unpack_along(&layers, Origin::Registry, map, progress, |listener| {
+            Pull { listener, ..pull }.blobs(manifest.layers())
+        }),
         None => pull.blobs(manifest.layers()),
     };
     brought.inspect_err(|error| {

@@ -11,8 +11,9 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use flate2::write::GzEncoder;
 use kelp_bundles::{
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         ("a_refresh_token_is_posted", a_refresh_token_is_posted),
         ("a_busy_registry_is_asked_again", a_busy_registry_is_asked_again),
         ("a_list_of_tags_without_end_is_refused", a_list_of_tags_without_end_is_refused),
+        ("who_has_all_layers_waits_for_no_pull", who_has_all_layers_waits_for_no_pull),
     ];
     let trials = tests.iter().map(|(name, test)| {
         Trial::test(*name, move || std::panic::catch_unwind(test).map_err(|_| Failed::from("see above")))
@@ -179,6 +181,19 @@ impl Shop {
         Self::of(&tar_of("hello", &b"hello ".repeat(20_000)))
     }
 
+    /// The same with a layer above.
+    fn with(mut self, tar: &[u8]) -> Self {
+        let mut document = self.document();
+        let mut config: Value =
+            serde_json::from_slice(&self.blobs[document["config"]["digest"].as_str().unwrap()]).unwrap();
+        config["rootfs"]["diff_ids"].as_array_mut().unwrap().push(json!(Digest::of(tar).to_string()));
+        document["config"] = self.add(CONFIG, config.to_string().into_bytes());
+        let layer = self.add(LAYER, gzip(tar));
+        document["layers"].as_array_mut().unwrap().push(layer);
+        self.say_manifest(&document);
+        self
+    }
+
     fn add(&mut self, media_type: &str, bytes: Vec<u8>) -> Value {
         let digest = Digest::of(&bytes).to_string();
         let descriptor = json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});
@@ -228,6 +243,11 @@ impl World {
     fn pull(&self, server: &Server) -> Result<Image, Error> {
         let options = pull::Options { unpack: Some(IdMap::of_caller().unwrap()), ..pull::Options::default() };
         pull::pull(&self.store, &server.name(), &options, &Quiet)
+    }
+
+    /// A pull that unpacks nothing.
+    fn store_only(&self, server: &Server) -> Image {
+        pull::pull(&self.store, &server.name(), &pull::Options::default(), &Quiet).unwrap()
     }
 
     fn pull_as(&self, server: &Server, credentials: Credentials) -> Result<Image, Error> {
@@ -554,4 +574,48 @@ fn a_list_of_tags_without_end_is_refused() {
     });
     let error = search::tags(&server.name(), &search::Options::default()).unwrap_err();
     assert_eq!(error.kind(), Kind::TooBig, "{error}");
+}
+
+fn who_has_all_layers_waits_for_no_pull() {
+    let w = World::new();
+    let base = Shop::honest();
+    let lower = w.store_only(&base.clone().open());
+    let shop = base.with(&tar_of("upper", b"upper"));
+    let upper = shop.document()["layers"][1]["digest"].as_str().unwrap().to_owned();
+    // The registry has said half of the upper layer, and thinks about the rest.
+    let (go_on, waits) = mpsc::channel::<()>();
+    let (says_half, half_said) = mpsc::channel();
+    let gate = Mutex::new((waits, says_half));
+    let asked_for = Arc::new(AtomicUsize::new(0));
+    let counted = asked_for.clone();
+    let server = Server::start(move |asked, to| match asked.path.ends_with(&upper) {
+        true => {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let blob = &shop.blobs[&upper];
+            let (half, rest) = blob.split_at(blob.len() / 2);
+            say(to, 200, &[("content-length", &blob.len().to_string())], half);
+            let gate = gate.lock().unwrap();
+            gate.1.send(()).unwrap();
+            gate.0.recv().ok();
+            to.write_all(rest).ok();
+        }
+        false => shop.answer(asked, to),
+    });
+    thread::scope(|scope| {
+        let pull = scope.spawn(|| w.pull(&server).unwrap());
+        half_said.recv().unwrap();
+        assert!(w.store.unpacked(&lower).unwrap().is_none(), "the pull publishes all layers or none");
+        let (done, is_done) = mpsc::channel();
+        let (store, image) = (w.store.clone(), lower.clone());
+        thread::spawn(move || done.send(store.unpack(&image, &IdMap::of_caller().unwrap(), &Quiet)).ok());
+        let unpacked = is_done.recv_timeout(Duration::from_secs(20)).expect("it waits for the pull").unwrap();
+        assert!(unpacked.lower[0].join("hello").exists());
+        assert!(!pull.is_finished());
+        go_on.send(()).unwrap();
+        let whole = w.store.unpacked(&pull.join().unwrap()).unwrap().expect("the pull unpacked it");
+        assert_eq!(whole.lower[0], unpacked.lower[0]);
+        assert!(whole.lower[1].join("upper").exists());
+    });
+    assert_eq!(asked_for.load(Ordering::Relaxed), 1);
+    assert_eq!(fs::read_dir(w.store.layers().join(".ingest")).unwrap().count(), 0, "what came second is gone");
 }

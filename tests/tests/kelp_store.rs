@@ -427,14 +427,14 @@ fn nobody_waits_for_a_pull(w: &World) {
         Ok(registry) => registry,
         Err(reason) => return w.skip(&reason),
     };
-    w.load_busybox();
-    let large = Image::new(vec![layer(&[Entry::new("large", Kind::File(noise(40 << 20)))])]);
+    // It shares a layer with the image that is run meanwhile.
+    let large = busybox_image(w).with(layer(&[Entry::new("large", Kind::File(noise(40 << 20)))]));
     let name = registry.push(&large.layout(w, "layout", "latest"), "large:1");
     let archive = small(1).docker_archive(w, "small.tar", "small:1").display().to_string();
     let mut pull = w.kelp(["pull", "-q", &name]).limit(120).spawn();
     let arriving = || {
         let files = fs::read_dir(w.store().join("images/partial")).into_iter().flatten().flatten();
-        files.filter_map(|file| file.metadata().ok()).any(|it| it.len() > 0)
+        files.filter_map(|file| file.metadata().ok()).any(|it| it.len() > 1 << 20)
     };
     kelp_tests::until("the layer arrives", || arriving() || !pull.runs());
     // It holds now whatever it holds on the way.
@@ -442,6 +442,7 @@ fn nobody_waits_for_a_pull(w: &World) {
     if !pull.runs() {
         return w.skip("the pull was faster than the test");
     }
+    w.load_busybox();
     w.kelp(["images"]).limit(20).ok();
     w.kelp(["ps", "-a"]).limit(20).ok();
     let output = w.kelp(["run", "--rm", "--network", "none", "busybox", "echo", "works"]).limit(20).ok();

@@ -19,6 +19,7 @@ use crate::platform::Platform;
 use crate::progress::{Event, Progress, Quiet};
 use crate::reference::Reference;
 use crate::store::{Claims, REF_NAME, Store, check_manifest, digest_of, is_index, is_manifest, layers_of};
+use crate::unpack::Origin;
 use crate::unpack::feed::{Listener, News, Nobody};
 
 use kelp_sys::rustix::fs::OFlags;
@@ -159,7 +160,7 @@ impl Reach<'_> {
         }
         let layers = layers_of(&manifest, &config)?;
         self.claims.claim_layers(&layers)?;
-        self.store.unpack_along(&layers, map, self.progress, bring_all)
+        self.store.unpack_along(&layers, Origin::Here, map, self.progress, bring_all)
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! Runs where owners can be given: as root, or in a child inside the caller's id map ([`crate::job`]).
 //! A layer is unpacked in `layers/.ingest/CHAIN`, whose lock one process holds; all layers of an image are made durable by
-//! one syncfs, then renamed to where others look. Others wait for the lock, then find it done. Layers are unpacked side by
-//! side, and while they arrive ([`feed`]).
+//! one syncfs, then renamed to where others look. Others wait for the lock, then find it done: but nobody waits for a
+//! registry ([`Origin`]). Layers are unpacked side by side, and while they arrive ([`feed`]).
 //!
 //! Spec: image-spec layer.md. Kernel: overlayfs.rst "whiteouts and opaque directories", "user xattr".
 
@@ -43,6 +43,16 @@ pub(crate) enum Owners {
     Recorded,
 }
 
+/// Where the blobs come from: who needs nothing but this machine waits only for his like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Origin {
+    /// They are on this machine: in the store, or in a folder that is copied.
+    Here,
+    /// They come over the network, which may take for ever. Such a layer is unpacked in `CHAIN-pull`, under a lock of its
+    /// own; where somebody else needs the layer before all of the image is here, the first to publish it wins.
+    Registry,
+}
+
 /// A job: unpack these layers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Unpack {
@@ -50,6 +60,7 @@ pub(crate) struct Unpack {
     folder: PathBuf,
     /// Lowest first.
     layers: Vec<Source>,
+    origin: Origin,
     owners: Owners,
     limits: Limits,
 }
@@ -97,7 +108,7 @@ impl Store {
         if let Some(unpacked) = self.unpacked(image)? {
             return Ok(unpacked);
         }
-        let job = self.job(&image.layers, map);
+        let job = self.job(&image.layers, Origin::Here, map);
         match job::run(Job::Unpack(job), map, progress) {
             Ok(Outcome::Unpacked(unpacked)) => Ok(unpacked),
             Ok(_) => Err(Error::new(Kind::Other, "unpacking layers", job::SOMETHING_ELSE)),
@@ -109,6 +120,7 @@ impl Store {
     pub(crate) fn unpack_along<T: Send>(
         &self,
         layers: &[Layer],
+        origin: Origin,
         map: &IdMap,
         progress: &dyn Progress,
         bring: impl FnOnce(&dyn Listener) -> Result<T> + Send,
@@ -117,10 +129,10 @@ impl Store {
         if published.try_fold(true, |all, done| Ok::<_, Error>(all && done?.is_some()))? {
             return bring(&feed::Nobody);
         }
-        job::unpack_along(&self.job(layers, map), map, progress, bring)
+        job::unpack_along(&self.job(layers, origin, map), map, progress, bring)
     }
 
-    fn job(&self, layers: &[Layer], map: &IdMap) -> Unpack {
+    fn job(&self, layers: &[Layer], origin: Origin, map: &IdMap) -> Unpack {
         let owners = if matches!(map, IdMap::Single { .. }) { Owners::Recorded } else { Owners::Exact };
         let source = |layer: &Layer| Source {
             blob: self.blob(&layer.blob),
@@ -129,7 +141,8 @@ impl Store {
             diff_id: layer.diff_id.clone(),
             chain_id: layer.chain_id.clone(),
         };
-        Unpack { folder: self.layers(), layers: layers.iter().map(source).collect(), owners, limits: *self.limits() }
+        let layers = layers.iter().map(source).collect();
+        Unpack { folder: self.layers(), layers, origin, owners, limits: *self.limits() }
     }
 
     /// How large the image's layers are on disk, for those that are unpacked; the others count as their blobs.
@@ -239,9 +252,13 @@ fn attempt(job: &Unpack, feed: &Feed, progress: &dyn Progress) -> Result<Unpacke
 }
 
 /// Takes the lock of a layer and makes its folder; `None` where it was published meanwhile. Locks are taken from the
-/// lowest layer up, and a chain id names all layers below it: nobody can wait in a circle.
+/// lowest layer up, those of one origin only, and a chain id names all layers below it: nobody can wait in a circle.
 fn stage(job: &Unpack, source: &Source, published: &Path) -> Result<Option<Staged>> {
-    let from = job.folder.join(".ingest").join(source.chain_id.hex());
+    let chain = source.chain_id.hex();
+    let from = job.folder.join(".ingest").join(match job.origin {
+        Origin::Here => chain.to_owned(),
+        Origin::Registry => format!("{chain}-pull"),
+    });
     let lock_path = from.with_extension("lock");
     let lock = Lock::wait(&lock_path, Mode::Alone)?;
     if Done::read(published)?.is_some() {
@@ -261,9 +278,19 @@ fn publish(job: &Unpack, staged: &[Staged]) -> Result<()> {
     let folder = File::open(&job.folder).doing(|| format!("opening {}", job.folder.display()))?;
     rustix::fs::syncfs(&folder).doing(|| "writing layers to disk")?;
     for stage in staged {
-        fs::rename(&stage.from, &stage.to).doing(|| format!("publishing {}", stage.to.display()))?;
+        stage.publish()?;
     }
     Ok(())
+}
+
+impl Staged {
+    /// Moves the layer to where all look, unless somebody of the other [`Origin`] was first: then his is as good.
+    fn publish(&self) -> Result<()> {
+        match fs::rename(&self.from, &self.to) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => Ok(()),
+            renamed => renamed.doing(|| format!("publishing {}", self.to.display())),
+        }
+    }
 }
 
 /// One layer: read, inflate, hash and write, each at its own pace.

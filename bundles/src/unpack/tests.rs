@@ -103,8 +103,13 @@ impl World {
     }
 
     fn run(&self, layers: Vec<Source>) -> Result<Unpacked> {
+        self.run_from(Origin::Here, layers)
+    }
+
+    fn run_from(&self, origin: Origin, layers: Vec<Source>) -> Result<Unpacked> {
         let owners = if rustix::process::geteuid().is_root() { Owners::Exact } else { Owners::Recorded };
-        run(&Unpack { folder: self.dir.path().join("layers"), layers, owners, limits: Limits::DEFAULT }, &Quiet)
+        let folder = self.dir.path().join("layers");
+        run(&Unpack { folder, layers, origin, owners, limits: Limits::DEFAULT }, &Quiet)
     }
 
     fn unpack(&self, layers: &[Vec<u8>]) -> Vec<PathBuf> {
@@ -350,12 +355,14 @@ fn an_unpacked_layer_is_not_unpacked_again_and_leftovers_are_cleared() {
 }
 
 #[test]
-fn two_at_once_share_the_work() {
+fn several_at_once_share_the_work_wherever_blobs_come_from() {
     let world = World::new();
     let layers: Vec<Vec<u8>> = (0..4).map(|i| Tar::default().file("same", &"x".repeat(i * 100)).bytes()).collect();
     let sources = world.sources(&layers);
+    let origin = |n: usize| if n.is_multiple_of(2) { Origin::Here } else { Origin::Registry };
+    let unpack = |n: usize| world.run_from(origin(n), sources.clone()).unwrap();
     std::thread::scope(|scope| {
-        let all: Vec<_> = (0..6).map(|_| scope.spawn(|| world.run(sources.clone()).unwrap())).collect();
+        let all: Vec<_> = (0..6).map(|n| scope.spawn(move || unpack(n))).collect();
         let all: Vec<Unpacked> = all.into_iter().map(|thread| thread.join().unwrap()).collect();
         assert!(all.iter().all(|unpacked| *unpacked == all[0]));
     });
