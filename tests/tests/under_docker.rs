@@ -42,11 +42,11 @@ d kill c1 >/dev/null
 d wait c1
 d rm c1
 run --name l1 busybox sh -c 'echo out; echo err >&2' >/dev/null 2>&1
-d logs l1 2>&1
+d logs l1 2>&1 | sort
 "#;
 
 const EXPECTED: &str = "hello 7 127 126 typed 5 6 /etc b passwd read-only inside 4 1000 /etc b paused c1 COMMAND sh \
-                        exited 3 again 137 c1 out err";
+                        exited 3 again 137 c1 err out";
 
 fn docker_runs_executes_stops_and_restarts(w: &World) {
     w.busybox_tar();
