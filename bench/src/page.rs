@@ -11,7 +11,7 @@ const INTRODUCTION: &str = "\
 What Kelp promises about speed and size, and what it measured last. Times of different programs come from one
 interleaved run (A B C A B C …), so that whatever else the machine does disturbs all alike: **read the ratios**, the
 milliseconds belong to one machine on one day. The *floor* is `bench/floor.c`, a static C program that makes the same
-system calls a container needs and nothing else: no runtime can be faster than it.
+system calls a container needs and nothing else: no runtime can be faster than it. States are on a tmpfs, as /run is.
 
 `kelp-bench check` measures again and fails when a budget is broken. It compares ratios and sizes, never milliseconds.
 ";
