@@ -177,14 +177,15 @@ fn a_run_folder_that_another_made_is_refused(w: &World) {
 }
 
 fn secrets_of_a_container_are_its_owners_alone(w: &World) {
-    const SECRET: &str = "swordfish-7141";
+    // Another test types one of its own at the same time.
+    let secret_word = format!("swordfish-{}", w.token());
     w.load_busybox();
-    let secret = format!("PASSWORD={SECRET}");
+    let secret = format!("PASSWORD={secret_word}");
     let id =
         w.kelp(["run", "-d", "--network", "none", "-e", &secret, "busybox", "sleep", "1000"]).ok().text().to_owned();
     let mut found = Vec::new();
     for place in [w.store(), w.run_dir()] {
-        search(&place, true, SECRET, &mut found);
+        search(&place, true, &secret_word, &mut found);
     }
     assert!(found.iter().any(|(path, _)| path.contains("config.json")), "the search finds nothing: {found:?}");
     let open: Vec<&String> = found.iter().filter(|(_, reachable)| *reachable).map(|(path, _)| path).collect();
@@ -192,7 +193,7 @@ fn secrets_of_a_container_are_its_owners_alone(w: &World) {
     // Anybody may read command lines and the names of sockets.
     for entry in fs::read_dir("/proc").unwrap().map(Result::unwrap) {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        assert!(!String::from_utf8_lossy(&line).contains(SECRET), "{} says it", entry.path().display());
+        assert!(!String::from_utf8_lossy(&line).contains(&secret_word), "{} says it", entry.path().display());
     }
     let sockets = fs::read_to_string("/proc/net/unix").unwrap();
     assert!(!sockets.lines().any(|line| line.contains('@') && line.contains(&id[..12])), "an abstract socket");

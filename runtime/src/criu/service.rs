@@ -4,7 +4,7 @@
 use super::message::{Fields, Kind, Message, Request};
 use crate::error::{Doing, Error, Result};
 use kelp_sys::rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use kelp_sys::rustix::io::{FdFlags, fcntl_setfd};
+use kelp_sys::rustix::io::{Errno, FdFlags, fcntl_setfd};
 use kelp_sys::rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -122,9 +122,10 @@ impl Service {
     }
 
     fn say(&self, message: &Message) -> Result<()> {
-        kelp_sys::socket::send(self.socket.as_fd(), message.bytes(), &[])
-            .map(drop)
-            .doing(|| format!("cannot ask {}", self.program.display()))
+        match kelp_sys::socket::send(self.socket.as_fd(), message.bytes(), &[]) {
+            Err(Errno::PIPE | Errno::CONNRESET) => Err(self.odd("ended without an answer")),
+            sent => sent.map(drop).doing(|| format!("cannot ask {}", self.program.display())),
+        }
     }
 
     fn hear(&self) -> Result<(Vec<u8>, Option<OwnedFd>)> {
