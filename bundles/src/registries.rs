@@ -204,17 +204,8 @@ fn fit(prefix: &str, name: &str) -> Option<usize> {
 
 /// The `*.conf` of a folder, in the order of their names.
 fn confs(folder: &Path) -> Result<Vec<PathBuf>> {
-    let doing = || format!("listing {}", folder.display());
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
-            return Ok(Vec::new());
-        }
-        Err(e) => return Err(e).doing(doing),
-    };
-    let mut found = entries.map(|e| e.map(|e| e.path())).collect::<io::Result<Vec<_>>>().doing(doing)?;
+    let mut found = crate::registry::files(folder)?;
     found.retain(|path| path.extension().is_some_and(|e| e == "conf"));
-    found.sort();
     Ok(found)
 }
 

@@ -6,7 +6,7 @@
 use crate::error::{Doing, Error, Result};
 use crate::plan::HookPlan;
 use crate::process::await_end;
-use crate::state::State;
+use crate::state::{Record, State, Status};
 use kelp_sys::rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use oci_spec::runtime::Hook;
 use std::io::Write;
@@ -22,10 +22,11 @@ pub(crate) fn run(kind: &str, hooks: &[Hook], state: &State) -> Result<()> {
     hooks.iter().try_for_each(|hook| run_one(kind, hook, state))
 }
 
-/// Runs all hooks whatever becomes of each: poststop, of which the spec says that errors are logged and the
-/// lifecycle goes on. Returns the errors.
-pub(crate) fn run_all(kind: &str, hooks: &[Hook], state: &State) -> Vec<Error> {
-    hooks.iter().filter_map(|hook| run_one(kind, hook, state).err()).collect()
+/// Runs the poststop hooks, whatever becomes of each: the spec says that their errors are logged and the lifecycle goes on.
+/// Returns the errors.
+pub(crate) fn poststop(record: &Record) -> Vec<Error> {
+    let state = State::of(record, Status::Stopped);
+    record.poststop.iter().filter_map(|hook| run_one("poststop", hook, &state).err()).collect()
 }
 
 fn run_one(kind: &str, hook: &Hook, state: &State) -> Result<()> {

@@ -15,6 +15,7 @@ use ureq::http::{Method, Response, StatusCode};
 
 pub use auth::Credentials;
 pub(crate) use http::{Options, Retry, note_retry};
+pub(crate) use trust::files;
 
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};

@@ -43,8 +43,8 @@ fn folders() -> Vec<PathBuf> {
     own.into_iter().chain(docker.map(|dir| dir.join("certs.d"))).chain(system).collect()
 }
 
-/// A folder's files, in the order of their names.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+/// A folder's files, in the order of their names; none where there is no folder, or none that we may read.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let doing = || format!("listing {}", folder.display());
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,

@@ -124,15 +124,7 @@ impl Runtime {
         // Beyond this point things are made: each is in the journal first.
         self.begin(Step::ClaimId)?;
         let folder = Folder::claim(&self.root, request.id)?;
-        let mut build = Build {
-            runtime: self,
-            spec: &bundle.spec,
-            plan: &plan,
-            folder: &folder,
-            resctrl: Vec::new(),
-            init: None,
-            hooked: None,
-        };
+        let mut build = Build::new(self, &bundle.spec, &plan, &folder);
         match build.run(&request, &cgroup, &host) {
             Ok((created, made, record)) => {
                 let warnings = [bundle.warnings, created.warnings].concat();
@@ -141,7 +133,7 @@ impl Runtime {
             Err(error) => {
                 let mut failures = undo::unmake(self, &folder, build.init.take());
                 if let Some(record) = build.hooked.take() {
-                    failures.extend(hooks::run_all("poststop", &record.poststop, &State::of(&record, Status::Stopped)));
+                    failures.extend(hooks::poststop(&record));
                 }
                 Err(failures.iter().fold(error, Error::and_also))
             }
@@ -163,7 +155,12 @@ pub(super) struct Build<'a> {
     pub(super) hooked: Option<Record>,
 }
 
-impl Build<'_> {
+impl<'a> Build<'a> {
+    /// Nothing is made yet.
+    pub(super) fn new(runtime: &'a Runtime, spec: &'a Spec, plan: &'a Plan, folder: &'a Folder) -> Self {
+        Self { runtime, spec, plan, folder, resctrl: Vec::new(), init: None, hooked: None }
+    }
+
     fn run(
         &mut self,
         request: &CreateRequest<'_>,

@@ -4,7 +4,7 @@
 //! Spec: runtime.md "Delete", "Lifecycle" steps 11 to 13.
 
 use crate::error::{Error, Kind, Result};
-use crate::state::{Folder, Record, State, Status};
+use crate::state::{Folder, Record, Status};
 use crate::verb::create::Remains;
 use crate::{Runtime, hooks, undo};
 
@@ -20,13 +20,7 @@ impl Runtime {
             other => other?,
         };
         let record = self.deletable(&folder, id, force)?;
-        let failures = undo::unmake(self, &folder, None);
-        if let Some(first) = failures.first() {
-            return Err(failures.iter().skip(1).fold(first.clone(), Error::and_also));
-        }
-        Ok(record.map_or_else(Vec::new, |record| {
-            hooks::run_all("poststop", &record.poststop, &State::of(&record, Status::Stopped))
-        }))
+        end(&undo::unmake(self, &folder, None), record.as_ref())
     }
 
     /// Deletes a container whose init has ended and was waited for, by what its creator remembers of it.
@@ -39,11 +33,7 @@ impl Runtime {
         if !folder.is_in_place() {
             return Ok(Vec::new());
         }
-        let failures = undo::unmake_all(self, &folder, &made, Vec::new());
-        if let Some(first) = failures.first() {
-            return Err(failures.iter().skip(1).fold(first.clone(), Error::and_also));
-        }
-        Ok(hooks::run_all("poststop", &record.poststop, &State::of(&record, Status::Stopped)))
+        end(&undo::unmake_all(self, &folder, &made, Vec::new()), Some(&record))
     }
 
     /// The record of the container if it may go; `None` of one whose creator died before there was any.
@@ -57,6 +47,14 @@ impl Runtime {
         }
         Err(not_stopped(id, state.status))
     }
+}
+
+/// All is unmade: the poststop hooks. Or not: what could not be.
+fn end(failures: &[Error], record: Option<&Record>) -> Result<Vec<Error>> {
+    if let [first, others @ ..] = failures {
+        return Err(others.iter().fold(first.clone(), Error::and_also));
+    }
+    Ok(record.map_or_else(Vec::new, hooks::poststop))
 }
 
 fn not_stopped(id: &str, status: Status) -> Error {

@@ -46,15 +46,7 @@ impl Runtime {
         let cgroups = cgroup::plan(&bundle.spec, request.id, &facts, self.cgroups, host.nested)?;
 
         let folder = Folder::claim(&self.root, request.id)?;
-        let build = Build {
-            runtime: self,
-            spec: &bundle.spec,
-            plan: &plan,
-            folder: &folder,
-            resctrl: Vec::new(),
-            init: None,
-            hooked: None,
-        };
+        let build = Build::new(self, &bundle.spec, &plan, &folder);
         let mut restore = Restore { build, options, host: &host, init: None, console: None };
         match restore.run(request, &cgroups) {
             Ok(created) => Ok(Created { warnings: [bundle.warnings, created.warnings].concat(), ..created }),
