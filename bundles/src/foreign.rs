@@ -6,7 +6,7 @@
 use oci_spec::image::ImageIndex;
 
 use crate::idmap::Range;
-use crate::{Platform, login, registry};
+use crate::{Platform, login, registries, registry};
 
 /// Reads `bytes` as whatever a registry may answer: a challenge, a token, a list, a manifest.
 pub fn registry(bytes: &[u8]) {
@@ -17,6 +17,16 @@ pub fn registry(bytes: &[u8]) {
         drop(Platform::host().mismatch("fuzz", &offered));
         Platform::host().choose(index.manifests());
     }
+}
+
+/// Reads `bytes` as what a registry and its token server say to have us log in: a challenge, a line, then an answer.
+pub fn token(bytes: &[u8]) {
+    registry::read_foreign_login(bytes);
+}
+
+/// Reads `text` as `registries.conf`, and asks it where to find images of several registries.
+pub fn registries(text: &str) {
+    registries::read_foreign(text);
 }
 
 /// Reads `bytes` as Docker's file of logins, and calls no helper that it names.

@@ -222,6 +222,27 @@ fn parse(path: &Path) -> Result<Option<Registries>> {
     Ok(Some(file))
 }
 
+/// For the fuzz targets: the file as [`Registries::read`] takes it, and what it makes of names. Where a prefix fits, the place
+/// is a registry and a repository; a name never loses what follows the prefix.
+pub(crate) fn read_foreign(text: &str) {
+    let Ok(file) = toml::from_str::<Registries>(text) else { return };
+    let mut all = Registries::default();
+    all.add(file);
+    let digest = "0".repeat(64);
+    let names = ["busybox", "quay.io/a/b:1", "localhost:5000/x", "a.b.tld/deep/er/name", "x@sha256:"];
+    for name in names.map(|name| if name.ends_with(':') { format!("{name}{digest}") } else { name.to_owned() }) {
+        let Ok(reference) = name.parse::<Reference>() else { continue };
+        let target = all.target(&reference).into_iter().map(|place| vec![place]);
+        for place in all.sources(&reference).into_iter().chain(target).flatten() {
+            assert!(!place.registry.contains('/'), "{place:?} is no host");
+        }
+        all.is_insecure(reference.registry());
+    }
+    for (short, full) in &all.aliases {
+        drop(format!("{full}:{short}").parse::<Reference>());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

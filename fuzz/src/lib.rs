@@ -13,17 +13,19 @@ pub mod login;
 pub mod mountinfo;
 pub mod passwd;
 pub mod reference;
+pub mod registries;
 pub mod registry;
 mod scratch;
 pub mod seccomp;
 pub mod shim;
 pub mod state;
+pub mod token;
 
 /// A target's name, and the function that takes an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them, by the names of their files.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 16] = [
     ("archive", archive::run),
     ("config", config::run),
     ("docker_profile", docker_profile::run),
@@ -34,8 +36,10 @@ pub const TARGETS: [Target; 14] = [
     ("mountinfo", mountinfo::run),
     ("passwd", passwd::run),
     ("reference", reference::run),
+    ("registries", registries::run),
     ("registry", registry::run),
     ("seccomp", seccomp::run),
     ("shim", shim::run),
     ("state", state::run),
+    ("token", token::run),
 ];

@@ -191,6 +191,18 @@ pub(super) fn read_foreign(bytes: &[u8]) {
     drop(parse(&String::from_utf8_lossy(bytes)));
 }
 
+/// For the fuzz targets: what a challenge asks for becomes an address, whatever it holds; then the answer is read.
+pub(super) fn read_foreign_login(bytes: &[u8]) {
+    let end = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len());
+    let challenge = parse(&String::from_utf8_lossy(&bytes[..end]));
+    let asked = [challenge.service.as_deref(), challenge.scope.as_deref()].map(Option::unwrap_or_default);
+    let query = form([("service", asked[0]), ("scope", asked[1])]);
+    assert!(query.bytes().all(|b| b.is_ascii_graphic()), "a query has no spaces, lines or raw bytes: {query}");
+    if let Some(token) = read_token(bytes.get(end + 1..).unwrap_or_default()) {
+        assert!(!token.is_empty(), "an empty token is none");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

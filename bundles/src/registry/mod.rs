@@ -222,6 +222,11 @@ pub(crate) fn read_foreign(bytes: &[u8]) {
     auth::read_foreign(bytes);
 }
 
+/// For the fuzz targets: the line of a challenge, then a token server's answer.
+pub(crate) fn read_foreign_login(bytes: &[u8]) {
+    auth::read_foreign_login(bytes);
+}
+
 /// A header's text.
 fn header(response: &Response<Body>, name: &str) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.to_owned())
