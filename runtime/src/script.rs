@@ -125,6 +125,7 @@ fn root<'a>(plan: &'a Plan, options: &'a [(&'a CStr, Option<&'a CStr>)]) -> init
             options,
         }),
         propagation: plan.root.propagation,
+        bound: !plan.shares_mounts(),
         readonly: plan.root.readonly,
         no_pivot: plan.root.no_pivot,
     }

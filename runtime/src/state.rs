@@ -101,6 +101,9 @@ pub struct Record {
     pub cgroup: Option<cgroup::Record>,
     /// `CLONE_NEW*` bits in which the container differs from the runtime.
     pub namespaces: u64,
+    /// Whether its root is one by chroot(2), into which a process that joins must follow.
+    #[serde(default)]
+    pub is_chroot: bool,
     /// Whether processes of the container become uid 0 of a user namespace first.
     pub become_root: bool,
     /// Whether they may set groups.

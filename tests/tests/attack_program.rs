@@ -18,7 +18,9 @@ claims!(as_root, as_user:
     a_program_that_run_executes_inside_cannot_be_written,
     a_program_that_exec_executes_inside_cannot_be_written,
     an_entering_process_gives_nothing_away,
+    an_entering_process_cannot_be_traced,
     a_process_that_joins_a_hostile_pod_gives_nothing_away,
+    a_process_that_joins_a_hostile_pod_cannot_be_traced,
 );
 claims!(as_root: the_programs_that_enter_containers_load_no_library, a_joined_namespace_goes_with_a_new_user_namespace);
 
@@ -66,6 +68,10 @@ impl<'w> Lair<'w> {
     fn open(w: &'w World, attack: &str) -> Lair<'w> {
         let bundle = w.bundle("lair");
         w.own_program("kelp-attacker", "lair/rootfs/bin/attacker");
+        if w.who() != Who::Root {
+            // Where its rights end at its user namespace, it may have all that help it.
+            bundle.capabilities(&["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE", "CAP_KILL"]);
+        }
         bundle.args(&["/bin/attacker", attack, "/tmp/stop"]);
         let attack = bundle.run().spawn();
         assert!(
@@ -199,6 +205,39 @@ fn a_process_that_joins_a_hostile_pod_gives_nothing_away(w: &World) {
     victim.becomes("stopped");
     victim.delete();
     assert_met_and_got_nothing(&lair.close());
+}
+
+/// It tried both requests on processes on their way in, and held none. That it can hold at all is seen on those who are the
+/// container's already, where it had the rights.
+fn assert_traced_nobody(report: &Value) {
+    assert!(report["met"].as_u64().unwrap() > 0, "nobody was met on the way in: {report}");
+    let tried = report["tried"].as_object().unwrap();
+    for request in ["attach", "seize"] {
+        assert!(tried.contains_key(&format!("{request} EPERM")), "{report}");
+    }
+    assert_eq!(report["prizes"], json!([]), "{report}");
+}
+
+fn an_entering_process_cannot_be_traced(w: &World) {
+    let lair = Lair::open(w, "trace");
+    for _ in 0..40 {
+        lair.bundle.exec(&[], &["/bin/true"]).ok();
+    }
+    assert_traced_nobody(&lair.close());
+}
+
+fn a_process_that_joins_a_hostile_pod_cannot_be_traced(w: &World) {
+    let lair = Lair::open(w, "trace");
+    let victim = lair.neighbour(w, "victim");
+    for _ in 0..20 {
+        victim.run().ok();
+    }
+    victim.create().ok();
+    std::thread::sleep(Duration::from_millis(50));
+    victim.verb("start", &[]).ok();
+    victim.becomes("stopped");
+    victim.delete();
+    assert_traced_nobody(&lair.close());
 }
 
 /// A program that loads libraries loads those of the image where it executes inside: then they run as the runtime.

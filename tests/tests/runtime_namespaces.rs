@@ -20,7 +20,11 @@ claims!(as_root, as_user:
 claims!(as_root:
     root_maps_many_ranges_without_newuidmap,
     a_user_namespace_gives_unmapped_files_to_nobody,
+    exec_is_in_the_root_of_a_container_that_has_no_mount_namespace,
+    exec_is_in_the_root_of_a_container_that_joined_a_mount_namespace,
+    exec_is_in_the_root_that_was_moved_into_place,
 );
+claims!(as_root, as_user: nothing_is_mounted_on_the_host_where_mounts_are_shared);
 claims!(as_root: network_devices_move_in_with_their_addresses);
 claims!(as_user: a_range_that_is_not_granted_is_explained);
 
@@ -218,4 +222,94 @@ fn network_devices_move_in_with_their_addresses(w: &World) {
     run(json!({"absent0": {}})).output().explains(&["absent0"]);
     run(json!({"kelp0": {"name": "lo"}})).output().explains(&["kelp0", "lo"]);
     run(json!({"kelp0": {"name": "a/b"}})).output().explains(&["a/b"]);
+}
+
+/// Without a mount namespace: what is left when all that would be mounted on the host is taken out.
+fn shares_mounts(bundle: &Bundle<'_>) {
+    bundle.edit(|spec| {
+        spec["mounts"] = json!([]);
+        spec["root"]["readonly"] = json!(false);
+        let linux = spec["linux"].as_object_mut().unwrap();
+        linux.retain(|field, _| field != "maskedPaths" && field != "readonlyPaths");
+        linux["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "mount");
+    });
+}
+
+/// What can be seen of the host from there: nothing of it but the container's root.
+fn assert_in_own_root(bundle: &Bundle<'_>, mark: &str) {
+    let look = "ls /; cat /mark; cat /../../../mark; cd ..; pwd; test -e /boot && echo of the host; true";
+    for cwd in ["/", "/tmp", "/.."] {
+        let seen = bundle.exec(&["--cwd", cwd], &["/bin/sh", "-c", look]).ok().stdout;
+        assert!(seen.matches(mark).count() == 2 && !seen.contains("of the host"), "{cwd}: {seen}");
+    }
+    // HOME is the one of the container's own account file.
+    assert_eq!(bundle.exec(&["--user", "1000"], &["/bin/sh", "-c", "echo $HOME"]).ok().text(), "/home/alice");
+}
+
+fn exec_is_in_the_root_of_a_container_that_has_no_mount_namespace(w: &World) {
+    let bundle = w.bundle("b");
+    shares_mounts(&bundle);
+    w.write("b/rootfs/mark", "mark of b\n");
+    bundle.args(&["/bin/sleep", "1000"]).create().ok();
+    assert_in_own_root(&bundle, "mark of b");
+    bundle.verb("start", &[]).ok();
+    assert_in_own_root(&bundle, "mark of b");
+    bundle.delete();
+}
+
+fn exec_is_in_the_root_of_a_container_that_joined_a_mount_namespace(w: &World) {
+    let (first, second) = (w.bundle("one"), w.bundle("two"));
+    w.write("one/rootfs/mark", "mark of one\n");
+    w.write("two/rootfs/mark", "mark of two\n");
+    // The second one's root, where the first one's mounts have it.
+    first.mount(json!({"destination": second.dir(), "source": second.dir(), "options": ["rbind"]}));
+    first.set("/root/readonly", json!(false)).args(&["/bin/sleep", "1000"]).launch();
+    shares_mounts(&second);
+    let path = format!("/proc/{}/ns/mnt", first.pid());
+    second.edit(|spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.push(json!({"type": "mount", "path": path}));
+    });
+    second.args(&["/bin/sleep", "1000"]).launch();
+    assert_in_own_root(&second, "mark of two");
+    assert_in_own_root(&first, "mark of one");
+    second.delete();
+    first.delete();
+}
+
+fn exec_is_in_the_root_that_was_moved_into_place(w: &World) {
+    let bundle = w.bundle("b");
+    w.write("b/rootfs/mark", "mark of b\n");
+    let dir = bundle.dir().to_string_lossy().into_owned();
+    bundle.args(&["/bin/sleep", "1000"]).verb("create", &["--no-pivot", "--bundle", &dir]).ok();
+    assert_in_own_root(&bundle, "mark of b");
+    bundle.verb("start", &[]).ok();
+    assert_in_own_root(&bundle, "mark of b");
+    bundle.delete();
+}
+
+fn nothing_is_mounted_on_the_host_where_mounts_are_shared(w: &World) {
+    let bundle = w.bundle("b");
+    shares_mounts(&bundle);
+    let plain = bundle.spec();
+    let refused = [
+        ("/mounts", json!([{"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}]), "mounts"),
+        ("/root/readonly", json!(true), "root.readonly"),
+        ("/linux/maskedPaths", json!(["/tmp"]), "linux.maskedPaths"),
+        ("/linux/readonlyPaths", json!(["/tmp"]), "linux.readonlyPaths"),
+        ("/process/terminal", json!(true), "process.terminal"),
+    ];
+    for (field, value, name) in refused {
+        bundle.set(field, value).run().output().explains(&[name, "mount namespace"]);
+        bundle.edit(|spec| *spec = plain.clone());
+    }
+    let run = bundle.shell("cat /proc/self/mountinfo; echo ran").run().output();
+    if w.who() == Who::Root {
+        run.ok().says("ran");
+    } else {
+        // Its devices could only be bound.
+        run.explains(&["linux.devices", "mount namespace"]);
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(w.token()), "mounted on the host:\n{mounts}");
 }

@@ -9,7 +9,7 @@ use crate::born;
 use crate::channel::{Channel, ORDER_SIZE, Report, fail_here};
 use crate::script::Join;
 use crate::step::{During, Step, Stop};
-use crate::{confine, console, home, program};
+use crate::{confine, console, home, program, root};
 use core::convert::Infallible;
 use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3, exit};
 use kelp_sys::memory::Pages;
@@ -44,6 +44,7 @@ fn enter_and_clone(script: &Join<'_>) -> Result<Cloned, Stop> {
         let types = ThreadNameSpaceType::from_bits_retain(script.namespaces.bits() as u32);
         move_into_thread_name_spaces(script.init, types).during(Step::JoinNamespaces)?;
     }
+    root::follow(script.fail_at, script.root)?;
     fail_here(script.fail_at, Step::Clone)?;
     // From the clone on processes of the container can see us: there is nothing left in our hands by then.
     born::let_go(script.strays).during(Step::Clone)?;

@@ -5,6 +5,7 @@
 //! Spec: config.md "Root", config-linux.md "Rootfs Mount Propagation". Kernel: mount_namespaces(7), pivot_root(2).
 
 use crate::born::Mapped;
+use crate::channel::fail_here;
 use crate::script::{Overlay, Script};
 use crate::step::{During, Step, Stop};
 use core::ffi::CStr;
@@ -63,7 +64,8 @@ pub(crate) fn mount(script: &Script<'_>, _: &Private) -> Result<Rootfs, Stop> {
             chdir(path).during(Step::MountRoot)?;
             mount_overlay(overlay).during(Step::MountRoot)?;
         }
-        None => bind(path).during(Step::MountRoot)?,
+        None if script.root.bound => bind(path).during(Step::MountRoot)?,
+        None => {}
     }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(CWD, path, flags, Mode::empty()).map(Rootfs).during(Step::MountRoot)
@@ -118,6 +120,15 @@ pub(crate) fn pivot(script: &Script<'_>, _: Private, rootfs: Rootfs) -> Result<R
         set_propagation(c"/", propagation, reach).during(Step::RootPropagation)?;
     }
     Ok(Rooted(()))
+}
+
+/// For a process that joins: the root of a container that got there by chroot(2), too. setns(2) leads to the root of a mount
+/// namespace; without one it leaves us in the host's.
+pub(crate) fn follow(fail_at: Option<Step>, root: Option<&CStr>) -> Result<(), Stop> {
+    let Some(root) = root else { return Ok(()) };
+    fail_here(fail_at, Step::Pivot)?;
+    chdir(root).during(Step::Pivot)?;
+    kelp_sys::rustix::process::chroot(c".").during(Step::Pivot)
 }
 
 /// `root.readonly`: the root mount alone, after everything that had to be made in it.

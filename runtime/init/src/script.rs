@@ -98,6 +98,8 @@ pub struct Root<'a> {
     pub path: &'a CStr,
     /// A file system to mount there first (an overlay), else the folder itself is bound.
     pub overlay: Option<Overlay<'a>>,
+    /// Whether the folder is made a mount. Not where the mounts are the host's: chroot(2) needs none.
+    pub bound: bool,
     /// Propagation of the host's mounts into our namespace, and of the root mount.
     pub propagation: (Propagation, Reach),
     /// `root.readonly`
@@ -312,6 +314,8 @@ pub struct Join<'a> {
     pub init: BorrowedFd<'a>,
     /// Namespaces to enter: those in which the container differs from us.
     pub namespaces: Namespaces,
+    /// The container's root, where entering its namespaces does not lead there: it has no mount namespace of its own.
+    pub root: Option<&'a CStr>,
     /// Whether to become uid and gid 0 of the user namespace first.
     pub become_root: bool,
     /// The text for `/proc/self/oom_score_adj`.

@@ -143,7 +143,7 @@ impl Plan {
         let all_mounts = spec.mounts().as_deref().unwrap_or_default();
         let (overlay, mounts) = mount::plan(all_mounts, linux.mount_label().as_deref(), &scope)?;
         let devices = device::plan(linux, all_mounts, &scope)?;
-        Ok(Self {
+        let plan = Self {
             id: id.into(),
             namespaces,
             time_offsets: clock::plan(linux, namespaces, &joins)?,
@@ -169,7 +169,9 @@ impl Plan {
             has_hooks: has_hooks(&hooks),
             joins,
             bundle: folder,
-        })
+        };
+        plan.check_mount_namespace()?;
+        Ok(plan)
     }
 }
 
@@ -187,6 +189,38 @@ impl Plan {
     /// The namespaces that come with the clone: clocks can only be set in a time namespace that nobody is in yet.
     pub(crate) fn cloned_namespaces(&self) -> Namespaces {
         if self.time_offsets.is_some() { self.namespaces.without(Namespaces::TIME) } else { self.namespaces }
+    }
+
+    /// Whether its mounts are the host's: then nothing is mounted, not even the root.
+    pub(crate) fn shares_mounts(&self) -> bool {
+        let joined = self.joins.iter().any(|joined| joined.namespace == Namespaces::MOUNT);
+        !joined && !self.namespaces.has(Namespaces::MOUNT)
+    }
+
+    /// Whether entering its namespaces does not lead to its root: it got there by chroot(2), which is no matter of a mount
+    /// namespace, and who joins must do the same.
+    pub(crate) fn is_chroot(&self) -> bool {
+        !self.namespaces.has(Namespaces::MOUNT)
+    }
+
+    /// What is mounted without a mount namespace is mounted on the host, and stays there.
+    fn check_mount_namespace(&self) -> Result<()> {
+        if !self.shares_mounts() {
+            return Ok(());
+        }
+        let bound = |device: &DevicePlan| matches!(device.how, DeviceHowPlan::Bind { .. });
+        let wants = [
+            ("mounts", !self.mounts.is_empty() || self.root.overlay.is_some()),
+            ("root.readonly", self.root.readonly),
+            ("linux.maskedPaths", !self.masked_paths.is_empty()),
+            ("linux.readonlyPaths", !self.readonly_paths.is_empty()),
+            ("process.terminal", self.process.console.is_some()),
+            ("linux.devices in a user namespace", self.devices.iter().any(bound)),
+        ];
+        let Some((field, _)) = wants.iter().find(|(_, wanted)| *wanted) else { return Ok(()) };
+        Err(Error::bad_input(format!("cannot use {field}"))
+            .because("the container has no mount namespace of its own: the mounts would be the host's")
+            .hint("add {\"type\": \"mount\"} to linux.namespaces"))
     }
 }
 
@@ -264,7 +298,7 @@ fn text_of(prefix: &str, text: &str) -> Result<CString> {
 }
 
 /// A path as a C string.
-fn path_text(path: &Path) -> Result<CString> {
+pub(crate) fn path_text(path: &Path) -> Result<CString> {
     use std::os::unix::ffi::OsStrExt;
     CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::bad_input(format!("cannot use the path {path:?}")).because("it has a NUL byte in it"))

@@ -386,6 +386,7 @@ impl<'a> Build<'a> {
             init,
             cgroup: cgroup.map(|cgroup| cgroup.record().clone()),
             namespaces: self.plan.namespaces.with(joined).bits(),
+            is_chroot: self.plan.is_chroot(),
             become_root: self.plan.become_root,
             may_set_groups: self.plan.process.groups.is_some(),
             program: self.plan.process.argv.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default(),

@@ -8,7 +8,7 @@
 use crate::cgroup::{self, Cgroup};
 use crate::channel::{Channel, Heard};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::plan::ProcessPlan;
+use crate::plan::{ProcessPlan, path_text};
 use crate::script::with_process;
 use crate::seccomp::Agent;
 use crate::state::{ExecDefaults, Folder, Record, State, Status};
@@ -201,6 +201,7 @@ impl Exec<'_> {
         self.runtime.begin(Step::Clone)?;
         let oom_score_adj = crate::script::oom_score_adj(self.plan);
         let kept = std::iter::once(their_end.as_fd()).chain(stdio.into_iter().flatten());
+        let root = self.record.is_chroot.then(|| path_text(&self.record.rootfs)).transpose()?;
         let strays = crate::script::all_but(kept.map(|fd| fd.as_raw_fd()), self.plan.first_closed_fd);
         let helper = with_process(self.plan, |process| {
             let script = Join {
@@ -208,6 +209,7 @@ impl Exec<'_> {
                 strays: &strays,
                 init: init.as_fd(),
                 namespaces: Namespaces::from_bits(self.record.namespaces),
+                root: root.as_deref(),
                 become_root: self.record.become_root,
                 oom_score_adj: oom_score_adj.as_deref(),
                 stdio,

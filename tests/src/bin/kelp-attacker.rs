@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! attacker steal STOP              takes what it can from processes that enter: descriptors, memory, root, environment
+//! attacker trace STOP              attaches to processes that enter, by both requests of ptrace(2), and looks who is stopped then
 //! attacker clobber STOP            opens foreign programs through /proc/PID/exe, then writes them when nobody executes them
 //! attacker swap STOP FOLDER A B    exchanges two names of a folder, again and again
 //! ```
@@ -18,6 +19,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use rustix::fs::{RenameFlags, renameat_with};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -28,9 +32,10 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let report = match words.as_slice() {
         ["steal", stop] => steal(Path::new(stop)),
+        ["trace", stop] => trace(Path::new(stop)),
         ["clobber", stop] => clobber(Path::new(stop)),
         ["swap", stop, folder, a, b] => swap(Path::new(stop), Path::new(folder), a, b),
-        _ => json!({"usage": "attacker steal STOP | clobber STOP | swap STOP FOLDER A B"}),
+        _ => json!({"usage": "attacker steal STOP | trace STOP | clobber STOP | swap STOP FOLDER A B"}),
     };
     // Nobody is left to be told when standard output is closed.
     writeln!(std::io::stdout(), "{report}").ok();
@@ -169,6 +174,42 @@ fn take_memory(pid: i32, tried: &mut Tally, got: &mut Vec<String>) {
     if opened.is_ok() {
         got.push("mem".into());
     }
+}
+
+/// Attaches to whoever appears, without looking first: looking is time that the other uses to become harmless. Whom we hold is
+/// stopped, and does not change any more while we look.
+fn trace(stop: &Path) -> Value {
+    let (mut tried, mut prizes, mut met) = (Tally::new(), Vec::<String>::new(), 0_u64);
+    let mut seized_last = false;
+    while !stop.exists() {
+        for pid in others() {
+            seized_last = !seized_last;
+            let victim = nix::unistd::Pid::from_raw(pid);
+            let (what, attached) = match seized_last {
+                true => ("attach", ptrace::attach(victim)),
+                false => ("seize", ptrace::seize(victim, ptrace::Options::empty())),
+            };
+            outcome(&mut tried, what, &attached.map_err(std::io::Error::from));
+            // Whom we may not trace, we may not look at either: that is how a process on its way in is known.
+            met += u64::from(attached.is_err() && executes(pid) == Executes::Hidden);
+            if attached.is_err() {
+                continue;
+            }
+            if what == "seize" {
+                outcome(&mut tried, "interrupt", &ptrace::interrupt(victim).map_err(std::io::Error::from));
+            }
+            // Its end would be ours to hear, too: nobody else hears of it until we have.
+            let stopped = waitpid(victim, Some(WaitPidFlag::__WALL));
+            if matches!(executes(pid), Executes::Foreign | Executes::Hidden) {
+                prizes.push(format!("{what}: {}", if stopped.is_ok() { "stopped" } else { "held" }));
+            }
+            outcome(&mut tried, "detach", &ptrace::detach(victim, None).map_err(std::io::Error::from));
+            // Another stop may have come before that of the attach, which would keep it for ever.
+            outcome(&mut tried, "continue", &kill(victim, Signal::SIGCONT).map_err(std::io::Error::from));
+        }
+    }
+    prizes.dedup();
+    json!({"met": met, "tried": tried, "prizes": prizes})
 }
 
 /// CVE-2019-5736: holds every foreign program that it can open, and tries to write it until the kernel has something else to
