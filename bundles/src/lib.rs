@@ -19,7 +19,7 @@
 //! store.summaries()?                   -> Vec<Summary>                       // a list of a thousand images, from one file
 //!
 //! pull::pull(&store, &reference, &pull::Options::default(), &progress)? -> Image
-//! load::load(&store, load::Source::File(path) | Source::Folder(path) | Source::Stream(&mut read), &progress)? -> Vec<Image>
+//! load::load(&store, load::Source::Path(path) | Source::Open(file) | Source::Stream(&mut read), &progress)? -> Vec<Image>
 //!
 //! save::archive(&store, &images, save::Format::Docker, out)?;
 //! import::import(&store, &mut tar, &Import { name, changes, … })? -> Image

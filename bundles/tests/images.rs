@@ -24,6 +24,8 @@ fn main() -> ExitCode {
     let tests: &[(&str, fn())] = &[
         ("a_loaded_image_is_what_skopeo_reads_back", a_loaded_image_is_what_skopeo_reads_back),
         ("archives_of_both_kinds_load_from_a_stream", archives_of_both_kinds_load_from_a_stream),
+        ("an_archive_in_a_file_is_unpacked_while_it_is_copied", an_archive_in_a_file_is_unpacked_while_it_is_copied),
+        ("an_archive_whose_layer_is_another_leaves_nothing", an_archive_whose_layer_is_another_leaves_nothing),
         ("names_move_and_removal_frees_all", names_move_and_removal_frees_all),
         ("a_pinned_image_is_not_collected", a_pinned_image_is_not_collected),
         ("a_single_id_map_records_owners", a_single_id_map_records_owners),
@@ -164,6 +166,82 @@ impl Read for Trickle<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let n = buffer.len().min(777);
         self.0.read(&mut buffer[..n])
+    }
+}
+
+/// Holds the copy up until the first layer is being unpacked, and remembers that it was.
+#[derive(Default)]
+struct Together {
+    unpacking: AtomicBool,
+    copied: AtomicUsize,
+}
+
+impl Progress for Together {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::UnpackBegins(..) => self.unpacking.store(true, Ordering::Relaxed),
+            Event::Fetched(..) => {
+                let until = Instant::now() + Duration::from_secs(20);
+                while !self.unpacking.load(Ordering::Relaxed) && Instant::now() < until {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                assert!(self.unpacking.load(Ordering::Relaxed), "nothing is unpacked before all is copied");
+                self.copied.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn an_archive_in_a_file_is_unpacked_while_it_is_copied() {
+    let layouts = World::new();
+    let layout = layouts.layout_of("large", 2_000_000);
+    for kind in ["docker-archive", "oci-archive"] {
+        let w = World::new();
+        let file = w.path("a.tar");
+        skopeo(&layout, &format!("{kind}:{}:app:1", file.display()));
+        let heard = Together::default();
+        let map = IdMap::of_caller().unwrap();
+        let image = load::load_and_unpack(&w.store, Source::Path(&file), &map, &heard).unwrap().remove(0);
+        assert!(heard.copied.into_inner() > 2, "{kind}: both layers came in pieces");
+        let lower = w.store.unpacked(&image).unwrap().expect("the load unpacked it").lower;
+        assert_eq!(fs::read(lower[1].join("data-1")).unwrap(), noise(2_000_000, 1), "{kind}");
+        // Whatever is behind the position of an open file is the archive.
+        let again = World::new();
+        let shifted = again.path("shifted.tar");
+        fs::write(&shifted, [b"head".as_slice(), &fs::read(&file).unwrap()].concat()).unwrap();
+        let mut open = fs::File::open(&shifted).unwrap();
+        open.read_exact(&mut [0; 4]).unwrap();
+        let shifted = load::load_and_unpack(&again.store, Source::Open(open), &map, &Quiet).unwrap().remove(0);
+        assert_eq!(shifted.id, image.id, "{kind}");
+    }
+}
+
+fn an_archive_whose_layer_is_another_leaves_nothing() {
+    let layouts = World::new();
+    let layout = layouts.layout_of("large", 2_000_000);
+    for kind in ["docker-archive", "oci-archive"] {
+        let w = World::new();
+        let file = w.path("a.tar");
+        skopeo(&layout, &format!("{kind}:{}:app:1", file.display()));
+        let mut bytes = fs::read(&file).unwrap();
+        // The noise of the second layer is nowhere else; compressed it is as it was.
+        let piece = &noise(2_000_000, 1)[1_000_000..1_000_032];
+        let place = bytes.windows(32).position(|window| window == piece).expect("the layer is in the archive");
+        bytes[place] ^= 1;
+        fs::write(&file, &bytes).unwrap();
+        let map = IdMap::of_caller().unwrap();
+        let refused = |w: &World, source: Source<'_>| {
+            let error = load::load_and_unpack(&w.store, source, &map, &Quiet).unwrap_err();
+            assert_eq!(error.kind(), Kind::BadInput, "{kind}: {error}");
+            assert!(w.store.list().unwrap().is_empty());
+            assert_eq!((w.count("images/ingest"), w.count("layers"), w.count("layers/.ingest")), (0, 0, 0));
+        };
+        refused(&w, Source::Path(&file));
+        refused(&w, Source::Stream(&mut Trickle(&bytes)));
+        bytes.truncate(place);
+        fs::write(&file, &bytes).unwrap();
+        refused(&w, Source::Path(&file));
     }
 }
 

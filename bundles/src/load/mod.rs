@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Images from files: what `docker save`, `skopeo copy oci-archive:` and OCI layouts hold.
 //!
-//! An archive is read once, from front to back, whatever the order of its members: small ones are kept, large ones become
-//! blobs at once. Nothing is published before all of it makes sense.
+//! An archive in a file, and a folder, are copied, checked and unpacked in one pass. One that arrives is read from front to
+//! back, whatever the order of its members, and unpacked when it has said what its layers are
+//! (docs/decisions/1201-archives-in-one-pass.md). Nothing is published before all of it makes sense.
 
 mod archive;
 mod docker;
@@ -11,24 +12,30 @@ mod layout;
 pub(crate) use docker::descriptor;
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use oci_spec::image::Descriptor;
+use oci_spec::image::{Descriptor, ImageManifest};
 
-use crate::compression;
+use crate::compression::{self, Compression};
+use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::idmap::IdMap;
 use crate::platform::Platform;
-use crate::progress::Progress;
+use crate::progress::{Event, Progress};
 use crate::reference::Reference;
-use crate::store::{Claims, Image, Store};
+use crate::store::{Claims, Image, Store, digest_of, layers_of};
+use crate::unpack::Origin;
+use crate::unpack::feed::{Listener, News, Nobody};
 
 /// Where images come from.
 pub enum Source<'s> {
     /// An archive, compressed or not; or, by its path, a folder with an OCI layout.
     Path(&'s Path),
-    /// An archive that arrives: standard input.
+    /// An archive in an open file, from where the file is; or whatever else arrives there: standard input.
+    Open(File),
+    /// An archive that arrives.
     Stream(&'s mut (dyn Read + Send)),
 }
 
@@ -38,6 +45,18 @@ struct Found {
     descriptor: Descriptor,
 }
 
+/// A load at work.
+struct Loading<'l> {
+    store: &'l Store,
+    claims: &'l Claims<'l>,
+    /// Layers are unpacked while they come.
+    unpack: Option<&'l IdMap>,
+    progress: &'l dyn Progress,
+}
+
+/// Brings a blob into the store, and tells whoever unpacks it meanwhile.
+type Bring<'b> = dyn Fn(&Descriptor, &dyn Listener) -> Result<()> + Sync + 'b;
+
 /// Puts all images of `source` into the store.
 ///
 /// # Errors
@@ -46,7 +65,7 @@ pub fn load(store: &Store, source: Source<'_>, progress: &dyn Progress) -> Resul
     load_with(store, source, None, progress)
 }
 
-/// The same, and unpacks what runs on this machine: while it is copied, where the source is a folder.
+/// The same, and unpacks what runs on this machine: while it is copied, where all of the source can be looked at first.
 ///
 /// # Errors
 /// Those of [`load`] and of [`Store::unpack`]. Nothing is added then.
@@ -59,26 +78,13 @@ pub fn load_and_unpack(store: &Store, source: Source<'_>, map: &IdMap, progress:
 }
 
 fn load_with(store: &Store, source: Source<'_>, unpack: Option<&IdMap>, progress: &dyn Progress) -> Result<Vec<Image>> {
-    let (label, found, claims) = match source {
-        Source::Path(path) if path.is_dir() => {
-            let claims = Claims::begin(store)?;
-            let found = layout::load(store, &claims, path, unpack, progress);
-            (path.display().to_string(), found, claims)
-        }
-        Source::Path(path) => {
-            let label = path.display().to_string();
-            let file = File::open(path).doing(|| format!("opening {label}"))?;
-            let claims = Claims::begin(store)?;
-            let found = from_stream(store, &claims, file, progress);
-            (label, found, claims)
-        }
-        Source::Stream(stream) => {
-            let claims = Claims::begin(store)?;
-            let found = from_stream(store, &claims, stream, progress);
-            ("standard input".to_owned(), found, claims)
-        }
+    let label = match &source {
+        Source::Path(path) => path.display().to_string(),
+        Source::Open(_) | Source::Stream(_) => "standard input".to_owned(),
     };
-    let found = found.map_err(|error| error.while_doing(format!("loading {label}")))?;
+    let claims = Claims::begin(store)?;
+    let loading = Loading { store, claims: &claims, unpack, progress };
+    let found = loading.source(source, &label).map_err(|error| error.while_doing(format!("loading {label}")))?;
     if found.is_empty() {
         return Err(Error::new(Kind::BadInput, format!("loading {label}"), "it holds no image"));
     }
@@ -95,19 +101,83 @@ fn finish(store: &Store, claims: Claims<'_>, found: Vec<Found>) -> Result<Vec<Im
     Ok(images)
 }
 
-fn from_stream(
-    store: &Store,
-    claims: &Claims<'_>,
-    input: impl Read + Send,
-    progress: &dyn Progress,
-) -> Result<Vec<Found>> {
-    let (plain, _) = compression::decoder(input).doing(|| "reading the archive")?;
-    let archive = archive::read(store, claims, BufReader::with_capacity(1 << 18, plain), progress)?;
-    match (archive.document("oci-layout"), archive.document("manifest.json")) {
-        // Docker and we write both: the layout keeps digests, if it has the names too.
-        (Ok(_), Ok(_)) if layout::has_whole_names(&archive) => layout::images(store, claims, &archive),
-        (_, Ok(manifest)) => docker::images(store, claims, &archive, &manifest),
-        (Ok(_), _) => layout::images(store, claims, &archive),
-        (_, Err(error)) => Err(error.hint("kelp load reads docker-archive, oci-archive and OCI layout folders")),
+impl Loading<'_> {
+    fn source(&self, source: Source<'_>, label: &str) -> Result<Vec<Found>> {
+        match source {
+            Source::Path(path) if path.is_dir() => layout::folder(self, path),
+            Source::Path(path) => self.file(File::open(path).doing(|| format!("opening {label}"))?),
+            Source::Open(file) => self.file(file),
+            Source::Stream(stream) => self.stream(stream),
+        }
+    }
+
+    /// A file can be looked at here and there, unless it is compressed as a whole, or a pipe.
+    fn file(&self, mut file: File) -> Result<Vec<Found>> {
+        let doing = || "reading the archive";
+        if !file.metadata().doing(doing)?.is_file() {
+            return self.stream(file);
+        }
+        let mut start = [0; 4];
+        let position = file.stream_position().doing(doing)?;
+        let length = file.read_at(&mut start, position).doing(doing)?;
+        match Compression::of(&start[..length]) {
+            Compression::Plain => self.archive(&archive::index(self, file)?),
+            _ => self.stream(file),
+        }
+    }
+
+    fn stream(&self, input: impl Read + Send) -> Result<Vec<Found>> {
+        let (plain, _) = compression::decoder(input).doing(|| "reading the archive")?;
+        self.archive(&archive::read(self, BufReader::with_capacity(1 << 18, plain))?)
+    }
+
+    fn archive(&self, archive: &archive::Archive) -> Result<Vec<Found>> {
+        match (archive.document("oci-layout"), archive.document("manifest.json")) {
+            // Docker and we write both: the layout keeps digests, if it has the names too.
+            (Ok(_), Ok(_)) if layout::has_whole_names(archive) => layout::images(self, archive),
+            (_, Ok(manifest)) => docker::images(self, archive, &manifest),
+            (Ok(_), _) => layout::images(self, archive),
+            (_, Err(error)) => Err(error.hint("kelp load reads docker-archive, oci-archive and OCI layout folders")),
+        }
+    }
+
+    /// Brings the layers of a manifest whose config is here; they are unpacked meanwhile, if they are for this machine.
+    fn layers(&self, manifest: &ImageManifest, bring: &Bring<'_>) -> Result<()> {
+        let bring_all = |listener: &dyn Listener| manifest.layers().iter().try_for_each(|l| bring(l, listener));
+        let Some(map) = self.unpack else { return bring_all(&Nobody) };
+        let config = self.store.config(&digest_of(manifest.config())?)?;
+        if !config.platform().runs_here() {
+            return bring_all(&Nobody);
+        }
+        let layers = layers_of(manifest, &config)?;
+        self.claims.claim_layers(&layers)?;
+        self.store.unpack_along(&layers, Origin::Here, map, self.progress, bring_all)
+    }
+
+    /// Copies a blob, which is checked where a digest is expected; whoever unpacks it hears how it grows.
+    fn copy(
+        &self,
+        input: &mut dyn Read,
+        size: u64,
+        expected: Option<&Digest>,
+        listener: &dyn Listener,
+    ) -> Result<Digest> {
+        let mut blob = self.claims.writer()?;
+        let path = blob.path().to_owned();
+        let begin = |digest: &Digest| {
+            self.progress.event(Event::FetchBegins(digest, size, 0));
+            listener.tell(News::Begun(digest.clone(), path, 0))
+        };
+        let mut wanted = expected.is_none_or(begin);
+        blob.copy_telling(input, size, &mut |piece, all| {
+            if let Some(digest) = expected {
+                self.progress.event(Event::Fetched(digest, piece));
+                wanted = wanted && listener.tell(News::Grown(digest.clone(), all));
+            }
+            if wanted { Ok(()) } else { Err(Error::stop("copying layers")) }
+        })?;
+        let (digest, _) = blob.finish(expected)?;
+        self.progress.event(Event::FetchDone(&digest));
+        Ok(digest)
     }
 }

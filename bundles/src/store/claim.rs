@@ -179,6 +179,9 @@ impl Writeback {
     }
 }
 
+/// Hears of a piece that was copied, and of all so far; an error ends the copy.
+pub(crate) type Telling<'t> = dyn FnMut(u64, u64) -> Result<()> + 't;
+
 /// A blob that is being written. Dropped without [`BlobWriter::finish`], it was never there.
 pub struct BlobWriter<'c, 's> {
     claims: &'c Claims<'s>,
@@ -211,8 +214,18 @@ impl BlobWriter<'_, '_> {
         Ok((digest, size))
     }
 
+    /// Where it is until it is finished.
+    pub(crate) fn path(&self) -> &Path {
+        self.path.as_deref().unwrap_or(&self.claims.dir)
+    }
+
     /// Copies all of `input`, `limit` bytes at most.
     pub fn copy_from(&mut self, input: &mut dyn Read, limit: u64) -> Result<u64> {
+        self.copy_telling(input, limit, &mut |_, _| Ok(()))
+    }
+
+    /// The same, and tells after each piece how long it is, and how much is in the file by now.
+    pub(crate) fn copy_telling(&mut self, input: &mut dyn Read, limit: u64, tell: &mut Telling<'_>) -> Result<u64> {
         let doing = || "copying a blob";
         let mut buffer = vec![0; BUFFER];
         let mut copied = 0;
@@ -228,7 +241,9 @@ impl BlobWriter<'_, '_> {
                 return Err(Error::new(Kind::TooBig, doing(), because));
             }
             self.out.write_all(&buffer[..n]).doing(doing)?;
+            self.out.flush().doing(doing)?;
             self.written.account(n, self.out.get_ref().get_ref());
+            tell(n as u64, copied)?;
         }
     }
 }

@@ -131,6 +131,19 @@ impl<R: BufRead> Reader<R> {
         self.left -= n as u64;
     }
 
+    /// The stream itself: its position is that of the entry's content, or of what is left of it.
+    pub(crate) fn get_mut(&mut self) -> &mut R {
+        &mut self.input
+    }
+
+    /// Leaves the entry's content to `skip`, which is told how long it is: where the input can be read anywhere, nothing
+    /// of it need be read.
+    pub(crate) fn pass_over(&mut self, skip: impl FnOnce(&mut R, u64) -> io::Result<()>) -> io::Result<()> {
+        let left = self.left + self.padding;
+        (self.left, self.padding) = (0, 0);
+        skip(&mut self.input, left)
+    }
+
     /// The stream itself, once the entries are read: whatever follows them.
     pub(crate) fn into_inner(self) -> R {
         self.input

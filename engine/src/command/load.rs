@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `kelp load`: images from an archive, from standard input, or from an OCI layout.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::output;
 use crate::places::Places;
 use crate::progress::Shown;
@@ -9,7 +9,9 @@ use clap::Args;
 use kelp_bundles::idmap::IdMap;
 use kelp_bundles::load::{self, Source};
 use kelp_bundles::{Reference, Store};
+use std::fs::File;
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,7 +40,10 @@ pub(crate) fn run(args: &Load, places: &Places) -> Result<ExitCode> {
             return Err(Error::new(Kind::BadInput, "cannot load an image", "standard input is a terminal")
                 .hint("kelp load -i FILE, or kelp load < FILE"));
         }
-        None => load::load_and_unpack(&store, Source::Stream(&mut std::io::stdin()), &map, &progress)?,
+        None => {
+            let input = std::io::stdin().as_fd().try_clone_to_owned().doing(|| "cannot open standard input")?;
+            load::load_and_unpack(&store, Source::Open(File::from(input)), &map, &progress)?
+        }
     };
     for image in &images {
         match &image.name {
