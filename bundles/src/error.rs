@@ -151,6 +151,8 @@ fn kind_of(e: &std::io::Error) -> Kind {
         std::io::ErrorKind::NotFound => Kind::NotFound,
         std::io::ErrorKind::AlreadyExists => Kind::AlreadyExists,
         std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => Kind::BadInput,
+        // A decompressor's word for what it cannot read; the kernel's means something else.
+        std::io::ErrorKind::InvalidInput if e.raw_os_error().is_none() => Kind::BadInput,
         std::io::ErrorKind::StorageFull => Kind::Full,
         // Our own bounds on what an image may take have no errno.
         std::io::ErrorKind::QuotaExceeded if e.raw_os_error().is_some() => Kind::Full,

@@ -43,7 +43,16 @@ struct Push<'p> {
     siblings: Vec<(Digest, String)>,
 }
 
-/// Sends the image under this name. Tells the manifest's digest.
+/// What the registry has now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// The manifest's.
+    pub digest: Digest,
+    /// The manifest's, in bytes.
+    pub size: u64,
+}
+
+/// Sends the image under this name. Tells of the manifest.
 ///
 /// # Errors
 /// [`Kind::Unauthorized`], [`Kind::Network`]; [`Kind::BadInput`] for a name without a tag.
@@ -53,12 +62,12 @@ pub fn push(
     to: &Reference,
     options: &Options,
     progress: &dyn Progress,
-) -> Result<Digest> {
+) -> Result<Pushed> {
     let result = attempt(store, image, to, options, progress);
     result.map_err(|error| error.while_doing(format!("pushing {}", to.familiar())))
 }
 
-fn attempt(store: &Store, image: &Image, to: &Reference, options: &Options, progress: &dyn Progress) -> Result<Digest> {
+fn attempt(store: &Store, image: &Image, to: &Reference, options: &Options, progress: &dyn Progress) -> Result<Pushed> {
     let target = match (to.tag(), to.digest()) {
         (Some(tag), _) => tag.to_owned(),
         (None, Some(digest)) if *digest == image.manifest => digest.to_string(),
@@ -81,7 +90,7 @@ fn attempt(store: &Store, image: &Image, to: &Reference, options: &Options, prog
     let media_type = registry::media_type_of(&manifest, "application/vnd.oci.image.manifest.v1+json");
     repository.send_manifest(&target, &media_type, &manifest)?;
     store.note_pushed(to, &image.manifest)?;
-    Ok(image.manifest.clone())
+    Ok(Pushed { digest: image.manifest.clone(), size: manifest.len() as u64 })
 }
 
 /// Blobs we know in other repositories of the same registry: it can take them from there.

@@ -45,6 +45,12 @@ fn main() -> ExitCode {
         ("a_token_that_runs_out_is_asked_for_again", a_token_that_runs_out_is_asked_for_again),
         ("a_refresh_token_is_posted", a_refresh_token_is_posted),
         ("a_busy_registry_is_asked_again", a_busy_registry_is_asked_again),
+        ("a_large_blob_comes_in_parts_at_the_same_time", a_large_blob_comes_in_parts_at_the_same_time),
+        ("a_registry_without_ranges_sends_one_stream", a_registry_without_ranges_sends_one_stream),
+        ("a_registry_that_stops_giving_ranges_sends_the_rest", a_registry_that_stops_giving_ranges_sends_the_rest),
+        ("ranges_that_are_others_are_not_believed", ranges_that_are_others_are_not_believed),
+        ("parts_that_arrived_are_not_asked_for_again", parts_that_arrived_are_not_asked_for_again),
+        ("a_search_is_answered_by_the_search_api", a_search_is_answered_by_the_search_api),
         ("a_list_of_tags_without_end_is_refused", a_list_of_tags_without_end_is_refused),
         ("who_has_all_layers_waits_for_no_pull", who_has_all_layers_waits_for_no_pull),
     ];
@@ -562,6 +568,164 @@ fn a_busy_registry_is_asked_again() {
     let server = Server::start(|_, to| say(to, 500, &[], b"{}"));
     let error = w.pull(&server).unwrap_err();
     assert!(error.kind() == Kind::Network && error.because().contains("500"), "{error}");
+}
+
+/// A registry with a layer of a megabyte that does not compress.
+fn large() -> (Shop, String) {
+    let mut state = 1_u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    };
+    let noise: Vec<u8> = std::iter::repeat_with(next).take(1 << 20).collect();
+    let shop = Shop::of(&tar_of("noise", &noise));
+    let layer = shop.layer();
+    (shop, layer)
+}
+
+const PART: u64 = 64 << 10;
+
+/// The range a request is for; `to` is behind its last byte.
+fn range(asked: &Asked) -> Option<(usize, usize)> {
+    let (from, last) = asked.headers.get("range")?.strip_prefix("bytes=")?.split_once('-')?;
+    Some((from.parse().ok()?, last.parse::<usize>().ok()? + 1))
+}
+
+fn say_range(to: &mut TcpStream, blob: &[u8], (from, end): (usize, usize)) {
+    let range = format!("bytes {from}-{}/{}", end - 1, blob.len());
+    say(to, 206, &[("content-range", &range)], &blob[from..end]);
+}
+
+/// Pulls in parts; the image must come out whole.
+fn in_parts(w: &World, server: &Server) {
+    let options = pull::Options { unpack: Some(IdMap::of_caller().unwrap()), part: PART, ..pull::Options::default() };
+    let image = pull::pull(&w.store, &server.name(), &options, &Quiet).unwrap();
+    let unpacked = w.store.unpacked(&image).unwrap().expect("the pull unpacked it");
+    assert_eq!(fs::metadata(unpacked.lower[0].join("noise")).unwrap().len(), 1 << 20);
+    let blob = fs::read(w.store.blob(&image.layers[0].blob)).unwrap();
+    assert_eq!(Digest::of(&blob), image.layers[0].blob);
+    assert_eq!(fs::read_dir(w.store.images().join("partial")).unwrap().count(), 0);
+}
+
+fn a_large_blob_comes_in_parts_at_the_same_time() {
+    let w = World::new();
+    let (shop, layer) = large();
+    let (now, most, ranges) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let (highest, asked_for) = (most.clone(), ranges.clone());
+    let server = Server::start(move |asked, to| match range(asked) {
+        Some(range) if asked.path.ends_with(&layer) => {
+            highest.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            asked_for.lock().unwrap().push(range);
+            thread::sleep(Duration::from_millis(50));
+            say_range(to, &shop.blobs[&layer], range);
+            now.fetch_sub(1, Ordering::Relaxed);
+        }
+        _ => shop.answer(asked, to),
+    });
+    in_parts(&w, &server);
+    let mut ranges = ranges.lock().unwrap().clone();
+    ranges.sort_unstable();
+    assert!(ranges.len() >= 16 && ranges.windows(2).all(|two| two[0].1 == two[1].0), "each byte once: {ranges:?}");
+    let most = most.load(Ordering::Relaxed);
+    assert!((2..=6).contains(&most), "{most} requests at the same time");
+}
+
+fn a_registry_without_ranges_sends_one_stream() {
+    let w = World::new();
+    let (shop, layer) = large();
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = requests.clone();
+    let server = Server::start(move |asked, to| {
+        counted.fetch_add(usize::from(asked.path.ends_with(&layer)), Ordering::Relaxed);
+        shop.answer(asked, to);
+    });
+    in_parts(&w, &server);
+    assert_eq!(requests.load(Ordering::Relaxed), 2, "it is asked for a range once, and then for all");
+}
+
+fn a_registry_that_stops_giving_ranges_sends_the_rest() {
+    let w = World::new();
+    let (shop, layer) = large();
+    let given = AtomicUsize::new(0);
+    let server = Server::start(move |asked, to| match range(asked) {
+        Some(range) if asked.path.ends_with(&layer) && given.fetch_add(1, Ordering::Relaxed) < 5 => {
+            say_range(to, &shop.blobs[&layer], range);
+        }
+        _ => shop.answer(asked, to),
+    });
+    in_parts(&w, &server);
+}
+
+fn ranges_that_are_others_are_not_believed() {
+    // It says another range; it says this one and sends another; it sends this one and says nothing of it.
+    type Lie = fn(&mut TcpStream, &[u8], (usize, usize));
+    let lies: [Lie; 3] = [
+        |to, blob, (from, end)| say_range(to, blob, (from + 1, end)),
+        |to, blob, (from, end)| {
+            let range = format!("bytes {from}-{}/{}", end - 1, blob.len());
+            say(to, 206, &[("content-range", &range)], &blob[..end - from]);
+        },
+        |to, blob, (from, end)| say(to, 206, &[], &blob[from..end]),
+    ];
+    for lie in lies {
+        let w = World::new();
+        let (shop, layer) = large();
+        let server = Server::start(move |asked, to| match range(asked) {
+            Some(range) if asked.path.ends_with(&layer) => lie(to, &shop.blobs[&layer], range),
+            _ => shop.answer(asked, to),
+        });
+        in_parts(&w, &server);
+    }
+}
+
+fn parts_that_arrived_are_not_asked_for_again() {
+    let w = World::new();
+    let (shop, layer) = large();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let (counted, ends) = (sent.clone(), AtomicUsize::new(0));
+    let broken = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_broken = broken.clone();
+    let server = Server::start(move |asked, to| match range(asked) {
+        Some((from, end)) if asked.path.ends_with(&layer) => {
+            let breaks = is_broken.load(Ordering::Relaxed) && from > 4 * PART as usize;
+            // Four more parts behind the first ones, and then no more.
+            if breaks && ends.fetch_add(1, Ordering::Relaxed) > 3 {
+                return say(to, 403, &[], b"{}");
+            }
+            counted.fetch_add(end - from, Ordering::Relaxed);
+            say_range(to, &shop.blobs[&layer], (from, end));
+        }
+        _ => shop.answer(asked, to),
+    });
+    let options = pull::Options { part: PART, ..pull::Options::default() };
+    let error = pull::pull(&w.store, &server.name(), &options, &Quiet).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unauthorized, "{error}");
+    let first = sent.swap(0, Ordering::Relaxed);
+    assert!(first > 6 * PART as usize, "{first} bytes were sent before it broke");
+    let kept = pull::partial_bytes(&w.store).unwrap();
+    assert!(kept > 4 * PART && kept < 14 * PART, "{kept} bytes are on the disk");
+    broken.store(false, Ordering::Relaxed);
+    in_parts(&w, &server);
+    let second = sent.load(Ordering::Relaxed);
+    assert!(first + second < (1 << 20) + 6 * PART as usize, "{first} bytes were here, {second} came again");
+}
+
+fn a_search_is_answered_by_the_search_api() {
+    let server = Server::start(|asked, to| match asked.path.as_str() {
+        "/v1/search?q=sea%20weed&n=25" => {
+            let one = json!({"name": "ocean/kelp", "description": "holds fast", "star_count": 7, "is_official": false});
+            let other = json!({"name": "kelp", "description": null, "star_count": 1, "is_official": true});
+            say(to, 200, &[], json!({"num_results": 2, "results": [one, other]}).to_string().as_bytes());
+        }
+        "/v2/" => say(to, 200, &[], b"{}"),
+        _ => say(to, 404, &[], b"{}"),
+    });
+    let term = format!("127.0.0.1:{}/sea weed", server.port);
+    let found = search::search(&term, &search::Options::default()).unwrap();
+    let prefix = format!("127.0.0.1:{}", server.port);
+    assert_eq!(found.len(), 2);
+    assert_eq!((found[0].name.as_str(), found[0].stars), (format!("{prefix}/ocean/kelp").as_str(), 7));
+    assert_eq!((found[0].description.as_str(), found[0].official, found[1].official), ("holds fast", false, true));
 }
 
 fn a_list_of_tags_without_end_is_refused() {

@@ -14,10 +14,11 @@ use crate::idmap::{IdMap, Range};
 
 /// The version in which everything we write was there, so that older runtimes take it too.
 const OCI_VERSION: &str = "1.0.2";
-/// What of /proc and /sys tells too much: Docker's list.
-const MASKED: [&str; 10] = [
+/// What of /proc and /sys tells too much: Docker's list, and powercap with it (a side channel, CVE-2020-8694).
+pub const MASKED_PATHS: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
@@ -25,10 +26,11 @@ const MASKED: [&str; 10] = [
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 /// What of /proc changes too much.
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 /// The group tty of nearly all images.
 const TTY: u32 = 5;
 
@@ -37,8 +39,8 @@ pub(super) fn base(map: &IdMap, options: &Options) -> Result<Spec> {
     let error = |e| Error::new(Kind::Other, "writing config.json", e);
     let linux = LinuxBuilder::default()
         .namespaces(namespaces(map))
-        .masked_paths(MASKED.map(str::to_owned).to_vec())
-        .readonly_paths(READ_ONLY.map(str::to_owned).to_vec());
+        .masked_paths(MASKED_PATHS.map(str::to_owned).to_vec())
+        .readonly_paths(READONLY_PATHS.map(str::to_owned).to_vec());
     let mut linux = linux.build().map_err(error)?;
     linux.set_seccomp(options.seccomp.clone()).set_resources(None).set_devices(None);
     match map {

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Capabilities, Capability, LinuxSeccomp, Mount, Spec};
 
 pub use convert::Converted;
+pub use host::{MASKED_PATHS, READONLY_PATHS};
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::idmap::IdMap;

@@ -10,7 +10,7 @@ use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, request};
 use ureq::{Agent, AsSendBody, Proxy};
 
 use super::auth::{self, Credentials};
-use super::{Opener, proxy, trust};
+use super::{Opener, proxy, trust, unreachable};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::progress::{Event, Progress};
 
@@ -206,7 +206,7 @@ impl Http {
                     self.retry.wait(tries, retry_after(response.headers()));
                 }
                 Ok(response) => return Ok(response),
-                Err(Failure::Http(e)) if !last && is_passing(&e) => self.retry.wait(tries, None),
+                Err(Failure::Http(e)) if !last && unreachable::is_passing(&e) => self.retry.wait(tries, None),
                 Err(failure) => return Err(self.unreachable(failure)),
             }
         }
@@ -342,21 +342,9 @@ impl Http {
     }
 
     fn unreachable(&self, failure: Failure) -> Error {
-        let doing = || format!("reaching {}", self.registry);
-        let e = match failure {
-            Failure::Refused(why) => return Error::new(Kind::BadInput, doing(), why),
-            Failure::Http(e) => e,
-        };
-        let error = Error::new(Kind::Network, doing(), e.to_string().to_lowercase());
-        let refused = matches!(&e, ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused);
-        match e {
-            _ if refused => error.hint("nothing listens there: is the registry running, and the port right?"),
-            ureq::Error::HostNotFound => error.hint("is the name right, and the network up?"),
-            ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::Io(_) => error.hint(format!(
-                "put its CA into /etc/containers/certs.d/{}/ca.crt, or use --tls-verify=false for a registry you trust",
-                self.registry
-            )),
-            _ => error,
+        match failure {
+            Failure::Refused(why) => Error::new(Kind::BadInput, format!("reaching {}", self.registry), why),
+            Failure::Http(e) => unreachable::explain(&self.registry, &e),
         }
     }
 }
@@ -413,17 +401,6 @@ fn next_page(link: &str, current: &str) -> Option<String> {
     };
     let same = path.split('?').next() == current.split('?').next();
     (rest.contains("next") && same && path != current).then(|| path.to_owned())
-}
-
-/// What may go away by itself.
-fn is_passing(e: &ureq::Error) -> bool {
-    match e {
-        ureq::Error::Io(io) => {
-            io.kind() != std::io::ErrorKind::ConnectionRefused && io.kind() != std::io::ErrorKind::InvalidData
-        }
-        ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed => true,
-        _ => false,
-    }
 }
 
 fn is_busy(status: StatusCode) -> bool {

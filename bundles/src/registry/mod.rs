@@ -8,6 +8,7 @@ mod auth;
 mod http;
 mod proxy;
 mod trust;
+mod unreachable;
 
 use std::io::{self, Read};
 
@@ -136,7 +137,7 @@ impl Repository {
         }
         let response = self.http.call(&call).map_err(|e| e.while_doing(doing()))?;
         let offset = match response.status() {
-            StatusCode::PARTIAL_CONTENT if starts_at(&response, offset) => offset,
+            StatusCode::PARTIAL_CONTENT if range_of(&response).is_some_and(|(from, _)| from == offset) => offset,
             // It sends all of it, or does not understand: from the start.
             StatusCode::OK => 0,
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => {
@@ -145,6 +146,21 @@ impl Repository {
             _ => return Err(self.http.refusal(response, &doing)),
         };
         Ok(Arriving { offset, body: Box::new(response.into_body().into_reader()) })
+    }
+
+    /// The bytes of this blob from `from` to before `to`; nothing from a registry that answers with anything else.
+    pub(crate) fn range(&self, digest: &Digest, from: u64, to: u64) -> Result<Option<Box<dyn Read + Send>>> {
+        let doing = || format!("asking {} for the blob {}", self.http.registry(), digest.short());
+        let path = format!("/v2/{}/blobs/{digest}", self.name);
+        let call = Call::get(&path).header("range", &format!("bytes={from}-{}", to.saturating_sub(1)));
+        let response = self.http.call(&call).map_err(|e| e.while_doing(doing()))?;
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT if range_of(&response) == Some((from, to)) => {
+                Ok(Some(Box::new(response.into_body().into_reader())))
+            }
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => Ok(None),
+            _ => Err(self.http.refusal(response, &doing)),
+        }
     }
 
     /// Whether the registry has this blob in this repository.
@@ -232,10 +248,11 @@ fn header(response: &Response<Body>, name: &str) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.to_owned())
 }
 
-/// Whether the part begins where we asked: `content-range: bytes 5-9/10`.
-fn starts_at(response: &Response<Body>, offset: u64) -> bool {
-    let range = header(response, "content-range").unwrap_or_default();
-    range.strip_prefix("bytes ").and_then(|r| r.split('-').next()?.parse().ok()) == Some(offset)
+/// From where to before where the answer goes: `content-range: bytes 5-9/10`.
+fn range_of(response: &Response<Body>) -> Option<(u64, u64)> {
+    let range = header(response, "content-range")?;
+    let (first, last) = range.strip_prefix("bytes ")?.split('/').next()?.split_once('-')?;
+    Some((first.trim().parse().ok()?, last.trim().parse::<u64>().ok()?.checked_add(1)?))
 }
 
 /// The document's own `mediaType` is signed by its digest; the header is the registry's word.

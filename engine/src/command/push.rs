@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `kelp push`: an image to a registry.
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::output;
 use crate::places::Places;
 use crate::progress::Shown;
@@ -16,6 +16,9 @@ pub(crate) struct Push {
     /// localhost:5000/app:1.0
     #[arg(value_name = "NAME")]
     name: String,
+    /// All tags of the repository that are here
+    #[arg(short, long)]
+    all_tags: bool,
     /// No progress
     #[arg(short, long)]
     quiet: bool,
@@ -27,15 +30,43 @@ pub(crate) struct Push {
 
 /// Performs the command.
 pub(crate) fn run(args: &Push, places: &Places) -> Result<ExitCode> {
-    let name: Reference = args.name.parse()?;
     let store = Store::open(&places.store)?;
-    let image = store.find_any(&args.name)?;
     let progress = if args.quiet { Shown::quiet() } else { Shown::new() };
     let options = Options { verify: args.tls_verify, ..Options::default() };
-    let digest = push::push(&store, &image, &name, &options, &progress)?;
-    match args.quiet {
-        true => output::line(name)?,
-        false => output::line(format!("{}: digest: {digest}", name.tag().unwrap_or("latest")))?,
+    let names = if args.all_tags { all(args, &store)? } else { vec![args.name.parse()?] };
+    for name in &names {
+        // By the name as it was typed: an id, or a part of one, has none.
+        let image = store.find_any(if args.all_tags { name.to_string() } else { args.name.clone() }.as_str())?;
+        let pushed = push::push(&store, &image, name, &options, &progress)?;
+        match args.quiet {
+            true => output::line(name)?,
+            false => {
+                let tag = name.tag().unwrap_or("latest");
+                output::line(format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size))?;
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The repository's tags in the store, sorted.
+fn all(args: &Push, store: &Store) -> Result<Vec<Reference>> {
+    let doing = || format!("cannot push {}", args.name);
+    let last = args.name.rsplit('/').next().unwrap_or_default();
+    let repository: Reference = args.name.parse()?;
+    if last.contains(['@', ':']) {
+        let error = Error::new(Kind::BadInput, doing(), "--all-tags takes no tag");
+        return Err(error.hint(format!("kelp push -a {}", repository.familiar_name())));
+    }
+    let mut names: Vec<Reference> = store.list()?.into_iter().filter_map(|listed| listed.name).collect();
+    let same =
+        |name: &Reference| (name.registry(), name.repository()) == (repository.registry(), repository.repository());
+    names.retain(|name| name.tag().is_some() && same(name));
+    names.sort_by_key(Reference::to_string);
+    names.dedup_by_key(|name| name.to_string());
+    match names.is_empty() {
+        false => Ok(names),
+        true => Err(Error::new(Kind::NotFound, doing(), "no image here has a tag of this repository")
+            .hint("kelp images shows what is here; kelp tag IMAGE NAME gives a name")),
+    }
 }

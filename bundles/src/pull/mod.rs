@@ -4,10 +4,13 @@
 //! A blob arrives in `images/partial`, where the next pull finds what an interrupted one left; whoever fills a file there
 //! holds its lock, so that two pulls of one layer download it once. It becomes a blob when it is whole and hashes right.
 
+mod partial;
+mod parts;
+
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -16,7 +19,7 @@ use kelp_sys::rustix;
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 
 use crate::config::ImageConfig;
-use crate::digest::{Digest, Hashing};
+use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::idmap::IdMap;
 use crate::load::descriptor;
@@ -27,11 +30,10 @@ use crate::progress::{Event, Progress, Quiet};
 use crate::reference::Reference;
 use crate::registries::{Place, Registries};
 use crate::registry::{self, Access, Credentials, Document, Repository, Retry};
-use crate::store::{
-    Claims, Image, PULLED_DIGEST, Store, Writeback, check_manifest, digest_of, is_index, is_manifest, layers_of,
-};
+use crate::store::{Claims, Image, PULLED_DIGEST, Store, check_manifest, digest_of, is_index, is_manifest, layers_of};
 use crate::unpack::Origin;
 use crate::unpack::feed::{Listener, News, Nobody};
+use partial::Partial;
 
 /// Blobs that arrive at the same time, as in Docker.
 const AT_ONCE: usize = 3;
@@ -39,6 +41,10 @@ const AT_ONCE: usize = 3;
 const NESTING: usize = 4;
 /// How much is read at once.
 const BUFFER: usize = 256 << 10;
+/// A part of a large blob that is asked for by itself.
+const PART: u64 = 8 << 20;
+/// A blob of fewer parts comes as one stream.
+const PARTS: u64 = 4;
 
 /// How to pull.
 #[derive(Debug, Clone)]
@@ -51,11 +57,13 @@ pub struct Options {
     pub unpack: Option<IdMap>,
     /// Who we are to the registry, where that is not what [`crate::login`] knows.
     pub credentials: Option<Credentials>,
+    /// Blobs of several times this size are fetched in parts of it, where the registry allows that.
+    pub part: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { platform: Platform::host(), verify: true, unpack: None, credentials: None }
+        Self { platform: Platform::host(), verify: true, unpack: None, credentials: None, part: PART }
     }
 }
 
@@ -75,6 +83,12 @@ struct Pull<'p> {
     listener: &'p dyn Listener,
     /// Another blob's thread met an error: no use going on.
     stop: &'p AtomicBool,
+    /// Something was put together of several answers, or of what an earlier pull left.
+    relied: &'p AtomicBool,
+    /// How large a part is; nothing where each blob comes as one stream, from its start.
+    part: Option<u64>,
+    /// How many blobs come in parts.
+    large: usize,
 }
 
 /// Gets an image and gives it its name in the store. Layers are unpacked later, or by [`Store::unpack`] right away.
@@ -83,22 +97,48 @@ struct Pull<'p> {
 /// [`Kind::NotFound`], [`Kind::Unauthorized`], [`Kind::Network`]; [`Kind::WrongPlatform`] where a list has nothing for this
 /// machine; [`Kind::BadInput`] where the registry lies. Nothing is published then.
 pub fn pull(store: &Store, reference: &Reference, options: &Options, progress: &dyn Progress) -> Result<Image> {
-    let result = attempt(store, reference, options, progress);
+    let relied = AtomicBool::new(false);
+    let mut result = attempt(store, reference, options, progress, (Some(options.part), &relied));
+    if let Err(error) = &result
+        && matches!(error.kind(), Kind::BadInput | Kind::TooBig)
+        && relied.load(Ordering::Relaxed)
+    {
+        // The pieces may be to blame: a registry that gives other ranges than it says, a disk that lost what it had.
+        progress.event(Event::Note(&format!("{}; trying again, each blob in one piece", error.because())));
+        result = attempt(store, reference, options, progress, (None, &relied));
+    }
     result.map_err(|error| error.while_doing(format!("pulling {}", reference.familiar())))
 }
 
-fn attempt(store: &Store, reference: &Reference, options: &Options, progress: &dyn Progress) -> Result<Image> {
+fn attempt(
+    store: &Store,
+    reference: &Reference,
+    options: &Options,
+    progress: &dyn Progress,
+    (part, relied): (Option<u64>, &AtomicBool),
+) -> Result<Image> {
     let claims = Claims::begin(store)?;
     let (repository, found) = source(store, reference, options, progress)?;
     let stop = AtomicBool::new(false);
     let retry = Retry::DEFAULT;
-    let pull =
-        Pull { store, claims: &claims, repository: &repository, progress, retry, listener: &Nobody, stop: &stop };
+    let mut pull = Pull {
+        store,
+        claims: &claims,
+        repository: &repository,
+        progress,
+        retry,
+        listener: &Nobody,
+        stop: &stop,
+        relied,
+        part,
+        large: 0,
+    };
     let top = found.digest.clone();
     let document = pull.choose(found, reference, &options.platform)?;
     let manifest: ImageManifest = serde_json::from_slice(&document.bytes).doing(|| "reading the manifest")?;
     check_manifest(&manifest, store.limits().layers)?;
     pull.refuse_what_cannot_fit(&manifest)?;
+    pull.large = manifest.layers().iter().filter(|layer| pull.parts_of(layer.size()).is_some()).count();
     pull.blob(manifest.config())?;
     let config: ImageConfig = store.config(&digest_of(manifest.config())?)?;
     let layers = layers_of(&manifest, &config)?;
@@ -258,8 +298,17 @@ impl Pull<'_> {
             return self.tell(News::Whole(digest));
         }
         let mut partial = Partial::open(&path, size)?;
+        match self.part {
+            None => partial.restart()?,
+            Some(_) if partial.total() > 0 => self.relied.store(true, Ordering::Relaxed),
+            Some(_) => {}
+        }
         self.tell(News::Begun(digest.clone(), path.clone(), partial.have()))?;
-        self.progress.event(Event::FetchBegins(&digest, size, partial.have()));
+        self.progress.event(Event::FetchBegins(&digest, size, partial.total()));
+        match self.parts_of(size) {
+            Some(part) => parts::fetch(self, &mut partial, &digest, part)?,
+            None => partial.join()?,
+        }
         self.fill(&mut partial, &digest)?;
         let found = partial.into_digest();
         if found != digest {
@@ -274,6 +323,17 @@ impl Pull<'_> {
         self.claims.adopt(&path, &digest)?;
         self.progress.event(Event::FetchDone(&digest));
         self.tell(News::Whole(digest))
+    }
+
+    /// The size of the parts that a blob of this size comes in, if it does.
+    fn parts_of(&self, size: u64) -> Option<u64> {
+        // The map of a blob has 32 bits for each part.
+        self.part.map(|part| part.clamp(1, 1 << 30)).filter(|part| size / part >= PARTS)
+    }
+
+    /// How many requests for parts of one blob may be under way, if so many may be of all.
+    fn lanes(&self, all: usize) -> usize {
+        (all / self.large.clamp(1, AT_ONCE)).max(1)
     }
 
     /// Tells whoever unpacks; an error where he met one, so that the rest is not wanted.
@@ -341,67 +401,13 @@ fn forget_partial(store: &Store, blob: &Digest) {
     }
 }
 
-/// A blob that is not whole yet.
-struct Partial {
-    out: Hashing<File>,
-    size: u64,
-    written: Writeback,
-}
-
-impl Partial {
-    /// The file, and what it already holds, hashed.
-    fn open(path: &Path, size: u64) -> Result<Self> {
-        let doing = || format!("opening {}", path.display());
-        let mut file = OpenOptions::new().read(true).write(true).open(path).doing(doing)?;
-        if file.metadata().doing(doing)?.len() > size {
-            file.set_len(0).doing(doing)?;
-        }
-        let mut hashing = Hashing::new(file.try_clone().doing(doing)?);
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            let n = file.read(&mut buffer).doing(doing)?;
-            if n == 0 {
-                break;
-            }
-            hashing.account(&buffer[..n]);
-        }
-        Ok(Self { out: hashing, size, written: Writeback::default() })
-    }
-
-    fn have(&self) -> u64 {
-        self.out.count()
-    }
-
-    /// Appends; `false` if that is more than the blob may have.
-    fn add(&mut self, bytes: &[u8]) -> Result<bool> {
-        if self.have() + bytes.len() as u64 > self.size {
-            return Ok(false);
-        }
-        self.out.write_all(bytes).doing(|| "writing a blob")?;
-        self.written.account(bytes.len(), self.out.get_ref());
-        Ok(true)
-    }
-
-    /// Begins anew.
-    fn restart(&mut self) -> Result<()> {
-        let mut file = self.out.get_ref().try_clone().doing(|| "writing a blob")?;
-        file.set_len(0).doing(|| "writing a blob")?;
-        file.seek(SeekFrom::Start(0)).doing(|| "writing a blob")?;
-        self.out = Hashing::new(file);
-        Ok(())
-    }
-
-    fn into_digest(self) -> Digest {
-        self.out.finish().0
-    }
-}
-
 /// How much of an image's blobs interrupted pulls left: for `system df`.
 pub fn partial_bytes(store: &Store) -> Result<u64> {
     let dir = store.images().join("partial");
     let mut bytes = 0;
     for entry in fs::read_dir(&dir).doing(|| format!("listing {}", dir.display()))? {
-        bytes += entry.and_then(|e| e.metadata()).map_or(0, |m| m.len());
+        // What came in parts has holes.
+        bytes += entry.and_then(|e| e.metadata()).map_or(0, |m| m.blocks() * 512);
     }
     Ok(bytes)
 }
