@@ -31,19 +31,19 @@ impl<'w> Registry<'w> {
     /// Starts one that wants TLS and the [`LOGIN`]. Its certificate is `ca.crt` in the world's folder. Its name is not one of
     /// this machine, for which engines make exceptions: whoever connects to 0.0.0.0 arrives at 127.0.0.1.
     pub fn start_guarded(world: &'w World) -> Result<Registry<'w>, String> {
-        if !Path::new("/usr/bin/openssl").exists() {
-            return Err("openssl is not installed".to_owned());
-        }
-        let (key, certificate) = (world.dir().join("tls.key"), world.dir().join("ca.crt"));
-        let files = ["-keyout", &key.to_string_lossy(), "-out", &certificate.to_string_lossy()].map(str::to_owned);
-        let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-        let names = ["-subj", "/CN=kelp-tests", "-addext", "subjectAltName=IP:0.0.0.0"];
-        let kind = ["-addext", "basicConstraints=critical,CA:FALSE"];
-        world.command("openssl").args(["req", "-x509"]).args(curve).args(names).args(kind).args(files).ok();
+        let tls = tls(world)?;
         let htpasswd = world.write("htpasswd", HTPASSWD);
-        let tls = format!(", tls: {{certificate: {}, key: {}}}", certificate.display(), key.display());
         let auth = format!("auth: {{htpasswd: {{realm: tests, path: {}}}}}\n", htpasswd.display());
-        Self::serve(world, "0.0.0.0", &tls, &auth)
+        Self::serve(world, "0.0.0.0", &format!(", tls: {{{tls}}}"), &auth)
+    }
+
+    /// Starts one that serves only those who show the certificate `client.crt` of the world's folder, whose key is
+    /// `client.key`. Its own is `ca.crt`, as of [`Registry::start_guarded`].
+    pub fn start_for_known_clients(world: &'w World) -> Result<Registry<'w>, String> {
+        let tls = tls(world)?;
+        certificate(world, "client.key", "client.crt");
+        let clients = world.dir().join("client.crt");
+        Self::serve(world, "0.0.0.0", &format!(", tls: {{{tls}, clientcas: ['{}']}}", clients.display()), "")
     }
 
     fn serve(world: &'w World, host: &'static str, tls: &str, more: &str) -> Result<Registry<'w>, String> {
@@ -100,6 +100,26 @@ impl Drop for Registry<'_> {
         }
         crate::until("the registry is gone", || !self.process.runs());
     }
+}
+
+/// A certificate that vouches for itself, and its key, in the world's folder.
+fn certificate(world: &World, key: &str, certificate: &str) {
+    let file = |name: &str| world.dir().join(name).display().to_string();
+    let files = ["-keyout", &file(key), "-out", &file(certificate)].map(str::to_owned);
+    let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    let names = ["-subj", "/CN=kelp-tests", "-addext", "subjectAltName=IP:0.0.0.0"];
+    let kind = ["-addext", "basicConstraints=critical,CA:FALSE"];
+    world.command("openssl").args(["req", "-x509"]).args(curve).args(names).args(kind).args(files).ok();
+}
+
+/// A registry's own certificate, as its configuration names it.
+fn tls(world: &World) -> Result<String, String> {
+    if !Path::new("/usr/bin/openssl").exists() {
+        return Err("openssl is not installed".to_owned());
+    }
+    certificate(world, "tls.key", "ca.crt");
+    let file = |name: &str| world.dir().join(name).display().to_string();
+    Ok(format!("certificate: {}, key: {}", file("ca.crt"), file("tls.key")))
 }
 
 /// A TCP port that nobody uses at this moment.

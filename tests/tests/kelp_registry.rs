@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,9 +21,14 @@ claims!(as_root, as_user:
     what_is_pushed_is_what_skopeo_reads_and_only_missing_blobs_travel,
     a_guarded_registry_wants_its_certificate_and_a_login,
     a_login_may_be_kept_by_a_helper,
+    a_helper_may_be_for_one_registry_and_is_asked_once,
+    a_registry_may_want_to_know_whose_certificate_we_have,
+    all_tags_are_pushed_at_once,
+    each_obstacle_has_its_own_hint,
     a_registry_is_searched_and_its_tags_are_listed,
     all_tags_are_pulled_at_once,
     a_killed_pull_goes_on_where_it_stopped,
+    a_killed_pull_in_parts_goes_on_where_it_stopped,
     a_mirror_is_asked_first_and_the_registry_when_it_fails,
     a_short_name_may_be_an_alias,
     a_proxy_of_the_environment_is_used_unless_spared,
@@ -132,6 +138,76 @@ fn a_login_may_be_kept_by_a_helper(w: &World) {
     kelp(&["push", "--tls-verify=false", &name]).output().code(125).hints("kelp login");
 }
 
+/// `credHelpers` names a helper for one registry, whatever else `auths` says of it.
+fn a_helper_may_be_for_one_registry_and_is_asked_once(w: &World) {
+    let registry = registry!(Registry::start_guarded(w), w);
+    let (host, name) = (registry.host(), registry.name("secret/app:v1"));
+    let asked = w.dir().join("asked").display().to_string();
+    w.make_dir(&w.dir().join("bin"));
+    let body = format!(
+        r#"read host; echo "$1 $host" >>{asked}; echo '{{"ServerURL":"'"$host"'","Username":"{}","Secret":"{}"}}'"#,
+        LOGIN.0, LOGIN.1
+    );
+    w.script("bin/docker-credential-one", &body);
+    let config =
+        json!({"credHelpers": {&host: "one"}, "credsStore": "nobody", "auths": {&host: {"auth": "d3Jvbmc6d3Jvbmc="}}});
+    w.write("docker/config.json", config.to_string());
+    let path = format!("{}:{}", w.dir().join("bin").display(), std::env::var("PATH").unwrap());
+    let docker = w.dir().join("docker").display().to_string();
+    w.load_busybox();
+    w.kelp(["tag", "busybox", &name]).ok();
+    w.kelp(["push", "--tls-verify=false", &name]).env("PATH", &path).env("DOCKER_CONFIG", &docker).ok();
+    assert_eq!(fs::read_to_string(&asked).unwrap(), format!("get {host}\n"));
+    // A helper that is not there is named.
+    let missing = w.kelp(["push", "--tls-verify=false", &name]).env("DOCKER_CONFIG", &docker).output();
+    missing.code(125).explains(&["docker-credential-one"]).hints("credHelpers");
+}
+
+fn a_registry_may_want_to_know_whose_certificate_we_have(w: &World) {
+    let registry = registry!(Registry::start_for_known_clients(w), w);
+    let config = config_folder(w);
+    let (folder, xdg) = (config.join("containers/certs.d").join(registry.host()), config.display().to_string());
+    w.make_dir(&folder);
+    fs::copy(w.dir().join("ca.crt"), folder.join("ca.crt")).unwrap();
+    let name = registry.name("app:v1");
+    w.load_busybox();
+    w.kelp(["tag", "busybox", &name]).ok();
+    let push = || w.kelp(["push", &name]).env("XDG_CONFIG_HOME", &xdg);
+    push().output().code(125).explains(&["certificate"]);
+    fs::copy(w.dir().join("client.crt"), folder.join("client.cert")).unwrap();
+    push().output().code(125).explains(&["client.key"]).hints("needs its key");
+    fs::copy(w.dir().join("client.key"), folder.join("client.key")).unwrap();
+    fs::set_permissions(folder.join("client.key"), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    push().ok();
+    w.kelp(["pull", "-q", &name]).env("XDG_CONFIG_HOME", &xdg).ok();
+}
+
+fn all_tags_are_pushed_at_once(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    w.load_busybox();
+    for tag in ["app:1", "app:2", "apple:1"] {
+        w.kelp(["tag", "busybox", &registry.name(tag)]).ok();
+    }
+    let pushed = w.kelp(["push", "-a", &registry.name("app")]).ok();
+    let lines: Vec<&str> = pushed.stdout.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("1: digest: sha256:") && lines[1].contains(" size: "), "{pushed}");
+    assert_eq!(w.kelp(["tags", &registry.name("app")]).ok().stdout, "1\n2\n");
+    w.kelp(["tags", &registry.name("apple")]).output().code(125);
+    w.kelp(["push", "-a", &registry.name("app:1")]).output().code(125).explains(&["takes no tag"]);
+    w.kelp(["push", "-a", &registry.name("none")]).output().code(125).explains(&["no image here"]);
+}
+
+/// No name, nothing that listens, no TLS, nothing of that name, no login: whoever reads the hint knows which.
+fn each_obstacle_has_its_own_hint(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    let pull = |name: &str| w.kelp(["pull", name]).output().code(125);
+    let nobody = kelp_tests::free_port();
+    pull("no-such-host.invalid/app").explains(&["no-such-host.invalid"]).hints("name");
+    pull(&format!("127.0.0.1:{nobody}/app")).explains(&["refused"]).hints("nothing listens");
+    pull(&format!("0.0.0.0:{}/app", registry.port())).hints("speaks no TLS");
+    pull(&registry.name("none:1")).explains(&["unknown"]).hints("check the name");
+}
+
 fn a_registry_is_searched_and_its_tags_are_listed(w: &World) {
     let registry = registry!(Registry::start(w), w);
     let layout = busybox_image(w).layout(w, "layout", "latest");
@@ -205,23 +281,32 @@ fn relay(mut client: TcpStream, mut server: TcpStream, passed: &AtomicUsize, hol
 }
 
 fn a_killed_pull_goes_on_where_it_stopped(w: &World) {
-    const SIZE: usize = 8_000_000;
+    killed_pull(w, 8_000_000);
+}
+
+/// From 32 MiB on.
+fn a_killed_pull_in_parts_goes_on_where_it_stopped(w: &World) {
+    killed_pull(w, 40_000_000);
+}
+
+fn killed_pull(w: &World, size: usize) {
     let registry = registry!(Registry::start(w), w);
     let mut state = 1_u64;
     let noise: Vec<u8> = std::iter::repeat_with(|| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (state >> 56) as u8
     })
-    .take(SIZE)
+    .take(size)
     .collect();
     let image = busybox_image(w).with(layer(&[Entry::new("noise", Kind::File(noise))]));
     registry.push(&image.layout(w, "layout", "latest"), "app:large");
-    let slow = Between::start(registry.port(), SIZE / 2);
+    let slow = Between::start(registry.port(), size / 2);
     let pull = w.kelp(["pull", &format!("127.0.0.1:{}/app:large", slow.port)]).spawn();
     let partial = w.store().join("images/partial");
-    let arrived =
-        || fs::read_dir(&partial).into_iter().flatten().flatten().filter_map(|e| Some(e.metadata().ok()?.len()));
-    until("a third is here", || arrived().sum::<u64>() > SIZE as u64 / 3);
+    let arrived = || {
+        fs::read_dir(&partial).into_iter().flatten().flatten().filter_map(|e| Some(e.metadata().ok()?.blocks() * 512))
+    };
+    until("a third is here", || arrived().sum::<u64>() > size as u64 / 3);
     pull.signal(Signal::KILL);
     drop(pull.output());
     let kept = usize::try_from(arrived().sum::<u64>()).unwrap();
@@ -234,8 +319,8 @@ fn a_killed_pull_goes_on_where_it_stopped(w: &World) {
     w.kelp(["--root", &elsewhere, "pull", "-q", &name]).ok();
     let whole = rest.passed.load(Ordering::Relaxed);
     assert!(travelled + kept * 9 / 10 < whole, "{kept} of {whole} bytes were here, and {travelled} came again");
-    let size = w.kelp(["run", "--rm", "--network", "none", &name, "/bin/sh", "-c", "wc -c < /noise"]).ok();
-    assert_eq!(size.text(), SIZE.to_string());
+    let found = w.kelp(["run", "--rm", "--network", "none", &name, "/bin/sh", "-c", "wc -c < /noise"]).ok();
+    assert_eq!(found.text(), size.to_string());
 }
 
 fn a_mirror_is_asked_first_and_the_registry_when_it_fails(w: &World) {
