@@ -138,20 +138,54 @@ impl Netlink {
         let (mut space, mut messages) = (vec![0; 65536], Vec::new());
         loop {
             let count = retry_on_intr(|| read(self.0.as_fd(), &mut *space))?;
-            let mut rest = space.get(..count).unwrap_or_default();
-            while let Some((header, kind)) = rest.get(..4).zip(half(rest, 4)) {
-                let length = header.try_into().map_or(0, u32::from_ne_bytes) as usize;
-                let body = rest.get(16..length).ok_or(Errno::PROTO)?;
-                match kind {
-                    DONE => return Ok(messages),
-                    ERROR => match body.get(..4).and_then(|code| code.try_into().ok()).map(i32::from_ne_bytes) {
-                        Some(0) => return Ok(messages),
-                        code => return Err(Errno::from_raw_os_error(-code.unwrap_or(-71))),
-                    },
-                    _ => messages.push(Message::decode(body, fixed).ok_or(Errno::PROTO)?),
-                }
-                rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+            let datagram = space.get(..count).filter(|datagram| !datagram.is_empty()).ok_or(Errno::PROTO)?;
+            if take(datagram, fixed, &mut messages)? == More::No {
+                return Ok(messages);
             }
+        }
+    }
+}
+
+/// Whether an answer goes on in the next datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum More {
+    Yes,
+    No,
+}
+
+/// Takes the messages of a datagram, which the kernel aligns at four bytes.
+fn take(datagram: &[u8], fixed: usize, messages: &mut Vec<Message>) -> Result<More, Errno> {
+    let mut rest = datagram;
+    while let Some((header, kind)) = rest.get(..4).zip(half(rest, 4)) {
+        let length = header.try_into().map_or(0, u32::from_ne_bytes) as usize;
+        let body = rest.get(16..length).ok_or(Errno::PROTO)?;
+        match kind {
+            DONE => return Ok(More::No),
+            ERROR => match body.get(..4).and_then(|code| code.try_into().ok()).map(i32::from_ne_bytes) {
+                Some(0) => return Ok(More::No),
+                // The kernel's errors, negated.
+                Some(code @ -4095..=-1) => return Err(Errno::from_raw_os_error(-code)),
+                _ => return Err(Errno::PROTO),
+            },
+            _ => messages.push(Message::decode(body, fixed).ok_or(Errno::PROTO)?),
+        }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(More::Yes)
+}
+
+/// For the fuzz targets: a datagram of links, and one of addresses.
+pub(crate) fn read_foreign(datagram: &[u8]) {
+    for fixed in [16, 8] {
+        let mut messages = Vec::new();
+        if let Err(errno) = take(datagram, fixed, &mut messages) {
+            assert!((1..4096).contains(&errno.raw_os_error()), "{errno:?}");
+        }
+        for message in messages {
+            // What was read can be said again, and is understood.
+            let again = message.encode(kind::NEW_LINK, 0, 1);
+            assert_eq!(Message::decode(&again[16..], fixed).as_ref(), Some(&message));
+            drop((message.number(4), message.attribute(3).map(<[u8]>::to_owned)));
         }
     }
 }
@@ -168,6 +202,20 @@ mod tests {
         assert_eq!(Message::decode(&bytes[16..], 16).unwrap(), message);
         assert_eq!(message.number(4), Some(7));
         assert!(Message::decode(&bytes[16..bytes.len() - 1], 16).is_none());
+    }
+
+    #[test]
+    fn an_error_that_is_no_errno_is_a_breach_of_the_protocol() {
+        let answer = |code: i32| {
+            let message = Message { fixed: code.to_ne_bytes().to_vec(), attributes: Vec::new() };
+            take(&message.encode(ERROR, 0, 1), 16, &mut Vec::new())
+        };
+        assert_eq!(answer(0), Ok(More::No));
+        assert_eq!(answer(-1), Err(Errno::PERM));
+        // i32::MIN has no counterpart above zero: to negate it would panic, or give it back.
+        for code in [1, -4096, i32::MIN, i32::MAX] {
+            assert_eq!(answer(code), Err(Errno::PROTO), "{code}");
+        }
     }
 
     #[test]

@@ -54,5 +54,6 @@ pub(crate) use mountinfo::read_foreign;
 pub use place::Place;
 pub use plan::{CgroupPlan, Manager, plan};
 pub use statistics::{Counters, Gauges, Nested, Statistics};
+pub(crate) use systemd::read_foreign as read_foreign_bus;
 pub use systemd::{Bus, Property, Scope, ScopePlan, Value};
 pub use watch::{News, Watch};

@@ -111,11 +111,13 @@ pub(super) fn by_preference(mut mounts: Vec<Mount>, own: Option<&Path>) -> Vec<M
 }
 
 /// For the fuzz targets: both files, and the question that every create asks.
-pub(crate) fn read_foreign(bytes: &[u8]) {
+pub(crate) fn read_foreign(bytes: &[u8]) -> Vec<Mount> {
     let own = parse_own(bytes);
-    for mount in by_preference(parse_mountinfo(bytes).v2, own.as_deref()) {
+    let mounts = by_preference(parse_mountinfo(bytes).v2, own.as_deref());
+    for mount in &mounts {
         drop(own.as_deref().and_then(|own| mount.directory_of(own)));
     }
+    mounts
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod service;
 
 pub use message::CgroupMode;
 pub(crate) use message::{Kind, Request};
-pub(crate) use service::{Notice, Service};
+pub(crate) use service::{Notice, Service, read_foreign};
 
 use crate::error::{Error, Result};
 use kelp_sys::rustix::fd::{AsRawFd, OwnedFd};

@@ -61,9 +61,7 @@ impl Service {
         request.number(1, Kind::Version as u64);
         self.say(&request)?;
         let (bytes, _) = self.hear()?;
-        let version = Fields::read(&bytes)
-            .and_then(|answer| answer.message(10))
-            .and_then(|version| Some((version.number(1)?, version.number(2)?)));
+        let version = version_in(&bytes);
         self.end()?;
         version.ok_or_else(|| self.odd("does not tell its version"))
     }
@@ -78,18 +76,19 @@ impl Service {
         self.say(&request.whole(kind))?;
         loop {
             let (bytes, fd) = self.hear()?;
-            let answer = Fields::read(&bytes).ok_or_else(|| self.odd("answers with no message of its protocol"))?;
-            if answer.number(2) != Some(1) {
-                self.end()?;
-                return Err(self.failure(&answer));
-            }
-            if answer.number(1) != Some(Kind::Notify as u64) {
-                let pid = answer.message(4).and_then(|restored| pid_in(&restored, 1));
-                self.end()?;
-                return Ok(pid);
-            }
-            let notify = answer.message(5).unwrap_or_default();
-            let notice = Notice { script: notify.text(1).unwrap_or_default(), pid: pid_in(&notify, 2), fd };
+            let answer = Answer::read(&bytes).ok_or_else(|| self.odd("answers with no message of its protocol"))?;
+            let notice = match answer {
+                Answer::Failed { because } => {
+                    self.end()?;
+                    let doing = format!("cannot go on with {}", self.program.display());
+                    return Err(Error::new(doing).because(because));
+                }
+                Answer::Done { restored } => {
+                    self.end()?;
+                    return Ok(restored);
+                }
+                Answer::Notify { script, pid } => Notice { script, pid, fd },
+            };
             let told = tell(notice);
             let mut reply = Message::default();
             reply.number(1, Kind::Notify as u64);
@@ -100,21 +99,6 @@ impl Service {
                 return Err(error);
             }
         }
-    }
-
-    fn failure(&self, answer: &Fields<'_>) -> Error {
-        let errno = answer.number(7).unwrap_or_default();
-        let said = answer.text(9).unwrap_or_default();
-        let errno = i32::try_from(errno).map_or_else(
-            |_| String::new(),
-            |errno| match errno {
-                0 => String::new(),
-                errno => std::io::Error::from_raw_os_error(errno).to_string(),
-            },
-        );
-        let because = [said, errno].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ");
-        let because = if because.is_empty() { "it does not say why".to_owned() } else { because };
-        Error::new(format!("cannot go on with {}", self.program.display())).because(because)
     }
 
     fn odd(&self, what: &str) -> Error {
@@ -146,6 +130,53 @@ impl Service {
             .doing(|| format!("cannot close the channel to {}", self.program.display()))?;
         self.child.wait().map(drop).doing(|| format!("cannot wait for {}", self.program.display()))
     }
+}
+
+/// What criu answers: `criu_resp`.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    /// It could not.
+    Failed { because: String },
+    /// It tells where it is, and waits for an answer.
+    Notify { script: String, pid: Option<i32> },
+    /// It could.
+    Done { restored: Option<i32> },
+}
+
+impl Answer {
+    /// None: this is no message of the protocol.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let answer = Fields::read(bytes)?;
+        if answer.number(2) != Some(1) {
+            return Some(Self::Failed { because: failure(&answer) });
+        }
+        if answer.number(1) != Some(Kind::Notify as u64) {
+            return Some(Self::Done { restored: answer.message(4).and_then(|restored| pid_in(&restored, 1)) });
+        }
+        let notify = answer.message(5).unwrap_or_default();
+        Some(Self::Notify { script: notify.text(1).unwrap_or_default(), pid: pid_in(&notify, 2) })
+    }
+}
+
+/// Why criu could not: its own words, and what its errno means.
+fn failure(answer: &Fields<'_>) -> String {
+    let said = answer.text(9).unwrap_or_default();
+    let errno = match answer.number(7).map(i32::try_from) {
+        Some(Ok(errno)) if errno != 0 => std::io::Error::from_raw_os_error(errno).to_string(),
+        _ => String::new(),
+    };
+    let because = [said, errno].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ");
+    if because.is_empty() { "it does not say why".to_owned() } else { because }
+}
+
+fn version_in(bytes: &[u8]) -> Option<(u64, u64)> {
+    let version = Fields::read(bytes)?.message(10)?;
+    version.number(1).zip(version.number(2))
+}
+
+/// For the fuzz targets.
+pub(crate) fn read_foreign(bytes: &[u8]) {
+    drop((version_in(bytes), Answer::read(bytes)));
 }
 
 fn pid_in(fields: &Fields<'_>, field: u64) -> Option<i32> {

@@ -22,6 +22,7 @@ pub(super) use keeper::Keeper;
 pub use properties::Property;
 pub use scope::Scope;
 pub use wire::Value;
+pub(crate) use wire::read_foreign;
 
 /// A scope that will be made.
 #[derive(Clone, Debug, PartialEq, Eq)]

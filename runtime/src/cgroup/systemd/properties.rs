@@ -98,7 +98,10 @@ fn quota(value: &str) -> Vec<Property> {
     let (quota, period) = (words.next().unwrap_or("max"), words.next());
     let Ok(microseconds) = period.map_or(Ok(PERIOD), str::parse) else { return Vec::new() };
     let a_second = match quota.parse::<u64>() {
-        Ok(quota) => (quota.saturating_mul(1_000_000) / u64::max(microseconds, 1)).next_multiple_of(10_000),
+        Ok(quota) => {
+            let exact = quota.saturating_mul(1_000_000) / u64::max(microseconds, 1);
+            exact.checked_next_multiple_of(10_000).unwrap_or(INFINITY)
+        }
         Err(_) => INFINITY,
     };
     let mut properties = vec![("CPUQuotaPerSecUSec".to_owned(), Value::U64(a_second))];

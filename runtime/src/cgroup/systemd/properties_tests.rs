@@ -24,6 +24,11 @@ fn limits_are_told_in_systemds_words() {
 #[test]
 fn a_quota_is_rounded_up_to_whole_percents() {
     assert_eq!(text(r#"{"cpu": {"quota": 12345}}"#), "CPUQuotaPerSecUSec U64(130000)\n");
+    // Rounded up, this would be no number of 64 bits any more.
+    assert_eq!(
+        text(r#"{"cpu": {"quota": 9223372036854775807, "period": 1}}"#),
+        "CPUQuotaPerSecUSec U64(18446744073709551615)\nCPUQuotaPeriodUSec U64(1)\n"
+    );
     assert_eq!(text(r#"{"cpu": {"quota": -1}}"#), "CPUQuotaPerSecUSec U64(18446744073709551615)\n");
     assert_eq!(text(r#"{"cpu": {"idle": 1}}"#), "CPUWeight U64(0)\n");
 }

@@ -352,6 +352,19 @@ impl Reader<'_> {
     }
 }
 
+/// For the fuzz targets: messages one after the other, and all that is asked of their arguments.
+pub(crate) fn read_foreign(mut bytes: &[u8]) {
+    while let Ok(Some(length)) = message_length(bytes) {
+        let Some((message, rest)) = bytes.split_at_checked(length) else { return };
+        if let Some(message) = parse(message) {
+            let mut arguments = message.arguments();
+            while arguments.text().is_some() {}
+            while arguments.u32().is_some() {}
+        }
+        bytes = rest;
+    }
+}
+
 #[cfg(test)]
 #[path = "wire_tests.rs"]
 mod tests;
