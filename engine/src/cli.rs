@@ -2,7 +2,9 @@
 //! The command line as a whole: global flags, then one command. Parsing only; `command` acts.
 
 use crate::command::Command;
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Containers without a daemon and without root
@@ -15,4 +17,62 @@ pub(crate) struct Cli {
     /// What to do
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Reads the command line. Flags without a value may have one, as in Docker: `--rm=false`, `-d=true`.
+pub(crate) fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = with_booleans(Cli::command());
+    let parsed = command.try_get_matches_from_mut(words);
+    match parsed.and_then(|matches| Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))) {
+        // Help shows flags as people write them.
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => Cli::try_parse_from(words),
+        other => other,
+    }
+}
+
+/// The last word counts where a flag is given more than once.
+fn with_booleans(command: clap::Command) -> clap::Command {
+    let command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue => arg
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .value_name("BOOL")
+            .default_missing_value("true")
+            .default_value("false")
+            .value_parser(boolean),
+        _ => arg,
+    });
+    command.mut_subcommands(with_booleans)
+}
+
+/// Go's strconv.ParseBool, by which Docker reads them.
+fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<String, clap::Error> {
+        let words: Vec<OsString> = std::iter::once("kelp").chain(line.split_whitespace()).map(Into::into).collect();
+        parse(&words).map(|cli| format!("{:?}", cli.command))
+    }
+
+    #[test]
+    fn flags_take_values_as_in_docker() {
+        let run = parsed("run -it=false --rm=true --read-only=0 -d=T busybox --rm=x").unwrap();
+        for said in ["interactive: true", "tty: false", "rm: true", "read_only: false", "detach: true", "\"--rm=x\""] {
+            assert!(run.contains(said), "{said}: {run}");
+        }
+        let plain = parsed("run -dit --rm --rm busybox").unwrap();
+        assert!(plain.contains("detach: true") && plain.contains("tty: true") && plain.contains("rm: true"), "{plain}");
+        assert!(parsed("run --rm=perhaps busybox").unwrap_err().to_string().contains("perhaps"));
+        assert!(parsed("run --name one --name two busybox").unwrap().contains("two"));
+    }
 }

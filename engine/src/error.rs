@@ -38,7 +38,10 @@ pub(crate) struct Error {
     status: Option<u8>,
 }
 
-/// The status that says: not the program, we.
+/// Docker's status for what went wrong in any command but `run`.
+const FAILED: u8 = 1;
+
+/// The status of `run` that says: not the program, we.
 const OUR_FAULT: u8 = 125;
 
 /// The engine's result.
@@ -62,7 +65,7 @@ impl Error {
         self
     }
 
-    /// The same error, leaving the program with this status instead of 125.
+    /// The same error, leaving the program with this status instead of 1.
     pub(crate) fn status(mut self, status: u8) -> Self {
         self.status = Some(status);
         self
@@ -103,7 +106,7 @@ impl Error {
 
     /// The status `main` leaves with.
     pub(crate) fn exit_status(&self) -> u8 {
-        self.status.unwrap_or(OUR_FAULT)
+        self.status.unwrap_or(FAILED)
     }
 
     /// An I/O error on a path of ours or of the user.

@@ -22,7 +22,6 @@ mod time;
 mod usage;
 mod volume;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -30,18 +29,24 @@ fn main() -> ExitCode {
     if let Some(status) = kelp_bundles::job::run_if_asked().or_else(overlay::run_if_asked) {
         return status;
     }
-    let cli = match cli::Cli::try_parse() {
+    let words: Vec<_> = std::env::args_os().collect();
+    let cli = match cli::parse(&words) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
     let result = places::Places::find(cli.root.as_deref()).and_then(|places| command::perform(&cli.command, &places));
+    let result = result.map_err(|error| match cli.command {
+        // Its status is the program's own: that we failed must not look like it.
+        command::Command::Run(_) => error.with_run_status(),
+        _ => error,
+    });
     result.unwrap_or_else(|error| {
         output::error(&error);
         ExitCode::from(error.exit_status())
     })
 }
 
-/// Help and version go to stdout with status 0; anything not understood leaves with Docker's 125.
+/// Help and version go to stdout with status 0; anything not understood leaves with Docker's status.
 fn refuse(error: &clap::Error) -> ExitCode {
     match usage::explain(error) {
         Some(error) => {

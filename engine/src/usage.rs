@@ -7,8 +7,10 @@ use crate::near::near;
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// Docker's status for what it cannot understand.
-const STATUS: u8 = 125;
+/// Docker's status for a flag, or a value of one, that it cannot understand.
+const FLAG: u8 = 125;
+/// Docker's status for a command that there is not, and for too few or too many operands.
+const OPERANDS: u8 = 1;
 
 /// What is wrong with the command line; nothing if help or the version was asked for.
 pub(crate) fn explain(error: &clap::Error) -> Option<Error> {
@@ -18,6 +20,9 @@ pub(crate) fn explain(error: &clap::Error) -> Option<Error> {
     let (doing, because) = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             return None;
+        }
+        ErrorKind::UnknownArgument if !argument.starts_with('-') => {
+            (format!("cannot understand {argument}"), "that is one operand too many".to_owned())
         }
         ErrorKind::UnknownArgument => (format!("cannot understand {argument}"), "there is no such flag".to_owned()),
         ErrorKind::InvalidSubcommand => {
@@ -38,7 +43,16 @@ pub(crate) fn explain(error: &clap::Error) -> Option<Error> {
         }
         _ => ("cannot understand the command line".to_owned(), first_line(error)),
     };
-    Some(Error::new(Kind::BadInput, doing, because).hint(hint(error)).status(STATUS))
+    Some(Error::new(Kind::BadInput, doing, because).hint(hint(error)).status(status(error.kind(), &argument)))
+}
+
+fn status(kind: ErrorKind, argument: &str) -> u8 {
+    match kind {
+        ErrorKind::UnknownArgument if !argument.starts_with('-') => OPERANDS,
+        ErrorKind::InvalidSubcommand | ErrorKind::MissingSubcommand | ErrorKind::MissingRequiredArgument => OPERANDS,
+        ErrorKind::TooFewValues | ErrorKind::TooManyValues | ErrorKind::WrongNumberOfValues => OPERANDS,
+        _ => FLAG,
+    }
 }
 
 /// What our own reading of the value said, or the values there are.

@@ -20,10 +20,11 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The container's address.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
@@ -101,6 +102,19 @@ impl Slirp {
     /// The slirp4netns that an earlier [`Slirp::start`] with this `socket` left running.
     pub fn at(socket: &Path) -> Slirp {
         Slirp { socket: socket.into(), pid: None, warnings: Vec::new() }
+    }
+
+    /// Returns when it has ended, or after so much time: whether it has.
+    pub fn await_end(&self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        // A socket without a process behind it refuses.
+        while UnixStream::connect(&self.socket).is_ok() {
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        true
     }
 
     /// Its process, when it was started here.

@@ -6,7 +6,7 @@
 
 use crate::error::{Doing, Error, Result};
 use kelp_sys::rustix::fd::OwnedFd;
-use kelp_sys::rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+use kelp_sys::rustix::fs::{Mode, OFlags, openat};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;
@@ -83,16 +83,5 @@ impl Journal {
             other => other.doing(|| format!("cannot read {}", path.display()))?,
         };
         Ok(text.split(|&byte| byte == b'\n').map_while(|line| serde_json::from_slice(line).ok()).collect())
-    }
-
-    /// Removes the journal: what it lists is unmade.
-    ///
-    /// # Errors
-    /// Where it cannot be removed.
-    pub fn end(state: &OwnedFd, path: &Path) -> Result<()> {
-        match unlinkat(state, NAME, AtFlags::empty()) {
-            Ok(()) | Err(kelp_sys::rustix::io::Errno::NOENT) => Ok(()),
-            Err(errno) => Err(errno).doing(|| format!("cannot remove {}", path.join(NAME).display())),
-        }
     }
 }

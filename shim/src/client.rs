@@ -7,6 +7,7 @@ mod keys;
 mod relay;
 mod terminal;
 
+use crate::Restart;
 use crate::error::{Doing, Error, Kind};
 use crate::launch::{Launch, socket_address, socket_path};
 use crate::protocol::{MESSAGE_MAX, Phase, Reply, Request, Size, Status, VERSION};
@@ -198,6 +199,18 @@ impl Connection {
     /// Waits until the container is over.
     pub fn wait(&mut self) -> Result<Status, Error> {
         self.exit(&Request::Wait)
+    }
+
+    /// Changes the restart policy of the container as it runs.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`]: it had none, and its holder cannot make it anew.
+    pub fn set_restart(&mut self, policy: Restart) -> Result<(), Error> {
+        self.send(&Request::Policy(policy))?;
+        match self.receive()? {
+            Reply::Pong { .. } | Reply::Exit(_) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// How far the container has come, and its init's pid.

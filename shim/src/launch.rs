@@ -35,7 +35,8 @@ pub struct Launch {
     pub restart: Restart,
     /// A program and its arguments, run with the new init's pid as its last argument each time the container has
     /// been created again by its restart policy, before it starts: what the engine does at first between `Created`
-    /// and `Start`, the network above all.
+    /// and `Start`, the network above all. The descriptors that were given to be kept are closed before, and its standard input
+    /// is the end of a pipe whose other end is kept in their place.
     pub on_restart: Vec<String>,
     /// A program and its arguments, run at the very end unless the client that started the container
     /// said [`Request::Settled`](crate::protocol::Request::Settled): the clean-up of `run --rm`.

@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //! kelp-shim: started by `kelp` with a socket for its standard input, holds one container until it ends.
+//!
+//! A copy of it is the first process in containers of `kelp run --init`.
 
 mod holder;
+mod init;
 
 use std::fmt::Display;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    holder::hold()
+    if init::is_asked() { init::run() } else { holder::hold() }
 }
 
 /// Says what nobody is there to hear: in `shim.log`, which standard error is while a container is held.
-#[expect(clippy::print_stderr, reason = "the one place that prints")]
 pub(crate) fn complain(complaint: &dyn Display) {
-    eprintln!("{} {complaint}", kelp_shim::time::Timestamp::now());
+    say(&format_args!("{} {complaint}", kelp_shim::time::Timestamp::now()));
+}
+
+/// Says it to whoever reads standard error.
+#[expect(clippy::print_stderr, reason = "the one place that prints")]
+pub(crate) fn say(words: &dyn Display) {
+    eprintln!("{words}");
 }

@@ -18,6 +18,7 @@
 //! **Flow of input.** A client may have [`STDIN_WINDOW`] bytes of input under way; [`Reply::StdinTaken`] says how
 //! many the program's pipe has taken. So a program that reads nothing never stops signals and resizes behind it.
 
+use crate::Restart;
 use crate::error::{Error, Kind};
 use std::time::Duration;
 
@@ -138,6 +139,9 @@ pub enum Request<'a> {
     Hangup(Stream),
     /// After [`Reply::Exit`]: I have cleaned up, do not run `on_exit`.
     Settled,
+    /// From now on this is the restart policy. Answered by [`Reply::Pong`], or by [`Reply::Exit`] where the container was only
+    /// waiting to be started again.
+    Policy(Restart),
 }
 
 /// What the holder says.
@@ -201,6 +205,7 @@ mod tag {
     pub(super) const STOP: u8 = b't';
     pub(super) const HANGUP: u8 = b'g';
     pub(super) const SETTLED: u8 = b'c';
+    pub(super) const POLICY: u8 = b'y';
 
     pub(super) const CREATED: u8 = b'C';
     pub(super) const STARTED: u8 = b'S';
@@ -242,6 +247,11 @@ impl Request<'_> {
             }
             Request::Hangup(stream) => packet.extend([tag::HANGUP, stream.number()]),
             Request::Settled => packet.push(tag::SETTLED),
+            Request::Policy(policy) => {
+                let (number, max) = numbers(*policy);
+                packet.extend([tag::POLICY, number]);
+                packet.extend(max.to_le_bytes());
+            }
         }
     }
 
@@ -267,9 +277,30 @@ impl Request<'_> {
             tag::STOP => Request::Stop { signal: fields.signal()?, timeout_ms: fields.u32()? },
             tag::HANGUP => Request::Hangup(Stream::from_number(fields.byte()?)?),
             tag::SETTLED => Request::Settled,
+            tag::POLICY => Request::Policy(policy(fields.byte()?, fields.u32()?)?),
             _ => return Err(Malformed),
         };
         fields.end().map(|()| request)
+    }
+}
+
+/// A policy's number, and how often at most.
+fn numbers(policy: Restart) -> (u8, u32) {
+    match policy {
+        Restart::No => (0, 0),
+        Restart::OnFailure { max } => (1, max),
+        Restart::Always => (2, 0),
+        Restart::UnlessStopped => (3, 0),
+    }
+}
+
+fn policy(number: u8, max: u32) -> Result<Restart, Malformed> {
+    match (number, max) {
+        (0, 0) => Ok(Restart::No),
+        (1, max) => Ok(Restart::OnFailure { max }),
+        (2, 0) => Ok(Restart::Always),
+        (3, 0) => Ok(Restart::UnlessStopped),
+        _ => Err(Malformed),
     }
 }
 
@@ -524,6 +555,10 @@ mod tests {
             Request::Stop { signal: 15, timeout_ms: 10_000 },
             Request::Hangup(Stream::Stderr),
             Request::Settled,
+            Request::Policy(Restart::No),
+            Request::Policy(Restart::OnFailure { max: 3 }),
+            Request::Policy(Restart::Always),
+            Request::Policy(Restart::UnlessStopped),
         ];
         let mut packet = Vec::new();
         for request in requests {

@@ -144,7 +144,7 @@ fn truncated_archives_are_refused(w: &World) {
             let length = (whole.len() - 2048) * part / 12;
             let cut = w.write(format!("cut-{kind}-{part}.tar"), &whole[..length]);
             let loaded = w.kelp(["load", "-i", &cut.to_string_lossy()]).output();
-            loaded.code(125).explains(&[]);
+            loaded.code(1).explains(&[]);
         }
     }
     assert_eq!(w.kelp(["images", "-q"]).ok().text(), "");
@@ -160,7 +160,7 @@ fn archives_with_wrong_digests_are_refused(w: &World) {
         let at = bad.iter().rposition(|byte| byte.is_ascii_digit()).unwrap_or(0);
         bad[at] = if bad[at] == b'1' { b'2' } else { b'1' };
         fs::write(blob.path(), &bad).unwrap();
-        w.kelp(["load", &layout.to_string_lossy()]).output().code(125).explains(&[]);
+        w.kelp(["load", &layout.to_string_lossy()]).output().code(1).explains(&[]);
         fs::write(blob.path(), &good).unwrap();
     }
     w.kelp(["load", &layout.to_string_lossy()]).ok();
@@ -186,13 +186,13 @@ fn malformed_archive_metadata_is_refused(w: &World) {
         ("link", vec![Entry::new("manifest.json", Kind::Symlink("/etc/passwd".into()))]),
     ] {
         let path = w.write(format!("{name}.tar"), layer(&entries));
-        w.kelp(["load", "-i", &path.to_string_lossy()]).output().code(125).explains(&[]);
+        w.kelp(["load", "-i", &path.to_string_lossy()]).output().code(1).explains(&[]);
     }
     let digest = r#"{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:../../../../etc/passwd","size":10}]}"#;
     w.write("evil/oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
     w.write("evil/index.json", digest);
     let evil = w.dir().join("evil").display().to_string();
-    w.kelp(["load", &evil]).output().code(125).explains(&[]);
+    w.kelp(["load", &evil]).output().code(1).explains(&[]);
 }
 
 fn truncated_config_json_never_panics(w: &World) {
@@ -381,7 +381,7 @@ fn a_layer_that_unpacks_to_more_than_it_says_is_refused(w: &World) {
     let mut claimed: Value = serde_json::from_str(&fs::read_to_string(&index).unwrap()).unwrap();
     claimed["manifests"][0]["size"] = json!(7);
     fs::write(&index, claimed.to_string()).unwrap();
-    w.kelp(["load", &layout.to_string_lossy()]).output().code(125).explains(&[]);
+    w.kelp(["load", &layout.to_string_lossy()]).output().code(1).explains(&[]);
 }
 
 /// Whoever could pass could execute an image's setuid programs outside of any container, as the owner of the store.

@@ -98,9 +98,9 @@ fn an_image_is_pulled_over_http_and_run(w: &World) {
     // A second pull finds everything there.
     w.kelp(["pull", &reference]).ok();
     let absent = registry.name("forest/absent:latest");
-    w.kelp(["pull", &absent]).output().code(125).explains(&["forest/absent"]);
+    w.kelp(["pull", &absent]).output().code(1).explains(&["forest/absent"]);
     let absent = registry.name("forest/busybox:no-such-tag");
-    w.kelp(["pull", &absent]).output().code(125).explains(&["no-such-tag"]);
+    w.kelp(["pull", &absent]).output().code(1).explains(&["no-such-tag"]);
 }
 
 fn an_absent_image_is_pulled_by_run(w: &World) {
@@ -130,7 +130,7 @@ fn a_pull_that_fails_leaves_the_store_usable(w: &World) {
     let middle = bad.len() / 2;
     bad[middle] ^= 0xff;
     fs::write(&largest, &bad).unwrap();
-    w.kelp(["pull", &reference]).output().code(125).explains(&[]);
+    w.kelp(["pull", &reference]).output().code(1).explains(&[]);
     assert_eq!(w.kelp(["images", "-q"]).ok().text(), "");
     fs::write(&largest, good).unwrap();
     w.kelp(["pull", &reference]).ok();

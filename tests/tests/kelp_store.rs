@@ -189,7 +189,7 @@ fn a_full_disk_can_be_pruned(w: &World) {
     }
     fill(&disk.join("filler"));
     let archive = small(7).docker_archive(w, "image.tar", "image-7:1").display().to_string();
-    kelp(&["load", "-i", &archive]).output().code(125).explains(&["no space left"]).hints("kelp system prune");
+    kelp(&["load", "-i", &archive]).output().code(1).explains(&["no space left"]).hints("kelp system prune");
     assert_eq!(whole_images(&store).len(), 3);
     kelp(&["rmi", "image-0:1"]).ok();
     assert_eq!(whole_images(&store).len(), 2);
@@ -251,7 +251,7 @@ fn prune_takes_what_nothing_uses_and_nothing_else(w: &World) {
     let names = |w: &World| whole_images(&w.store()).into_keys().collect::<Vec<_>>();
     assert!(names(w).contains(&"<none>".to_owned()), "the name moved: {:?}", names(w));
     // Without a terminal and without -f nothing happens.
-    w.kelp(["image", "prune"]).output().code(125).explains(&["terminal"]);
+    w.kelp(["image", "prune"]).output().code(1).explains(&["terminal"]);
     let pruned = w.kelp(["image", "prune", "-f"]).ok().stdout;
     assert!(
         pruned.starts_with("Deleted Images:\ndeleted: sha256:") && pruned.contains("\n\nTotal reclaimed space: "),
@@ -291,8 +291,8 @@ fn what_save_writes_is_read_by_skopeo_and_by_load(w: &World) {
         .arg(&w.program("kelp").to_string_lossy())
         .arg(&path("stdout.tar"))
         .ok();
-    w.kelp(["save", "--format", "oci-dir", "-o", &path("layout"), "two:1"]).output().code(125).explains(&["not empty"]);
-    w.kelp(["save", "absent:1"]).output().code(125).explains(&["absent:1"]);
+    w.kelp(["save", "--format", "oci-dir", "-o", &path("layout"), "two:1"]).output().code(1).explains(&["not empty"]);
+    w.kelp(["save", "absent:1"]).output().code(1).explains(&["absent:1"]);
     if Path::new("/usr/bin/skopeo").exists() {
         let id = w.kelp(["images", "-q", "--no-trunc", "one:1"]).ok().text().to_owned();
         for (kind, file) in [
@@ -329,8 +329,8 @@ fn import_makes_an_image_of_a_tar(w: &World) {
     assert!(w.kelp(["history", "made:1"]).ok().stdout.contains("by hand"));
     let id = w.kelp(["import", "-"]).stdin(fs::read(&tar).unwrap()).ok();
     assert!(id.stdout.starts_with("sha256:"), "{id}");
-    w.kelp(["import", "-"]).stdin("no tar at all").output().code(125).explains(&["archive"]);
-    w.kelp(["import", "-c", "RUN x", &tar]).output().code(125).explains(&["RUN"]);
+    w.kelp(["import", "-"]).stdin("no tar at all").output().code(1).explains(&["archive"]);
+    w.kelp(["import", "-c", "RUN x", &tar]).output().code(1).explains(&["RUN"]);
 }
 
 fn inspect_and_history_tell_what_docker_tells(w: &World) {
@@ -345,7 +345,7 @@ fn inspect_and_history_tell_what_docker_tells(w: &World) {
     assert_eq!(w.kelp(["inspect", "--type", "image", "told:1"]).ok().json(), inspected);
     let id = w.kelp(["image", "inspect", "-f", "{{.Id}}", "told:1"]).ok();
     assert_eq!(w.kelp(["images", "-q", "--no-trunc", "told:2"]).ok().text(), id.text());
-    w.kelp(["image", "inspect", "absent:1"]).output().code(125).explains(&["absent:1"]);
+    w.kelp(["image", "inspect", "absent:1"]).output().code(1).explains(&["absent:1"]);
     let foreign = if cfg!(target_arch = "x86_64") { "arm64" } else { "amd64" };
     w.load(&small(1).architecture(foreign), "foreign:1");
     assert_eq!(w.kelp(["image", "inspect", "-f", "{{.Architecture}}", "foreign:1"]).ok().text(), foreign);
@@ -387,7 +387,7 @@ fn artifacts_and_foreign_layers_are_refused_by_name(w: &World) {
     .enumerate()
     {
         let dir = layout_of_types(w, &format!("layout-{number}"), config_type, layer_type);
-        w.kelp(["load", &dir.to_string_lossy()]).output().code(125).explains(&[named]);
+        w.kelp(["load", &dir.to_string_lossy()]).output().code(1).explains(&[named]);
     }
     assert_eq!(w.kelp(["images", "-q"]).ok().stdout, "");
     let dir = layout_of_types(
@@ -472,5 +472,5 @@ fn a_list_shows_what_is_there_now(w: &World) {
     let id = w.kelp(["images", "-q", "--no-trunc"]).ok().text().to_owned();
     let config = w.store().join("images/blobs/sha256").join(id.trim_start_matches("sha256:"));
     fs::remove_file(config).unwrap();
-    w.kelp(["image", "inspect", "one:1"]).output().code(125).explains(&[]);
+    w.kelp(["image", "inspect", "one:1"]).output().code(1).explains(&[]);
 }

@@ -148,8 +148,19 @@ fn host_config(container: &Container) -> Value {
             (format!("{}/{}", port.container, port.protocol), port.address().to_string(), host)
         })),
         "Runtime": record.runtime.as_ref().map_or_else(|| "kelp".to_owned(), |path| path.display().to_string()),
-        "LogConfig": { "Type": "json-file", "Config": {} },
+        "LogConfig": log_config(record.log),
+        "Init": record.init,
     })
+}
+
+/// In Docker's words: a log of ours is bounded like one of `local`, and read by `logs` like any.
+fn log_config(limits: kelp_shim::LogLimits) -> Value {
+    match limits.max_size {
+        0 => json!({ "Type": "none", "Config": {} }),
+        size => {
+            json!({ "Type": "json-file", "Config": { "max-size": size.to_string(), "max-file": limits.files.to_string() } })
+        }
+    }
 }
 
 fn config(container: &Container) -> Value {

@@ -31,6 +31,7 @@ mod prune;
 mod ps;
 mod pull;
 mod push;
+mod reconnect;
 mod rename;
 mod rm;
 mod rmi;
@@ -155,6 +156,9 @@ pub(crate) enum Command {
     Completion(completion::Completion),
     /// Print or write the manual pages
     Man(man::Man),
+    /// Connect a container that was made anew by its restart policy
+    #[command(hide = true)]
+    Reconnect(reconnect::Reconnect),
 }
 
 /// Performs one command; the status is what the process leaves with.
@@ -206,6 +210,7 @@ pub(crate) fn perform(command: &Command, places: &Places) -> Result<ExitCode> {
         Command::Version(args) => version::run(args, places),
         Command::Completion(args) => completion::run(args, places),
         Command::Man(args) => man::run(args, places),
+        Command::Reconnect(args) => reconnect::run(args, places),
     }
 }
 

@@ -8,11 +8,12 @@ use crate::container::record;
 use crate::container::runtime::Runtime;
 use crate::container::status;
 use crate::error::{Error, Kind, Result};
-use crate::options::LimitFlags;
+use crate::options::{LimitFlags, restart};
 use crate::output;
 use crate::places::Places;
 use crate::spec::resources;
 use clap::Args;
+use kelp_shim::Restart;
 use serde_json::Value;
 use std::process::ExitCode;
 
@@ -21,6 +22,9 @@ use std::process::ExitCode;
 pub(crate) struct Update {
     #[command(flatten)]
     limits: LimitFlags,
+    /// Start again: no, always, unless-stopped, on-failure or on-failure:COUNT
+    #[arg(long, value_name = "POLICY", value_parser = restart::parse)]
+    restart: Option<Restart>,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
@@ -31,17 +35,44 @@ pub(crate) fn run(args: &Update, places: &Places) -> Result<ExitCode> {
     if args.limits.cgroup_parent.is_some() {
         return Err(Error::new(Kind::BadInput, "cannot use --cgroup-parent", "a container does not move"));
     }
-    if !args.limits.any() {
-        return Err(Error::new(Kind::BadInput, "cannot update", "no limit was given").hint("kelp update --help"));
+    if !args.limits.any() && args.restart.is_none() {
+        return Err(Error::new(Kind::BadInput, "cannot update", "neither a limit nor a restart policy was given")
+            .hint("kelp update --help"));
     }
     super::each(&args.containers, |wanted| {
-        let container = find::one(places, wanted)?;
-        update(args, places, &container)?;
+        let mut container = find::one(places, wanted)?;
+        if let Some(policy) = args.restart {
+            set_policy(policy, places, &mut container)?;
+        }
+        if args.limits.any() {
+            set_limits(args, places, &container)?;
+        }
         output::line(wanted)
     })
 }
 
-fn update(args: &Update, places: &Places, container: &Container) -> Result<()> {
+/// For the container as it runs, if that can be, and for every start after this one.
+fn set_policy(policy: Restart, places: &Places, container: &mut Container) -> Result<()> {
+    if container.record.auto_remove && policy != Restart::No {
+        let doing = format!("cannot have container {} started again", container.record.name);
+        return Err(Error::new(Kind::BadInput, doing, "it is removed when it exits (--rm)"));
+    }
+    if status::of(places, container)?.state.is_alive() {
+        match super::shim_of(places, container, "update")?.set_restart(policy) {
+            Err(error) if error.kind == kelp_shim::Kind::Unsupported => {
+                output::note(format!(
+                    "{} restarts by its policy from its next start on: {}",
+                    container.record.name, error.because
+                ));
+            }
+            changed => changed?,
+        }
+    }
+    container.record.restart = policy;
+    container.record.write(&container.folder)
+}
+
+fn set_limits(args: &Update, places: &Places, container: &Container) -> Result<()> {
     let resources = resources::of(&args.limits)?;
     if status::of(places, container)?.state.is_alive() {
         let ignored = Runtime::of(places, &container.record).update(&resources)?;

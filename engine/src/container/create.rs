@@ -7,11 +7,11 @@ use super::claim::Claim;
 use super::find::Container;
 use super::record::{Record, Storage};
 use super::volumes::Mounted;
-use super::{etc, id, name, network, remove, volumes};
+use super::{etc, id, init, name, network, remove, volumes};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::image::{self, Chosen, Wanted};
 use crate::options::network::Network;
-use crate::options::{Namespace, Options, signal};
+use crate::options::{Namespace, Options, env, log, signal};
 use crate::overlay::{self, Overlay};
 use crate::places::{Places, make_private};
 use crate::spec::{self, Attachment, Device, Maps, RootFilesystem};
@@ -88,7 +88,10 @@ impl Maker<'_> {
             // A user who maps only his own ids may not set groups; the process keeps the caller's.
             wanted.program.groups.clear();
         }
-        let files = etc::make(&self.folder, &self.options.network, self.network, &hostname)?;
+        let mut files = etc::make(&self.folder, &self.options.network, self.network, &hostname)?;
+        if self.options.process.init {
+            files.push(init::make(&self.folder)?);
+        }
         self.mounted = volumes::make(self.places, self.options.files.wishes(), &wanted.volumes)?;
         self.fill_volumes(&lower)?;
         let root = self.root_filesystem(&lower)?;
@@ -187,6 +190,7 @@ impl Maker<'_> {
         let (options, life) = (self.options, &self.options.life);
         let exposed = network::exposed(&options.network, wanted.exposed.iter().cloned())?;
         let mut labels = wanted.labels.clone();
+        labels.extend(env::label_files(&options.process.label_file)?);
         labels.extend(options.process.label.iter().cloned());
         let image_signal = wanted.stop_signal.as_deref().and_then(|name| signal::parse(name).ok());
         Ok(Record {
@@ -212,6 +216,8 @@ impl Maker<'_> {
             stop_signal: life.stop_signal.or(image_signal).unwrap_or(signal::TERM),
             stop_timeout: life.stop_timeout.unwrap_or(STOP_TIMEOUT),
             runtime: options.runtime.clone(),
+            log: log::limits(life),
+            init: options.process.init,
             limited: options.limits.any(),
             env: wanted.program.env.clone(),
             working_dir: wanted.program.cwd.clone(),

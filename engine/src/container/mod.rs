@@ -6,6 +6,7 @@ pub(crate) mod create;
 mod etc;
 pub(crate) mod find;
 pub(crate) mod id;
+mod init;
 mod interpreter;
 pub(crate) mod name;
 pub(crate) mod network;

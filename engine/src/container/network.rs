@@ -12,6 +12,7 @@ use kelp_network::{Port, Published};
 use kelp_sys::rustix::pipe::{PipeFlags, pipe_with};
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 /// The user's choice; without one slirp4netns where it works, else none, said in one line.
 pub(crate) fn decide(flags: &NetworkFlags) -> Result<Network> {
@@ -64,6 +65,22 @@ pub(crate) fn connect(places: &Places, record: &Record, pid: i32, uplink: Option
         output::note(warning);
     }
     Ok(published)
+}
+
+/// How long the uplink of a container that has ended may take to end.
+const UPLINK_MAX: Duration = Duration::from_secs(10);
+
+/// The same for a container that was made anew by its policy: the former uplink still has the ports until it has ended.
+pub(crate) fn reconnect(places: &Places, record: &Record, pid: i32, uplink: OwnedFd) -> Result<Vec<Published>> {
+    if record.network != Network::Slirp4netns {
+        return Ok(Vec::new());
+    }
+    let socket = places.run.join(&record.id).join("slirp.sock");
+    if !Slirp::at(&socket).await_end(UPLINK_MAX) {
+        let doing = format!("cannot connect container {} again", record.name);
+        return Err(Error::new(Kind::Other, doing, "the slirp4netns of its last run does not end"));
+    }
+    connect(places, record, pid, Some(Uplink { theirs: uplink }))
 }
 
 /// The ports to publish: the user's, and with `-P` those the image exposes.

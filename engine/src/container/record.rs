@@ -6,7 +6,7 @@
 use crate::error::{Doing, Error, Kind, Result};
 use crate::options::network::Network;
 use kelp_network::{Port, Published};
-use kelp_shim::Restart;
+use kelp_shim::{LogLimits, Restart};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -71,6 +71,12 @@ pub(crate) struct Record {
     /// Another OCI runtime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) runtime: Option<PathBuf>,
+    /// How much of its output is kept.
+    #[serde(default)]
+    pub(crate) log: LogLimits,
+    /// Its first process is ours (`--init`).
+    #[serde(default)]
+    pub(crate) init: bool,
     /// It has limits, which need a cgroup of its own.
     #[serde(default)]
     pub(crate) limited: bool,

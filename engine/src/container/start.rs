@@ -11,11 +11,13 @@ use super::status;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::places::Places;
 use crate::time;
+use kelp_network::Published;
 use kelp_shim::client::{self, Connection, DetachKeys, Ended, Relay};
 use kelp_shim::{Cgroups, Launch, Runtime, Stdin, Streams};
 use std::env;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Whether the caller stays.
@@ -98,6 +100,16 @@ fn claim(places: &Places, container: &Container) -> Result<Claim> {
 
 fn connect(places: &Places, container: &Container, shim: &Connection, uplink: Option<Uplink>) -> Result<()> {
     let published = network::connect(places, &container.record, shim.pid(), uplink)?;
+    note_start(container, published)
+}
+
+/// The same for a container that was made anew: `pid` is its new init.
+pub(crate) fn reconnect(places: &Places, container: &Container, pid: i32, uplink: OwnedFd) -> Result<()> {
+    let published = network::reconnect(places, &container.record, pid, uplink)?;
+    note_start(container, published)
+}
+
+fn note_start(container: &Container, published: Vec<Published>) -> Result<()> {
     // Written before the program runs: from then on it counts as started.
     Start { started: time::now(), published }.write(&container.folder)
 }
@@ -130,7 +142,9 @@ fn launch(places: &Places, container: &Container, stay: &Stay) -> Result<Launch>
         (true, Stay::Detached) => Stdin::Keep,
         (true, Stay::Attached { .. }) => Stdin::Once,
     };
+    launch.log = record.log;
     launch.restart = record.restart;
+    launch.on_restart = begin_again(places, record)?;
     launch.runtime = Runtime::Library { cgroups: cgroups(record) };
     if let Some(runtime) = &record.runtime {
         launch.runtime = Runtime::Program { path: runtime.clone(), args: Vec::new() };
@@ -154,6 +168,13 @@ fn cgroups(record: &Record) -> Cgroups {
     if record.limited && !is_root && has_user_systemd() { Cgroups::Systemd } else { Cgroups::Cgroupfs }
 }
 
+/// What the shim runs when its restart policy has made the container anew, see `command/reconnect.rs`.
+fn begin_again(places: &Places, record: &Record) -> Result<Vec<String>> {
+    let own = env::current_exe().doing(|| "cannot find the path of kelp itself")?;
+    let words = [&own, Path::new("--root"), &places.store, Path::new("reconnect"), Path::new(&record.id)];
+    Ok(words.iter().map(|word| word.to_string_lossy().into_owned()).collect())
+}
+
 /// What the shim of a `--rm` container runs at its end, unless we were there.
 fn clean_up(places: &Places, record: &Record) -> Result<Vec<String>> {
     let own = env::current_exe().doing(|| "cannot find the path of kelp itself")?;
@@ -164,7 +185,7 @@ fn clean_up(places: &Places, record: &Record) -> Result<Vec<String>> {
 }
 
 /// kelp-shim: KELP_SHIM, beside kelp, or in PATH.
-fn shim_program() -> Result<PathBuf> {
+pub(crate) fn shim_program() -> Result<PathBuf> {
     find_program("kelp-shim", "KELP_SHIM")
 }
 

@@ -53,6 +53,16 @@ fn resolve(entry: &str, look_up: impl Fn(&str) -> Option<String>) -> Result<Opti
     })
 }
 
+/// The labels of `--label-file`, which is written as an environment file; a missing value is empty.
+pub(crate) fn label_files(files: &[PathBuf]) -> Result<Vec<(String, String)>> {
+    let mut labels = Vec::new();
+    for file in files {
+        let lines = read_file(file, |_| Some(String::new()))?;
+        labels.extend(lines.iter().filter_map(|line| pair(line).ok()));
+    }
+    Ok(labels)
+}
+
 /// `key=value` of `--label` and its like; a missing value is empty.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));

@@ -4,6 +4,7 @@
 //! One table of flags, no logic: `spec` and `container` decide what follows from them.
 
 pub(crate) mod env;
+pub(crate) mod log;
 pub(crate) mod mount;
 pub(crate) mod network;
 pub(crate) mod restart;
@@ -137,6 +138,12 @@ pub(crate) struct ProcessFlags {
     /// Add a label
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = env::pair)]
     pub(crate) label: Vec<(String, String)>,
+    /// Read labels from a file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) label_file: Vec<PathBuf>,
+    /// Run a small init as first process: it reaps orphans and passes signals on
+    #[arg(long)]
+    pub(crate) init: bool,
     /// Add an annotation to the OCI configuration
     #[arg(long, value_name = "KEY=VALUE", value_parser = env::pair)]
     pub(crate) annotation: Vec<(String, String)>,
@@ -313,6 +320,12 @@ pub(crate) struct LifeFlags {
     /// Seconds from that signal to SIGKILL
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     pub(crate) stop_timeout: Option<i64>,
+    /// Keep what it writes (json-file, local), or not (none)
+    #[arg(long, value_name = "DRIVER", default_value = "json-file", hide_possible_values = true)]
+    pub(crate) log_driver: log::Driver,
+    /// max-size=16m, max-file=2
+    #[arg(long, value_name = "KEY=VALUE", value_parser = log::parse)]
+    pub(crate) log_opt: Vec<log::Limit>,
 }
 
 #[cfg(test)]

@@ -63,6 +63,9 @@ pub(crate) enum RootFilesystem {
     Copy,
 }
 
+/// Where Docker has its init.
+pub(crate) const INIT: &str = "/sbin/docker-init";
+
 /// Something the user or we want to see at a path of the container; its source exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Attachment {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `process`: the program, its user, environment, limits and rights.
 
-use super::{Input, capabilities};
+use super::{INIT, Input, capabilities};
 use crate::error::Result;
 use crate::options::security::SecurityOption;
 use oci_spec::runtime::{LinuxCapabilities, Process, User};
@@ -14,7 +14,7 @@ pub(super) fn first(input: &Input<'_>) -> Result<Process> {
     process
         .set_terminal(input.options.tty.then_some(true))
         .set_user(user(input))
-        .set_args(Some(program.args.clone()))
+        .set_args(Some(words(input)))
         .set_env(Some(environment(input)))
         .set_cwd(program.cwd.clone())
         .set_capabilities(Some(rights(input)?))
@@ -23,6 +23,12 @@ pub(super) fn first(input: &Input<'_>) -> Result<Process> {
         .set_oom_score_adj(flags.oom_score_adj)
         .set_apparmor_profile(apparmor(&isolation.security_opt));
     Ok(process)
+}
+
+/// The program, behind our init where that is asked for.
+fn words(input: &Input<'_>) -> Vec<String> {
+    let init = input.options.process.init.then(|| [INIT.to_owned(), "--".to_owned()]);
+    init.into_iter().flatten().chain(input.program.args.iter().cloned()).collect()
 }
 
 fn user(input: &Input<'_>) -> User {

@@ -22,6 +22,7 @@ use kelp_sys::process::signal_process;
 use kelp_sys::rustix::event::{PollFd, PollFlags, poll};
 use kelp_sys::rustix::fs::Timespec;
 use kelp_sys::rustix::io::Errno;
+use kelp_sys::rustix::pipe::{PipeFlags, pipe_with};
 use kelp_sys::rustix::process::{WaitOptions, WaitStatus, wait};
 use kelp_sys::sigaction::Caught;
 use std::fs;
@@ -107,7 +108,8 @@ pub(crate) struct Holder {
     pub(super) settled: bool,
     /// For one read at a time, of output or of a request.
     pub(super) buffer: Vec<u8>,
-    _kept: Vec<OwnedFd>,
+    /// What others wait for to be closed: it is, when the container is over or made anew.
+    kept: Vec<OwnedFd>,
 }
 
 /// What poll found ready.
@@ -159,7 +161,7 @@ impl Holder {
             started: Instant::now(),
             kill_at: None,
             buffer: vec![0; REQUEST_MAX],
-            _kept: kept,
+            kept,
         })
     }
 
@@ -505,10 +507,13 @@ impl Holder {
     }
 
     /// What the engine did between `Created` and `Start` the first time.
-    fn prepare_restarted(&self, pid: i32) -> Result<(), Error> {
+    fn prepare_restarted(&mut self, pid: i32) -> Result<(), Error> {
         let Some((program, args)) = self.launch.on_restart.split_first() else { return Ok(()) };
         let doing = || format!("cannot prepare container {} with {program}", self.launch.id);
-        let status = Command::new(program).args(args).arg(pid.to_string()).stdin(Redirect::null()).status();
+        // What served the container that has ended, its network, ends with it; what will serve this one has a line of its own.
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).doing(doing)?;
+        self.kept = vec![write];
+        let status = Command::new(program).args(args).arg(pid.to_string()).stdin(read).status();
         match status.doing(doing)? {
             status if status.success() => Ok(()),
             status => Err(Error::new(doing(), status)),

@@ -9,7 +9,7 @@ use super::clients::{CLIENTS_MAX, Client, Last};
 use super::life::{Holder, Stage};
 use super::not_running;
 use kelp_shim::protocol::{DATA_MAX, Malformed, Request, STDIN_WINDOW, Stream, Streams, VERSION};
-use kelp_shim::{Doing, Error, Kind, Size, Stdin};
+use kelp_shim::{Doing, Error, Kind, Restart, Size, Stdin};
 use kelp_sys::rustix::io::Errno;
 use kelp_sys::rustix::net::sockopt::socket_peercred;
 use kelp_sys::rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
@@ -103,6 +103,7 @@ impl Holder {
             Request::Stop { signal, timeout_ms } => self.stop(index, signal, timeout_ms),
             Request::Hangup(stream) => self.hang_up(index, stream),
             Request::Settled => self.settle(index),
+            Request::Policy(policy) => return self.set_policy(index, policy),
         }
         Ok(())
     }
@@ -195,6 +196,24 @@ impl Holder {
             self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
         }
         self.kill(signal);
+    }
+
+    /// A holder that was launched without a policy is confined by now, and makes no container anew.
+    fn set_policy(&mut self, index: usize, policy: Restart) -> Result<(), Error> {
+        if self.launch.restart == Restart::No && policy != Restart::No {
+            let because = "its holder has given up the right to make it anew";
+            return Err(Error::new("cannot have the container started again", because).kind(Kind::Unsupported));
+        }
+        self.restarts.policy = policy;
+        if let (Stage::Pausing { status, .. }, Restart::No) = (&self.stage, policy) {
+            let status = *status;
+            self.clients[index].waits = true;
+            self.leave(status);
+            return Ok(());
+        }
+        let pid = self.init.as_ref().map_or(0, |init| init.pid);
+        self.clients[index].owed.pong = Some((self.phase(), pid));
+        Ok(())
     }
 
     /// A reader is gone. Behind the client that started the container the program stands as in a pipeline, unless

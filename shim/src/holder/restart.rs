@@ -12,7 +12,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How often it was started again, and how soon it may be next.
 #[derive(Debug)]
 pub(crate) struct Restarts {
-    policy: Restart,
+    pub(crate) policy: Restart,
     count: u32,
     pause: Duration,
     /// It was told to stop: nothing starts it again.

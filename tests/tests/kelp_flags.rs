@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Docker's flags and statuses, one by one: what fingers and scripts know.
+//!
+//! Runs `kelp`. The programs inside are busybox'.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use kelp_tests::{Command, Terminal, World, claims, until, within};
+
+claims!(as_root, as_user:
+    statuses_are_dockers,
+    flags_take_true_and_false,
+    labels_come_from_files_too,
+    init_reaps_orphans_and_passes_signals_on,
+    init_leaves_with_the_status_of_the_program,
+    init_gives_the_terminal_to_the_program,
+    the_log_is_as_large_as_it_is_told,
+);
+
+fn run<'w>(w: &'w World, args: &[&str]) -> Command<'w> {
+    w.kelp(["run", "--rm", "--network", "none"]).args(args)
+}
+
+fn statuses_are_dockers(w: &World) {
+    w.load_busybox();
+    let all = [
+        "rm", "stop", "start", "kill", "logs", "inspect", "wait", "port", "top", "pause", "diff", "export", "attach",
+        "restart", "rmi", "history",
+    ];
+    for verb in all {
+        w.kelp([verb, "absent"]).output().code(1).explains(&["absent"]);
+        w.kelp([verb, "--no-such-flag", "absent"]).output().code(125).explains(&["--no-such-flag"]);
+        w.kelp([verb]).output().code(1).explains(&["missing"]);
+    }
+    w.kelp(["exec", "absent", "true"]).output().code(1).explains(&["absent"]);
+    w.kelp(["no-such-command"]).output().code(1).explains(&["no-such-command"]);
+    w.kelp(["ps", "operand"]).output().code(1).explains(&["operand"]);
+    w.kelp(["run"]).output().code(1).explains(&["IMAGE"]);
+    w.kelp(["run", "--no-such-flag", "busybox"]).output().code(125);
+    w.kelp(["run", "--pull", "never", "absent"]).output().code(125);
+    w.kelp(["create", "--pull", "never", "absent"]).output().code(1);
+    w.kelp(["update", "--memory", "lots", "absent"]).output().code(125);
+    run(w, &["busybox", "no-such-program"]).output().code(127);
+    run(w, &["busybox", "/etc"]).output().code(126);
+    // Nothing is wrong with a goal that is reached.
+    w.kelp(["rm", "-f", "absent"]).ok();
+}
+
+fn flags_take_true_and_false(w: &World) {
+    w.load_busybox();
+    w.kelp(["run", "--rm=false", "-it=false", "--network=none", "--name", "c", "busybox", "true"]).ok();
+    assert_eq!(w.kelp(["ps", "-aq=true", "--filter", "name=c"]).ok().text().len(), 12);
+    w.kelp(["rm", "c"]).ok();
+    run(w, &["--read-only=true", "busybox", "touch", "/x"]).output().fails();
+    run(w, &["--read-only=false", "busybox", "touch", "/x"]).ok();
+    run(w, &["--read-only=perhaps", "busybox"]).output().code(125).explains(&["perhaps"]);
+    // Behind the image they are the program's.
+    assert_eq!(run(w, &["busybox", "echo", "--rm=false"]).ok().text(), "--rm=false");
+    let help = w.kelp(["run", "--help"]).ok();
+    assert!(help.stdout.contains("--rm") && !help.stdout.contains("--rm["), "{help}");
+}
+
+fn labels_come_from_files_too(w: &World) {
+    w.load_busybox();
+    let file = w.write("labels", "# a comment\none=1\ntwo=from the file\n\nthree\n");
+    let file = file.to_string_lossy();
+    w.kelp(["create", "--name", "c", "--label-file", &file, "--label", "two=2", "busybox"]).ok();
+    let labels = w.kelp(["inspect", "-f", "{{json .Config.Labels}}", "c"]).ok().json();
+    assert_eq!((&labels["one"], &labels["two"], &labels["three"]), (&"1".into(), &"2".into(), &"".into()));
+    w.kelp(["create", "--label-file", "/no/such/file", "busybox"]).output().code(1).explains(&["/no/such/file"]);
+    w.kelp(["rm", "c"]).ok();
+}
+
+fn init_reaps_orphans_and_passes_signals_on(w: &World) {
+    w.load_busybox();
+    // The shell leaves orphans behind, and waits for a signal that a first process would never get.
+    let script = "for i in 1 2 3; do (sleep 0.1 & ); done; trap 'echo got it; exit 5' USR1; echo ready; while :; do sleep 0.1; done";
+    w.kelp(["run", "-d", "--init", "--name", "c", "--network", "none", "busybox", "sh", "-c", script]).ok();
+    until("the program is ready", || w.kelp(["logs", "c"]).ok().stdout.contains("ready"));
+    let first = w.kelp(["exec", "c", "cat", "/proc/1/cmdline"]).ok().stdout;
+    assert!(first.starts_with("/sbin/docker-init\0--\0sh\0"), "{first:?}");
+    let zombies = || w.kelp(["exec", "c", "sh", "-c", "grep -l '^State:.Z' /proc/[0-9]*/status; true"]).ok().stdout;
+    assert!(within(Duration::from_secs(10), || zombies().is_empty()), "{}", zombies());
+    assert_eq!(w.kelp(["inspect", "-f", "{{.HostConfig.Init}} {{.Path}}", "c"]).ok().text(), "true sh");
+    w.kelp(["exec", "c", "sh", "-c", "echo x >>/sbin/docker-init"]).output().fails();
+    w.kelp(["kill", "-s", "USR1", "c"]).ok();
+    assert_eq!(w.kelp(["wait", "c"]).ok().text(), "5");
+    assert!(w.kelp(["logs", "c"]).ok().stdout.contains("got it"));
+    w.kelp(["rm", "c"]).ok();
+    // Without a handler the kernel protects a first process; not one behind ours.
+    w.kelp(["run", "-d", "--init", "--name", "c", "--network", "none", "busybox", "sleep", "1000"]).ok();
+    let begin = std::time::Instant::now();
+    w.kelp(["stop", "-t", "30", "c"]).ok();
+    assert!(begin.elapsed() < Duration::from_secs(20), "the signal was not passed on");
+    assert_eq!(w.kelp(["wait", "c"]).ok().text(), "143");
+    w.kelp(["rm", "c"]).ok();
+}
+
+fn init_leaves_with_the_status_of_the_program(w: &World) {
+    w.load_busybox();
+    let status = |words: &[&str]| run(w, &["--init", "busybox"]).args(words).output();
+    status(&["sh", "-c", "exit 7"]).code(7);
+    status(&["sh", "-c", "kill -9 $$"]).code(137);
+    let absent = status(&["no-such-program"]).code(127);
+    assert!(absent.stderr.contains("cannot run no-such-program"), "{absent}");
+    status(&["/etc"]).code(126);
+    assert_eq!(run(w, &["--init", "-i", "busybox", "cat"]).stdin("through\n").ok().stdout, "through\n");
+    run(w, &["--init", "-u", "1000:1000", "--read-only", "--cap-drop", "all", "busybox", "true"]).output();
+}
+
+fn init_gives_the_terminal_to_the_program(w: &World) {
+    w.load_busybox();
+    let (mut terminal, running) = Terminal::start(run(w, &["--init", "-it", "busybox", "sh"]), 24, 80);
+    terminal.types(b"echo $((40 + 2)) there\n");
+    terminal.shows("42 there");
+    // Ctrl-C ends what is in the foreground, and the shell goes on.
+    terminal.types(b"sleep 1000\n");
+    std::thread::sleep(Duration::from_millis(300));
+    terminal.types(b"\x03");
+    terminal.types(b"echo still $((20 + 3))\n");
+    terminal.shows("still 23");
+    terminal.types(b"exit 6\n");
+    running.output().code(6);
+}
+
+fn the_log_is_as_large_as_it_is_told(w: &World) {
+    w.load_busybox();
+    let logged = |options: &[&str]| {
+        let script = "seq 1 5000; echo last";
+        w.kelp(["run", "--name", "c", "--network", "none"]).args(options).args(["busybox", "sh", "-c", script]).ok();
+        let logs = w.kelp(["logs", "c"]).output().stdout;
+        let config = w.kelp(["inspect", "-f", "{{.HostConfig.LogConfig.Type}}", "c"]).ok().text().to_owned();
+        w.kelp(["rm", "c"]).ok();
+        (logs, config)
+    };
+    let (all, kind) = logged(&[]);
+    assert_eq!((all.lines().count(), kind.as_str()), (5001, "json-file"));
+    let (some, _) = logged(&["--log-opt", "max-size=10k", "--log-opt", "max-file=2"]);
+    assert!(some.len() < 25_000 && some.ends_with("last\n"), "{} bytes are kept", some.len());
+    let (none, kind) = logged(&["--log-driver", "none"]);
+    assert_eq!((none.as_str(), kind.as_str()), ("", "none"));
+    run(w, &["--log-driver", "syslog", "busybox"]).output().code(125).explains(&["syslog", "none"]);
+    run(w, &["--log-opt", "tag=x", "busybox"]).output().code(125).explains(&["max-size"]);
+}
