@@ -160,7 +160,7 @@ fn a_helper_may_be_for_one_registry_and_is_asked_once(w: &World) {
     assert_eq!(fs::read_to_string(&asked).unwrap(), format!("get {host}\n"));
     // A helper that is not there is named.
     let missing = w.kelp(["push", "--tls-verify=false", &name]).env("DOCKER_CONFIG", &docker).output();
-    missing.code(125).explains(&["docker-credential-one"]).hints("credHelpers");
+    missing.code(1).explains(&["docker-credential-one"]).hints("credHelpers");
 }
 
 fn a_registry_may_want_to_know_whose_certificate_we_have(w: &World) {
@@ -173,9 +173,9 @@ fn a_registry_may_want_to_know_whose_certificate_we_have(w: &World) {
     w.load_busybox();
     w.kelp(["tag", "busybox", &name]).ok();
     let push = || w.kelp(["push", &name]).env("XDG_CONFIG_HOME", &xdg);
-    push().output().code(125).explains(&["certificate"]);
+    push().output().code(1).explains(&["certificate"]);
     fs::copy(w.dir().join("client.crt"), folder.join("client.cert")).unwrap();
-    push().output().code(125).explains(&["client.key"]).hints("needs its key");
+    push().output().code(1).explains(&["client.key"]).hints("needs its key");
     fs::copy(w.dir().join("client.key"), folder.join("client.key")).unwrap();
     fs::set_permissions(folder.join("client.key"), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     push().ok();
@@ -192,15 +192,15 @@ fn all_tags_are_pushed_at_once(w: &World) {
     let lines: Vec<&str> = pushed.stdout.lines().collect();
     assert!(lines.len() == 2 && lines[0].starts_with("1: digest: sha256:") && lines[1].contains(" size: "), "{pushed}");
     assert_eq!(w.kelp(["tags", &registry.name("app")]).ok().stdout, "1\n2\n");
-    w.kelp(["tags", &registry.name("apple")]).output().code(125);
-    w.kelp(["push", "-a", &registry.name("app:1")]).output().code(125).explains(&["takes no tag"]);
-    w.kelp(["push", "-a", &registry.name("none")]).output().code(125).explains(&["no image here"]);
+    w.kelp(["tags", &registry.name("apple")]).output().code(1);
+    w.kelp(["push", "-a", &registry.name("app:1")]).output().code(1).explains(&["takes no tag"]);
+    w.kelp(["push", "-a", &registry.name("none")]).output().code(1).explains(&["no image here"]);
 }
 
 /// No name, nothing that listens, no TLS, nothing of that name, no login: whoever reads the hint knows which.
 fn each_obstacle_has_its_own_hint(w: &World) {
     let registry = registry!(Registry::start(w), w);
-    let pull = |name: &str| w.kelp(["pull", name]).output().code(125);
+    let pull = |name: &str| w.kelp(["pull", name]).output().code(1);
     let nobody = kelp_tests::free_port();
     pull("no-such-host.invalid/app").explains(&["no-such-host.invalid"]).hints("name");
     pull(&format!("127.0.0.1:{nobody}/app")).explains(&["refused"]).hints("nothing listens");
