@@ -65,6 +65,7 @@ const BUDGETS: &[Budget] = &[
         Against::Scenario("state, containers alive: 1"),
         2.0,
     ),
+    load("kelp run --rm with network, rootless and warm, against podman", "kelp run --rm", PODMAN, 0.1),
     Budget {
         what: "kelp run --rm --network none, rootless and warm, against podman",
         scenario: "kelp run --rm --network none",

@@ -57,10 +57,18 @@ pub(crate) fn all(report: &Report) -> Vec<(String, String)> {
     let mut add = |name: &str, svg: Option<String>| pictures.extend(svg.map(|s| (name.to_owned(), s)));
     add(
         "latency.svg",
-        bars(report, &times, "How long it takes", "median; the thin line spans p10 to p90; shorter is better"),
+        bars(
+            report,
+            &times,
+            "How long it takes",
+            "median; the thin line spans p10 to p90; shorter is better; ×: against the first of each group",
+        ),
     );
     add("throughput.svg", throughput(report));
-    add("size.svg", bars(report, &sizes, "How much it takes", "megabytes; shorter is better"));
+    add(
+        "size.svg",
+        bars(report, &sizes, "How much it takes", "megabytes; shorter is better; ×: against the first of each group"),
+    );
     for (name, title) in [
         ("create-alive.svg", "create against containers alive"),
         ("memory.svg", "resident memory against detached containers"),
@@ -98,7 +106,7 @@ fn throughput(report: &Report) -> Option<String> {
         &derived,
         &scenarios,
         "How many containers start in a second",
-        "all started at the same moment; longer is better",
+        "all started at the same moment; longer is better; ×: against the first of each group",
     )
 }
 
@@ -139,7 +147,7 @@ fn panel(rows: &[&Row], y: &mut f64) -> String {
             colour(&row.subject)
         );
         body += &line(LEFT + s.p10 * scale, middle, LEFT + s.p90 * scale, middle, INK, 1.0);
-        let ratio = base.filter(|b| *b > 0.0).map_or(String::new(), |b| format!("   {:.2} ×", s.median / b));
+        let ratio = base.filter(|b| *b > 0.0).map_or(String::new(), |b| format!(" · {:.2} ×", s.median / b));
         let label = format!("{} {}{ratio}", short(s.median), row.unit);
         body += &text(end.max(LEFT + s.p90 * scale) + 8.0, middle + 4.0, 12, INK, "start", &label);
         *y += BAR;

@@ -56,10 +56,20 @@ fn loaded<'a>(lab: &'a Lab, title: &str, dir: &Path, report: &mut Report) -> Res
     Ok(ready)
 }
 
-pub(super) fn run_rm(lab: &Lab, title: &str, report: &mut Report) -> Result<()> {
+/// Without a network: what the engines themselves take.
+pub(super) fn alone(lab: &Lab, title: &str, report: &mut Report) -> Result<()> {
+    run_rm(lab, title, &["--network", "none"], report)
+}
+
+/// With the network that each gives a user who asks for none.
+pub(super) fn networked(lab: &Lab, title: &str, report: &mut Report) -> Result<()> {
+    run_rm(lab, title, &[], report)
+}
+
+fn run_rm(lab: &Lab, title: &str, network: &[&str], report: &mut Report) -> Result<()> {
     let dir = lab.user_dir("engine")?;
     let ready = loaded(lab, title, &dir, report)?;
-    let words = ["run", "--rm", "--network", "none", image::NAME, "/bin/true"];
+    let words = [&["run", "--rm"], network, &[image::NAME, "/bin/true"]].concat();
     let subjects: Vec<_> = ready
         .iter()
         .map(|engine| Subject {

@@ -46,7 +46,8 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { key: "images", title: "kelp images, 1,000 of them", who: Who::Root, run: unpack::many_images },
     Scenario { key: "rootless", title: "rootless run, one id", who: Who::User, run: run::rootless },
     Scenario { key: "rootless-range", title: "rootless run, newuidmap", who: Who::User, run: run::range },
-    Scenario { key: "engine", title: "kelp run --rm --network none", who: Who::User, run: engine::run_rm },
+    Scenario { key: "engine", title: "kelp run --rm --network none", who: Who::User, run: engine::alone },
+    Scenario { key: "engine-net", title: "kelp run --rm", who: Who::User, run: engine::networked },
     Scenario {
         key: "unpack-user",
         title: "1 GB in 29,000 files, unpacked rootless",

@@ -7,14 +7,14 @@ use crate::case::Case;
 const STYLE: &str = "
 :root { --ink: #1f2933; --faint: #616e7c; --line: #e4e7eb; --good: #0b7a5b; --bad: #b42318; --paper: #fff; --head: #f5f7fa }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e7eb; --faint: #9aa5b1; --line: #323f4b; --good: #4cc7a0; --bad: #ff8a80; --paper: #16191d; --head: #1f2429 } }
-body { font: 15px/1.45 system-ui, -apple-system, 'Segoe UI', sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto; max-width: 1280px; padding: 0 1rem }
+body { font: 15px/1.45 system-ui, -apple-system, 'Segoe UI', sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto; max-width: 1400px; padding: 0 1rem }
 h1 { font-size: 1.5rem } p { max-width: 60em }
 form { display: flex; gap: 1rem; flex-wrap: wrap; align-items: center; position: sticky; top: 0; background: var(--paper); padding: .6rem 0 }
 input, select { font: inherit; padding: .3rem .5rem; border: 1px solid var(--line); border-radius: 4px; background: var(--paper); color: inherit }
 input[type=search] { min-width: 20em } output { color: var(--faint) }
 table { border-collapse: collapse; width: 100% } td, th { text-align: left; vertical-align: top; padding: .35rem .5rem; border-bottom: 1px solid var(--line) }
 th { background: var(--head); position: sticky; top: 3.2rem } th button { all: unset; cursor: pointer; font-weight: 600 } th button:focus-visible { outline: 2px solid var(--good) }
-td.case { white-space: nowrap; font-family: ui-monospace, monospace; font-size: 13px } td.quote { color: var(--faint); font-size: 13px; min-width: 22em }
+td.case { overflow-wrap: anywhere; min-width: 15em; font-family: ui-monospace, monospace; font-size: 13px } td.quote { color: var(--faint); font-size: 13px; min-width: 18em }
 td.end { text-align: center; font-size: 17px } .green { color: var(--good) } .red { color: var(--bad) } .skipped { color: var(--faint) }
 details { font-size: 13px; text-align: left; max-width: 22em } summary { list-style: none; cursor: pointer; text-align: center; font-size: 17px }
 tr[hidden] { display: none }
