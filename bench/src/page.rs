@@ -13,7 +13,8 @@ interleaved run (A B C A B C …), so that whatever else the machine does distur
 milliseconds belong to one machine on one day. The *floor* is `bench/floor.c`, a static C program that makes the same
 system calls a container needs and nothing else: no runtime can be faster than it. States are on a tmpfs, as /run is.
 
-`kelp-bench check` measures again and fails when a budget is broken. It compares ratios and sizes, never milliseconds.
+`kelp-bench check` measures again and fails when a budget is broken. It compares ratios and sizes, and
+milliseconds only where they are what was promised.
 ";
 
 /// The whole page; `plots` are file names in docs/bench, with their pictures.
@@ -95,4 +96,24 @@ fn figure_row(row: &Row, first: &mut Option<f64>) -> String {
 /// What a program said, made harmless for a Markdown table.
 fn escaped(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "&lt;").replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    /// Who changes a budget, a plot or a word draws them again: `kelp-bench draw --from docs/bench/figures.json`.
+    #[test]
+    fn the_published_page_and_plots_are_what_the_published_figures_draw() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs");
+        let report = Report::read(&docs.join("bench/figures.json")).unwrap();
+        let plots = crate::plot::all(&report);
+        assert_eq!(fs::read_to_string(docs.join("budgets.md")).unwrap(), budgets(&report, &plots));
+        for (name, svg) in plots {
+            assert!(fs::read_to_string(docs.join("bench").join(&name)).unwrap() == svg, "{name}");
+        }
+    }
 }

@@ -43,3 +43,14 @@ fn every_target_has_a_program_and_a_corpus() {
         .collect();
     assert_eq!(programs, known);
 }
+
+#[test]
+fn every_target_is_on_the_page_with_its_figures() {
+    let page = fs::read_to_string(here("../docs/fuzz.md")).unwrap();
+    let (_, figures) = page.split_once("<!-- figures").unwrap();
+    let figures = figures.split("<!-- end of figures").next().unwrap();
+    let rows = figures.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| target"));
+    let listed: Vec<&str> = rows.map(|row| row.split(" | ").next().unwrap().trim_start_matches("| ")).collect();
+    let known: Vec<&str> = kelp_fuzz::TARGETS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(listed, known);
+}

@@ -86,7 +86,7 @@ fn tests_that_the_tables_promise_exist() {
     files(&workspace(), ".rs", &mut sources);
     let code: String = sources.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     let mut missing = Vec::new();
-    for table in ["docs/threat-model.md", "docs/kernel-features.md", "docs/spec-coverage.md"] {
+    for table in ["docs/threat-model.md", "docs/kernel-features.md", "docs/spec-coverage.md", "docs/fuzz.md"] {
         let text = fs::read_to_string(workspace().join(table)).unwrap();
         let rows = text.lines().filter(|line| line.starts_with("| "));
         let promised = rows.filter_map(|row| row.trim_end_matches(" |").rsplit("| ").next());
@@ -119,4 +119,85 @@ fn every_threat_and_every_fallback_names_its_test() {
         }
     }
     assert!(hopes.is_empty(), "rows without a test:\n{}", hopes.join("\n"));
+}
+
+/// Files that a newcomer opens, in the order in which ARCHITECTURE.md leads to them.
+#[test]
+fn the_walk_for_newcomers_leads_from_the_readme_to_the_steps() {
+    let read = |name: &str| fs::read_to_string(workspace().join(name)).unwrap();
+    let page = read("ARCHITECTURE.md");
+    let (_, walk) = page.split_once("## A walk for newcomers").unwrap();
+    let stops = walk.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect::<Vec<_>>();
+    let wanted = ["README.md", "runtime/src/verb/create.rs", "runtime/init/src/life.rs", "runtime/init/src/step.rs"];
+    assert_eq!(stops, wanted);
+    assert!(read("README.md").contains("](ARCHITECTURE.md)"));
+    assert!(page.lines().count() <= 100, "no page: {} lines", page.lines().count());
+    // Each line of life.rs is a function of the file that it names.
+    let life = read("runtime/init/src/life.rs");
+    let calls = life.split("fn attempt").nth(1).unwrap().split("fn help").next().unwrap();
+    let mut steps = 0;
+    for (call, _) in calls.match_indices("::") {
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let module = calls[..call].rsplit(|c| !word(c)).next().unwrap();
+        let function = calls[call + 2..].split(|c| !word(c)).next().unwrap();
+        // A type's own function, or a type.
+        if [module, function].iter().any(|name| name.starts_with(|c: char| c.is_ascii_uppercase())) {
+            continue;
+        }
+        let file = ["", "/mod"].map(|end| workspace().join(format!("runtime/init/src/{module}{end}.rs")));
+        let text = file.iter().find_map(|file| fs::read_to_string(file).ok());
+        assert!(text.is_some_and(|text| text.contains(&format!("fn {function}"))), "{module}::{function}");
+        steps += 1;
+    }
+    assert!(steps >= 20, "{steps}");
+}
+
+#[test]
+fn the_commands_for_contributors_are_there() {
+    let page = fs::read_to_string(workspace().join("CONTRIBUTING.md")).unwrap();
+    let block = page.split("```").nth(1).unwrap();
+    let commands: Vec<&str> = block.lines().skip(1).map(|line| line.split('#').next().unwrap().trim()).collect();
+    assert_eq!(commands, ["./build", "cargo test -p kelp-runtime", "./check"]);
+    for script in ["build", "check"] {
+        assert!(workspace().join(script).exists());
+    }
+    // The crates that are named in brackets.
+    let crates = block.split("(").nth(1).unwrap().split(" …").next().unwrap();
+    for name in crates.split(", ") {
+        let mut manifests = Vec::new();
+        files(&workspace(), "Cargo.toml", &mut manifests);
+        let named = |file: &PathBuf| fs::read_to_string(file).unwrap().contains(&format!("name = \"{name}\""));
+        assert!(manifests.iter().any(named), "{name}");
+    }
+}
+
+#[test]
+fn the_oldest_compiler_is_the_same_wherever_it_is_said() {
+    let read = |name: &str| fs::read_to_string(workspace().join(name)).unwrap();
+    let manifest = read("Cargo.toml");
+    let oldest = manifest.lines().find_map(|l| l.strip_prefix("rust-version = \"")?.strip_suffix('"')).unwrap();
+    assert!(read("build").contains(&format!("(Rust {oldest} or newer)")), "build does not ask for Rust {oldest}");
+}
+
+/// `sys/clone.rs`, `runtime/init/mount.rs`, `bundles`: of a crate the file in its sources, or the folder.
+#[test]
+fn what_the_kernel_is_asked_for_is_asked_for_where_the_table_says() {
+    let page = fs::read_to_string(workspace().join("docs/kernel-features.md")).unwrap();
+    let (_, table) = page.split_once("## Always there").unwrap();
+    let table = table.split("## May be missing").next().unwrap();
+    let rows: Vec<&str> = table.lines().filter(|l| l.starts_with("| ") && !l.ends_with("| where |")).collect();
+    assert!(rows.len() > 15, "{rows:?}");
+    let crates = ["runtime/init", "runtime", "sys", "bundles", "engine", "shim", "network"];
+    for row in rows {
+        let mut krate = "";
+        for place in row.trim_end_matches(" |").rsplit("| ").next().unwrap().split(", ") {
+            // "runtime/init/root.rs, born.rs": the second is of the same crate.
+            let known = crates.iter().find(|krate| place == **krate || place.starts_with(&format!("{krate}/")));
+            let below = known.map_or(place, |krate| place[krate.len()..].trim_start_matches('/'));
+            krate = known.copied().unwrap_or(krate);
+            let below = below.strip_prefix("src/").unwrap_or(below);
+            let file = workspace().join(krate).join("src").join(below);
+            assert!(!krate.is_empty() && file.exists(), "{row}\nthere is no {}", file.display());
+        }
+    }
 }

@@ -107,7 +107,31 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::shortened;
+    use super::{escaped, shortened};
+
+    /// Who adds a case or changes its sentence has the table made again: `kelp-conformance compare`.
+    #[test]
+    fn the_published_table_has_every_case_with_its_sentence_and_no_other() {
+        let page = include_str!("../../../docs/conformance.md");
+        let (tables, _) = page.split_once("\n## Sentences that no runtime here obeys").expect("the tables end");
+        let rows: Vec<[&str; 3]> = tables
+            .lines()
+            .filter(|line| line.contains("| MUST |") || line.contains("| SHOULD |"))
+            .filter_map(|line| line.split(" | ").take(3).collect::<Vec<_>>().try_into().ok())
+            .collect();
+        let cases = [crate::clauses::all(), crate::contract::all()].concat();
+        let mut wanted: Vec<_> =
+            cases.iter().map(|c| (c.key.to_owned(), c.level.word().to_owned(), escaped(c.quote))).collect();
+        let mut published: Vec<_> = rows
+            .iter()
+            .map(|[key, level, quote]| {
+                (key.trim_start_matches("| ").to_owned(), (*level).to_owned(), (*quote).to_owned())
+            })
+            .collect();
+        wanted.sort();
+        published.sort();
+        assert_eq!(published, wanted);
+    }
 
     #[test]
     fn a_path_keeps_what_is_below_the_bundle() {
