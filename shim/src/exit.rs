@@ -19,6 +19,10 @@ pub struct Exit {
     pub signal: Option<i32>,
     /// The kernel killed something in it for want of memory.
     pub oom: bool,
+    /// Somebody asked for it with [`Request::Stop`](crate::protocol::Request::Stop): a reboot does not start it again if
+    /// its policy is `unless-stopped`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
     /// When, in RFC 3339.
     pub finished: String,
     /// Why the program never ran, if it did not.
@@ -30,7 +34,7 @@ impl Exit {
     /// The record of a program that ended now.
     pub fn now(status: Status, error: Option<String>) -> Exit {
         let Status { code, signal, oom } = status;
-        Exit { code, signal, oom, finished: Timestamp::now().to_string(), error }
+        Exit { code, signal, oom, stopped: false, finished: Timestamp::now().to_string(), error }
     }
 
     /// The same without time and reason.

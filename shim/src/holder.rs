@@ -24,10 +24,12 @@ use life::Holder;
 use place::Place;
 use std::process::ExitCode;
 
-/// SIGCHLD is what we live on. The others would end us, and mean the command that started us, not the container:
-/// they are caught and forgotten rather than ignored, since what is ignored would stay so in the programs we start.
-const CAUGHT: [i32; 9] = [SIGCHLD, 1, 2, 3, 10, 12, 13, 14, 15];
+/// SIGCHLD is what we live on. SIGTERM comes from a system that goes down. The others would end us, and mean the command
+/// that started us, not the container: they are caught and forgotten rather than ignored, since what is ignored would stay
+/// so in the programs we start.
+const CAUGHT: [i32; 9] = [SIGCHLD, 1, 2, 3, 10, 12, 13, 14, SIGTERM];
 const SIGCHLD: i32 = 17;
+const SIGTERM: i32 = 15;
 
 /// Holds a container until it has ended.
 pub(crate) fn hold() -> ExitCode {

@@ -33,6 +33,11 @@ pub struct Launch {
     pub log: LogLimits,
     /// What happens when the program ends.
     pub restart: Restart,
+    /// What asks the program to end when the holder itself is told to (SIGTERM): the machine, or the service that the
+    /// container was started in, goes down.
+    pub stop_signal: i32,
+    /// Seconds from that to SIGKILL; negative: for ever.
+    pub stop_timeout: i64,
     /// A program and its arguments, run with the new init's pid as its last argument each time the container has
     /// been created again by its restart policy, before it starts: what the engine does at first between `Created`
     /// and `Start`, the network above all. The descriptors that were given to be kept are closed before, and its standard input
@@ -119,7 +124,7 @@ pub enum Restart {
     },
     /// Started again, unless it was stopped by [`Request::Stop`](crate::protocol::Request::Stop).
     Always,
-    /// As `Always`; the difference shows only after a reboot, which is the engine's business.
+    /// As `Always`; the difference shows only after a reboot, when [`Exit::stopped`](crate::Exit::stopped) is asked.
     UnlessStopped,
 }
 
@@ -149,7 +154,7 @@ impl std::str::FromStr for Restart {
 
 impl Launch {
     /// A container in `containers/<id>`, its own bundle, without terminal, input, restart or clean-up,
-    /// created by the library below cgroupfs.
+    /// created by the library below cgroupfs, stopped as Docker stops.
     pub fn new(id: impl Into<String>, container: impl Into<PathBuf>, run: impl Into<PathBuf>) -> Launch {
         let container = container.into();
         Launch {
@@ -162,6 +167,8 @@ impl Launch {
             stdin: Stdin::Null,
             log: LogLimits::default(),
             restart: Restart::No,
+            stop_signal: 15,
+            stop_timeout: 10,
             on_restart: Vec::new(),
             on_exit: Vec::new(),
             durable: true,

@@ -211,12 +211,37 @@ fn the_holder_survives_the_signals_that_mean_the_command() {
     let container = Container::new("sleep 60");
     container.start_detached();
     let holder = container.holder().unwrap();
-    for number in [SIGHUP, SIGINT, SIGTERM, 3, 10, 12, 13] {
+    for number in [SIGHUP, SIGINT, 3, 10, 12, 13] {
         signal(holder, number);
     }
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(container.connect().ping().unwrap().0, Phase::Running);
     container.connect().stop(SIGKILL, None).unwrap();
+}
+
+#[test]
+fn a_system_that_goes_down_stops_the_program_in_good_order_and_nobody_asked_for_it() {
+    let mut container = Container::new("trap 'exit 6' USR1; echo ready; while :; do sleep 0.05; done");
+    container.launch.restart = Restart::UnlessStopped;
+    container.launch.stop_signal = 10;
+    container.start_detached();
+    until("the program", || container.logged("stdout") == "ready\n");
+    signal(container.holder().unwrap(), SIGTERM);
+    let exit = container.wait_for_record();
+    assert_eq!((exit.code, exit.stopped), (6, false));
+    until("the holder's end", || container.holder().is_none());
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_system_that_goes_down_kills_who_does_not_listen() {
+    let mut container = Container::new("trap '' TERM; echo ready; while :; do sleep 0.05; done");
+    container.launch.stop_timeout = 0;
+    container.start_detached();
+    until("the program", || container.logged("stdout") == "ready\n");
+    signal(container.holder().unwrap(), SIGTERM);
+    assert_eq!(container.wait_for_record().code, 137);
+    until("the holder's end", || container.holder().is_none());
 }
 
 #[test]
@@ -339,7 +364,8 @@ fn stop_kills_who_does_not_listen() {
     until("the program", || container.logged("stdout") == "deaf\n");
     let stopped = container.connect().stop(SIGTERM, Some(Duration::from_millis(200))).unwrap();
     assert_eq!(stopped, Status { code: 137, signal: Some(9), oom: false });
-    assert_eq!(container.record().unwrap().status(), stopped);
+    let record = container.record().unwrap();
+    assert_eq!((record.status(), record.stopped), (stopped, true), "the record says that somebody asked for it");
     container.assert_nothing_left();
 }
 

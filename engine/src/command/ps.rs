@@ -6,11 +6,13 @@ use crate::container::find::{self, Container};
 use crate::container::id;
 use crate::container::status::{self, Status};
 use crate::error::Result;
+use crate::options::restart;
 use crate::output::{self, Table};
 use crate::places::Places;
 use crate::template::Template;
 use crate::time;
 use clap::Args;
+use kelp_shim::Restart;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -32,7 +34,8 @@ pub(crate) struct Ps {
     /// The one that was made last, running or not
     #[arg(short, long)]
     latest: bool,
-    /// Only those with this name, id, label, status, ancestor, volume, network or exited
+    /// Only those with this name, id, label, status, ancestor, volume, network, exited, restart-policy or
+    /// should-start-on-boot
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// json, or a template such as 'table {{.Names}}\t{{.Status}}'
@@ -57,9 +60,20 @@ pub(crate) fn run(args: &Ps, places: &Places) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-const KEYS: [&str; 8] = ["name", "id", "label", "status", "ancestor", "volume", "network", "exited"];
+pub(super) const KEYS: [&str; 10] = [
+    "name",
+    "id",
+    "label",
+    "status",
+    "ancestor",
+    "volume",
+    "network",
+    "exited",
+    "restart-policy",
+    "should-start-on-boot",
+];
 
-fn matches(filters: &Filters, container: &Container, status: &Status) -> bool {
+pub(super) fn matches(filters: &Filters, container: &Container, status: &Status) -> bool {
     let record = &container.record;
     filters.all(|key, value| match key {
         "name" => record.name.contains(value.trim_start_matches('/')),
@@ -71,9 +85,22 @@ fn matches(filters: &Filters, container: &Container, status: &Status) -> bool {
             record.mounts.iter().any(|mount| mount.name.as_deref() == Some(value) || mount.destination == value)
         }
         "network" => record.network.to_string() == value,
+        "restart-policy" => restart::shown(record.restart).0 == value,
+        "should-start-on-boot" => should_start_on_boot(record.restart, status).to_string() == value,
         "exited" => status.exit.as_ref().is_some_and(|exit| exit.code.to_string() == value),
         _ => false,
     })
+}
+
+/// Docker's rules for a daemon that starts, podman's word for them: a policy counts from the first start on, `always` also
+/// after `stop`. `on-failure` is about programs that fail, not about machines that go down.
+fn should_start_on_boot(policy: Restart, status: &Status) -> bool {
+    let stopped = status.exit.as_ref().is_some_and(|exit| exit.stopped);
+    match policy {
+        Restart::No | Restart::OnFailure { .. } => false,
+        Restart::Always => status.start.is_some(),
+        Restart::UnlessStopped => status.start.is_some() && !stopped,
+    }
 }
 
 fn show(args: &Ps, rows: &[(Container, Status)]) -> Result<()> {
@@ -149,6 +176,26 @@ fn cut(text: &str, length: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container::record::Start;
+    use crate::container::status::State;
+
+    #[test]
+    fn a_boot_starts_what_docker_would() {
+        let exit = |stopped| {
+            let mut exit = kelp_shim::Exit::now(kelp_shim::Status { code: 1, signal: None, oom: false }, None);
+            exit.stopped = stopped;
+            exit
+        };
+        let never = Status { state: State::Created, pid: 0, exit: None, start: None };
+        let killed = Status { state: State::Dead, pid: 0, exit: None, start: Some(Start::default()) };
+        let ended = Status { state: State::Exited, exit: Some(exit(false)), ..killed.clone() };
+        let stopped = Status { state: State::Exited, exit: Some(exit(true)), ..killed.clone() };
+        let started = |policy| [&never, &killed, &ended, &stopped].map(|status| should_start_on_boot(policy, status));
+        assert_eq!(started(Restart::Always), [false, true, true, true]);
+        assert_eq!(started(Restart::UnlessStopped), [false, true, true, false]);
+        assert_eq!(started(Restart::OnFailure { max: 0 }), [false; 4]);
+        assert_eq!(started(Restart::No), [false; 4]);
+    }
 
     #[test]
     fn long_commands_are_cut_at_a_character() {

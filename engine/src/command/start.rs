@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `kelp start`: start containers that were made, or have ended.
 
+use super::filter::Filters;
 use crate::container::find;
 use crate::container::start::{self, Left, Stay};
+use crate::container::status;
 use crate::error::{Error, Kind, Result};
 use crate::output;
 use crate::places::Places;
@@ -21,8 +23,14 @@ pub(crate) struct StartArgs {
     /// Keys that detach from the container
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     detach_keys: String,
+    /// All that do not run
+    #[arg(long, conflicts_with_all = ["attach", "interactive"])]
+    all: bool,
+    /// All that do not run and are as `ps --filter` says; should-start-on-boot=true: by their restart policy
+    #[arg(short, long, value_name = "KEY=VALUE", conflicts_with_all = ["attach", "interactive"])]
+    filter: Vec<String>,
     /// Names or ids
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required_unless_present_any = ["all", "filter"], conflicts_with_all = ["all", "filter"], value_name = "CONTAINER")]
     containers: Vec<String>,
 }
 
@@ -31,10 +39,29 @@ pub(crate) fn run(args: &StartArgs, places: &Places) -> Result<ExitCode> {
     if args.attach || args.interactive {
         return stay(args, places);
     }
+    if args.all || !args.filter.is_empty() {
+        return start_all(args, places);
+    }
     super::each(&args.containers, |wanted| {
         let container = find::one(places, wanted)?;
         start::start(places, &container, &Stay::Detached)?;
         output::line(wanted)
+    })
+}
+
+/// Starts all that do not run, and are as the filters say. Who was made first comes first: others may build on him.
+fn start_all(args: &StartArgs, places: &Places) -> Result<ExitCode> {
+    let filters = Filters::parse(&args.filter, &super::ps::KEYS)?;
+    let mut names = Vec::new();
+    for container in find::all(places)?.into_iter().rev() {
+        let status = status::of(places, &container)?;
+        if !status.state.is_alive() && super::ps::matches(&filters, &container, &status) {
+            names.push(container.record.name.clone());
+        }
+    }
+    super::each(&names, |name| {
+        start::start(places, &find::one(places, name)?, &Stay::Detached)?;
+        output::line(name)
     })
 }
 

@@ -145,6 +145,8 @@ fn launch(places: &Places, container: &Container, stay: &Stay) -> Result<Launch>
     launch.log = record.log;
     launch.restart = record.restart;
     launch.on_restart = begin_again(places, record)?;
+    launch.stop_signal = record.stop_signal;
+    launch.stop_timeout = record.stop_timeout;
     launch.runtime = Runtime::Library { cgroups: cgroups(record) };
     if let Some(runtime) = &record.runtime {
         launch.runtime = Runtime::Program { path: runtime.clone(), args: Vec::new() };

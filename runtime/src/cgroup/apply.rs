@@ -12,6 +12,7 @@ use super::device::Rule;
 use super::facts::read_file;
 use super::limits::{Absent, Limits, MemoryCheck, Write};
 use super::make::write_file;
+use super::place::delegate_it;
 use super::program::program;
 use super::{Controllers, Error, Kind, error, kernel};
 
@@ -76,7 +77,8 @@ fn refused(cgroup: BorrowedFd<'_>, write: &Write, errno: Errno) -> Error {
             if Controllers::parse(&here).contains(controller) {
                 error.hint("this kernel does not have it; leave the limit out")
             } else {
-                error.hint(format!("the cgroup controller {controller} is not there"))
+                // A scope of systemd: its manager drops, without a word, what it cannot give.
+                error.hint(format!("the cgroup controller {controller} is not there: {}", delegate_it(controller)))
             }
         }
         Errno::INVAL | Errno::RANGE => error.hint("the kernel does not accept this value"),

@@ -149,9 +149,14 @@ pub(super) fn no_controller(dir: &Path, populated: bool, missing: Controllers, v
         "cgroup v1 holds it on this machine; boot with systemd.unified_cgroup_hierarchy=1 (or cgroup_no_v1=all)"
             .to_owned()
     } else {
-        format!("delegate it: systemctl edit user@.service, [Service] Delegate={missing}; or leave the limit out")
+        delegate_it(missing)
     };
     error(Kind::Unsupported, doing, because).hint(hint)
+}
+
+/// What helps a user whose systemd was not given a controller.
+pub(super) fn delegate_it(missing: Controllers) -> String {
+    format!("delegate it: systemctl edit user@.service, [Service] Delegate={missing}; or leave the limit out")
 }
 
 /// The words for a user to whom nothing is delegated, and who wants more than nothing.

@@ -12,9 +12,9 @@ use super::hand::Hand;
 use super::oom::OomWatch;
 use super::place::Place;
 use super::requests::REQUEST_MAX;
-use super::restart::Restarts;
+use super::restart::{By, Restarts};
 use super::stdio::{Output, Stdio};
-use super::{SIGCHLD, exit_of};
+use super::{SIGCHLD, SIGTERM, exit_of};
 use crate::complain;
 use kelp_shim::protocol::Stream;
 use kelp_shim::{Doing, Error, Exit, Kind, Launch, Phase, Restart, Status, Stdin, log};
@@ -250,8 +250,10 @@ impl Holder {
         match ready {
             Ready::Signals => {
                 while let Some(signal) = self.caught.take() {
-                    if signal == SIGCHLD {
-                        self.reap();
+                    match signal {
+                        SIGCHLD => self.reap(),
+                        SIGTERM => self.go_down(),
+                        _ => {}
                     }
                 }
             }
@@ -352,6 +354,45 @@ impl Holder {
         {
             complain(&format_args!("cannot send signal {signal} to process {}: {errno}", init.pid));
         }
+    }
+
+    /// The system goes down, or the service that we belong to: so does the container, in good order.
+    fn go_down(&mut self) {
+        let timeout = u64::try_from(self.launch.stop_timeout).ok().map(Duration::from_secs);
+        self.end(By::System, self.launch.stop_signal, timeout);
+    }
+
+    /// Asks the program to end, and after the timeout, if there is one, makes it. It is not started again.
+    pub(super) fn end(&mut self, by: By, signal: i32, timeout: Option<Duration>) {
+        // What a client asked for stays so, whoever asks after him.
+        if self.restarts.stopped != Some(By::Client) {
+            self.restarts.stopped = Some(by);
+        }
+        if let Stage::Pausing { status, .. } = self.stage {
+            self.record_stop();
+            return self.leave(status);
+        }
+        if let Some(timeout) = timeout {
+            let at = Instant::now() + timeout;
+            self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
+        }
+        self.kill(signal);
+    }
+
+    /// It had ended when it was told to stop: its record says so now.
+    fn record_stop(&self) {
+        let folder = &self.launch.container;
+        let written = Exit::read(folder).and_then(|exit| match exit {
+            Some(exit) => Exit { stopped: self.was_stopped(), ..exit }.write(folder, self.launch.durable),
+            None => Ok(()),
+        });
+        if let Err(error) = written {
+            complain(&error);
+        }
+    }
+
+    fn was_stopped(&self) -> bool {
+        self.restarts.stopped == Some(By::Client)
     }
 
     /// Takes in all children that have ended: init, orphans of the container, `on_exit`.
@@ -471,6 +512,7 @@ impl Holder {
         if let Some(error) = &self.verdict {
             exit = exit_of(error);
         }
+        exit.stopped = self.was_stopped();
         if let Err(error) = exit.write(&self.launch.container, self.launch.durable) {
             complain(&error);
         }

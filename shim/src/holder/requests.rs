@@ -8,6 +8,7 @@ use super::birth::other_version;
 use super::clients::{CLIENTS_MAX, Client, Last};
 use super::life::{Holder, Stage};
 use super::not_running;
+use super::restart::By;
 use kelp_shim::protocol::{DATA_MAX, Malformed, Request, STDIN_WINDOW, Stream, Streams, VERSION};
 use kelp_shim::{Doing, Error, Kind, Restart, Size, Stdin};
 use kelp_sys::rustix::io::Errno;
@@ -15,7 +16,7 @@ use kelp_sys::rustix::net::sockopt::socket_peercred;
 use kelp_sys::rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 use kelp_sys::rustix::process::geteuid;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The longest request after the launch: a longer packet is malformed, whatever it says.
 pub(super) const REQUEST_MAX: usize = DATA_MAX + 1;
@@ -187,15 +188,8 @@ impl Holder {
 
     fn stop(&mut self, index: usize, signal: i32, timeout_ms: u32) {
         self.clients[index].waits = true;
-        self.restarts.stopped = true;
-        if let Stage::Pausing { status, .. } = self.stage {
-            return self.leave(status);
-        }
-        if timeout_ms != u32::MAX {
-            let at = Instant::now() + Duration::from_millis(timeout_ms.into());
-            self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
-        }
-        self.kill(signal);
+        let timeout = (timeout_ms != u32::MAX).then(|| Duration::from_millis(timeout_ms.into()));
+        self.end(By::Client, signal, timeout);
     }
 
     /// A holder that was launched without a policy is confined by now, and makes no container anew.

@@ -16,17 +16,26 @@ pub(crate) struct Restarts {
     count: u32,
     pause: Duration,
     /// It was told to stop: nothing starts it again.
-    pub(crate) stopped: bool,
+    pub(crate) stopped: Option<By>,
+}
+
+/// Who told it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// A client: what was asked for holds after a reboot too.
+    Client,
+    /// The system, by SIGTERM to the holder, since it goes down.
+    System,
 }
 
 impl Restarts {
     pub(crate) fn new(policy: Restart) -> Restarts {
-        Restarts { policy, count: 0, pause: FIRST_PAUSE, stopped: false }
+        Restarts { policy, count: 0, pause: FIRST_PAUSE, stopped: None }
     }
 
     /// The pause before the next start, if there is to be one.
     pub(crate) fn next(&mut self, status: Status, ran_for: Duration) -> Option<Duration> {
-        if self.stopped || !self.wanted(status) {
+        if self.stopped.is_some() || !self.wanted(status) {
             return None;
         }
         self.count += 1;
@@ -67,8 +76,10 @@ mod tests {
         assert_eq!(pauses(Restart::OnFailure { max: 0 }, FAILED, short), [100, 200, 400, 800, 1600]);
         assert_eq!(pauses(Restart::OnFailure { max: 0 }, WELL_DONE, short), []);
         assert_eq!(pauses(Restart::Always, WELL_DONE, WELL), [100; 5]);
-        let mut stopped = Restarts::new(Restart::UnlessStopped);
-        stopped.stopped = true;
-        assert_eq!(stopped.next(FAILED, short), None);
+        for by in [By::Client, By::System] {
+            let mut stopped = Restarts::new(Restart::UnlessStopped);
+            stopped.stopped = Some(by);
+            assert_eq!(stopped.next(FAILED, short), None);
+        }
     }
 }

@@ -45,7 +45,7 @@ soon() {
 rootfs() {
 	mkdir -p "$1/bin" "$1/etc" "$1/proc" "$1/dev" "$1/sys" "$1/tmp"
 	cp /bin/busybox "$1/bin/busybox"
-	for name in sh cat sleep true false dd echo head tail kill id; do ln -sf busybox "$1/bin/$name"; done
+	for name in sh cat sleep true false dd echo head tail kill id touch fallocate; do ln -sf busybox "$1/bin/$name"; done
 	echo root:x:0:0::/:/bin/sh >"$1/etc/passwd"
 }
 
