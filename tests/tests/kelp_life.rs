@@ -11,6 +11,7 @@ use rustix::process::Signal;
 
 claims!(as_root, as_user:
     ps_shows_who_runs_and_with_all_who_ran,
+    what_was_to_go_with_its_container_is_not_started_again,
     containers_are_found_by_id_prefix_and_name,
     logs_keep_both_streams_apart,
     logs_follow_until_the_end,
@@ -71,6 +72,23 @@ fn ps_shows_who_runs_and_with_all_who_ran(w: &World) {
     remove(w, "runs");
     remove(w, "ended");
     assert_eq!(w.kelp(["ps", "-a", "-q"]).ok().text(), "");
+}
+
+/// The files of a `--rm` container do not wait for the disk. If its shim cannot remove it, only `rm` is left to do.
+fn what_was_to_go_with_its_container_is_not_started_again(w: &World) {
+    detached(w, &["--rm", "--name", "c", "busybox", "sh", "-c", "echo written >/file; exec sleep 1000"]);
+    let root = w.kelp(["exec", "c", "cat", "/proc/self/mounts"]).ok();
+    let root = root.stdout.lines().find(|line| line.contains(" / ")).unwrap_or_default();
+    assert!(root.contains("volatile"), "{root}");
+    let pid = w.kelp(["inspect", "c"]).ok().json()[0]["State"]["Pid"].as_i64().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let shim = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
+    w.command("sh").args(["-c", &format!("kill -9 {shim} {pid}")]).ok();
+    kelp_tests::until("it has ended", || w.kelp(["ps", "-q"]).ok().stdout.is_empty());
+    w.kelp(["start", "c"]).output().explains(&["--rm", "kelp rm c"]);
+    remove(w, "c");
+    assert_eq!(w.kelp(["ps", "-a", "-q"]).ok().text(), "");
+    assert_eq!(w.kelp(["system", "prune", "-f"]).ok().stdout.lines().last(), Some("Total reclaimed space: 0B"));
 }
 
 fn containers_are_found_by_id_prefix_and_name(w: &World) {

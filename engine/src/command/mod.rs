@@ -60,8 +60,9 @@ use serde_json::Value;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-/// All commands, in the order `kelp --help` shows them.
+/// All commands, in the order `kelp --help` shows them. The options of one are set up when it is the one that runs.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Run a program in a new container
     Run(Box<run::Run>),

@@ -10,7 +10,7 @@ use crate::places::Places;
 use clap::Args;
 use std::process::ExitCode;
 
-/// Freeze or thaw all processes of one or more containers
+// Of `pause` and `unpause`: each has its own line in the list of commands.
 #[derive(Debug, Args)]
 pub(crate) struct Pause {
     /// Names or ids

@@ -13,7 +13,7 @@ use clap::Args;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Stop one or more containers
+// Of `stop` and `restart`: each has its own line in the list of commands.
 #[derive(Debug, Args)]
 pub(crate) struct Stop {
     /// Seconds until it is killed; -1: never

@@ -17,7 +17,7 @@ use kelp_bundles::{Reference, Store};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
-/// Manage the store
+/// Show what takes how much space, and remove what nothing uses
 #[derive(Debug, Args)]
 pub(crate) struct SystemArgs {
     #[command(subcommand)]

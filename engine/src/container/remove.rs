@@ -14,6 +14,7 @@ use kelp_runtime::Runtime;
 use kelp_shim::client;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -174,11 +175,15 @@ pub(crate) fn sweep(places: &Places) -> Result<()> {
     Ok(())
 }
 
-/// Deletes a tree of ours, whoever owns what is in it.
+/// Deletes a tree of ours, whoever owns what is in it. In work/work, overlayfs leaves a folder without permissions;
+/// where that is empty, its parent's owner may remove it.
 pub(crate) fn tree(folder: &Path) -> Result<()> {
-    // overlayfs leaves work/work without permissions. It is empty: its parent's owner may remove it.
-    let leftover = fs::remove_dir(folder.join("work/work"));
-    match leftover.and_then(|()| fs::remove_dir_all(folder)).or_else(|_| fs::remove_dir_all(folder)) {
+    let kernels = folder.join("work/work");
+    if fs::remove_dir(&kernels).is_err_and(|error| error.kind() == ErrorKind::DirectoryNotEmpty) {
+        // What stops it stops the removal of the whole, which says so.
+        volatile_mark(&kernels).ok();
+    }
+    match fs::remove_dir_all(folder) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         // Files of users that only the container's id map has.
@@ -187,4 +192,13 @@ pub(crate) fn tree(folder: &Path) -> Result<()> {
         }
         Err(error) => Err(error).doing(|| format!("cannot remove {}", folder.display())),
     }
+}
+
+/// Removes what a volatile overlay leaves in the folder it worked in: a file in folders without permissions.
+fn volatile_mark(kernels: &Path) -> std::io::Result<()> {
+    let incompat = kernels.join("incompat");
+    for folder in [kernels, &incompat, &incompat.join("volatile")] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    }
+    fs::remove_dir_all(kernels)
 }

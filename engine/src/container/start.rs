@@ -89,6 +89,16 @@ fn claim(places: &Places, container: &Container) -> Result<Claim> {
     if status::of(places, container)?.state.is_alive() || remove::await_shim(places, container)? == Shim::Holds {
         return Err(Error::new(Kind::WrongState, doing(), "it is running already"));
     }
+    // The kernel left its mark of a volatile mount there. It would refuse to mount, and be less clear.
+    let has_mark = |error: std::io::Error| error.kind() == ErrorKind::DirectoryNotEmpty;
+    if record.auto_remove && fs::remove_dir(container.folder.join("work/work")).is_err_and(has_mark) {
+        return Err(Error::new(
+            Kind::WrongState,
+            doing(),
+            "its files were to go with it (--rm), so they are not all on disk",
+        )
+        .hint(format!("kelp rm {}", record.name)));
+    }
     // What an earlier run left: its result, and, if its shim was killed, its state.
     remove::forget(places, &record.id)?;
     match fs::remove_file(container.folder.join("exit.json")) {

@@ -181,3 +181,11 @@ fn layers_with_separators_in_their_paths_are_quoted() {
     let value = configured("busybox", None, &root, |_| {});
     assert_eq!(mount_at(&value, "/")["options"][0], "lowerdir=/a\\:b\\,c");
 }
+
+#[test]
+fn only_the_files_of_a_container_of_rm_may_be_lost_in_a_crash_of_the_machine() {
+    let options = |line| configured(line, Some(&single()), &overlay(), |_| {})["mounts"][0]["options"].clone();
+    let volatile = serde_json::json!("volatile");
+    assert!(options("--rm busybox").as_array().unwrap().contains(&volatile));
+    assert!(!options("busybox").as_array().unwrap().contains(&volatile));
+}
