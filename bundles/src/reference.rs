@@ -60,13 +60,15 @@ impl Reference {
 
     /// The name as people say it, without tag and digest: `busybox`, `user/app`, `localhost:5000/app`.
     pub fn familiar_name(&self) -> String {
-        if self.registry != DEFAULT_REGISTRY {
-            return format!("{}/{}", self.registry, self.repository);
-        }
-        match self.repository.strip_prefix(OFFICIAL_PREFIX) {
-            // `library/a/b` must not become `a/b`, another repository.
-            Some(short) if !short.contains('/') => short.to_owned(),
-            _ => self.repository.clone(),
+        // `library/a/b` must not become `a/b`, another repository, nor `docker.io/ghcr.io/app` another registry's.
+        let means_us = |short: &&str| {
+            let (registry, repository) = split_registry(short);
+            registry == self.registry && repository == self.repository
+        };
+        let shorter = [self.repository.strip_prefix(OFFICIAL_PREFIX), Some(&self.repository)];
+        match shorter.into_iter().flatten().find(means_us) {
+            Some(short) => short.to_owned(),
+            None => format!("{}/{}", self.registry, self.repository),
         }
     }
 
@@ -275,6 +277,14 @@ mod tests {
         for text in ["busybox:latest", "user/app:1", "localhost:5000/app:2", "library/a/b:x"] {
             assert_eq!(text.parse::<Reference>().unwrap().familiar(), text);
         }
+    }
+
+    #[test]
+    fn a_repository_that_looks_like_a_registry_keeps_its_own() {
+        for text in ["docker.io/ghcr.io/app:1", "docker.io/localhost/app:1", "docker.io/a.b/c/d:1"] {
+            assert_eq!(text.parse::<Reference>().unwrap().familiar(), text);
+        }
+        assert_eq!("docker.io/library/localhost:1".parse::<Reference>().unwrap().familiar(), "localhost:1");
     }
 
     proptest! {

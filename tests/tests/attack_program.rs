@@ -89,6 +89,19 @@ impl<'w> Lair<'w> {
         self.attack.output().ok().json()
     }
 
+    /// A container joins it: so often at once, and then by create and start, with something to steal.
+    fn is_entered_by_a_neighbour(&self, w: &'w World, times: usize) {
+        let victim = self.neighbour(w, "victim");
+        for _ in 0..times {
+            victim.run().env("KELP_CANARY", "of the host").ok();
+        }
+        victim.create().env("KELP_CANARY", "of the host").ok();
+        std::thread::sleep(Duration::from_millis(50));
+        victim.verb("start", &[]).ok();
+        victim.becomes("stopped");
+        victim.delete();
+    }
+
     /// A bundle whose container shares the lair's processes, as in a pod.
     fn neighbour(&self, w: &'w World, name: &str) -> Bundle<'w> {
         let bundle = w.bundle(name);
@@ -195,15 +208,7 @@ fn an_entering_process_gives_nothing_away(w: &World) {
 
 fn a_process_that_joins_a_hostile_pod_gives_nothing_away(w: &World) {
     let lair = Lair::open(w, "steal");
-    let victim = lair.neighbour(w, "victim");
-    for _ in 0..10 {
-        victim.run().env("KELP_CANARY", "of the host").ok();
-    }
-    victim.create().env("KELP_CANARY", "of the host").ok();
-    std::thread::sleep(Duration::from_millis(50));
-    victim.verb("start", &[]).ok();
-    victim.becomes("stopped");
-    victim.delete();
+    lair.is_entered_by_a_neighbour(w, 10);
     assert_met_and_got_nothing(&lair.close());
 }
 
@@ -228,15 +233,7 @@ fn an_entering_process_cannot_be_traced(w: &World) {
 
 fn a_process_that_joins_a_hostile_pod_cannot_be_traced(w: &World) {
     let lair = Lair::open(w, "trace");
-    let victim = lair.neighbour(w, "victim");
-    for _ in 0..20 {
-        victim.run().ok();
-    }
-    victim.create().ok();
-    std::thread::sleep(Duration::from_millis(50));
-    victim.verb("start", &[]).ok();
-    victim.becomes("stopped");
-    victim.delete();
+    lair.is_entered_by_a_neighbour(w, 20);
     assert_traced_nobody(&lair.close());
 }
 
