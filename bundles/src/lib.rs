@@ -51,6 +51,7 @@ pub mod commit;
 mod compose;
 mod compression;
 pub mod config;
+pub mod copy;
 pub mod digest;
 mod error;
 #[doc(hidden)]

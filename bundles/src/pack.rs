@@ -27,7 +27,7 @@ const BUFFER: usize = 256 << 10;
 pub(crate) fn tree(lower: &[PathBuf], out: impl Write) -> Result<()> {
     let doing = || "packing files";
     let stack = LayerStack::open(lower)?;
-    let mut pack = Pack { tar: Writer::new(out), links: HashMap::new() };
+    let mut pack = Pack::new(out);
     let mut to_go = vec![Vec::new()];
     while let Some(path) = to_go.pop() {
         let versions = stack.versions(&path).doing(doing)?;
@@ -45,7 +45,7 @@ pub(crate) fn tree(lower: &[PathBuf], out: impl Write) -> Result<()> {
             }
         }
     }
-    pack.tar.finish().map(drop).doing(doing)
+    pack.finish().doing(doing)
 }
 
 /// Writes the layer that makes the image what the container has become.
@@ -53,7 +53,7 @@ pub(crate) fn layer(lower: &[PathBuf], top: &Top, out: impl Write) -> Result<()>
     let doing = || "packing the container's changes";
     let changes = changes::all(lower, top)?;
     let root = at::open_root(top.folder())?;
-    let mut pack = Pack { tar: Writer::new(out), links: HashMap::new() };
+    let mut pack = Pack::new(out);
     for Change { path, kind } in &changes {
         let at = path.iter().rposition(|b| *b == b'/');
         let (folder, name) = at.map_or((&[][..], &path[..]), |at| (&path[..at], &path[at + 1..]));
@@ -68,25 +68,42 @@ pub(crate) fn layer(lower: &[PathBuf], top: &Top, out: impl Write) -> Result<()>
             }
         }
     }
-    pack.tar.finish().map(drop).doing(doing)
+    pack.finish().doing(doing)
 }
 
-struct Pack<W> {
+/// A tar that is being written, of files that are open or below an open folder.
+pub(crate) struct Pack<W> {
     tar: Writer<W>,
     /// Files with several names, and the first one.
     links: HashMap<(u64, u64), Vec<u8>>,
 }
 
 impl<W: Write> Pack<W> {
+    pub(crate) fn new(out: W) -> Self {
+        Self { tar: Writer::new(out), links: HashMap::new() }
+    }
+
+    pub(crate) fn finish(self) -> io::Result<()> {
+        self.tar.finish().map(drop)
+    }
+
     /// One file; nothing where it is no file that a tar can hold.
-    fn file(&mut self, folder: &OwnedFd, name: &[u8], path: &[u8]) -> io::Result<Option<FileType>> {
-        let Some(stat) = at::look(folder, name)? else { return Ok(None) };
+    pub(crate) fn file(&mut self, folder: &OwnedFd, name: &[u8], path: &[u8]) -> io::Result<Option<FileType>> {
+        match at::open_plain(folder, name, OFlags::PATH | OFlags::NOFOLLOW) {
+            Ok(file) => self.opened(&file, path),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The same for one that is open.
+    pub(crate) fn opened(&mut self, file: &OwnedFd, path: &[u8]) -> io::Result<Option<FileType>> {
+        let stat = rfs::fstat(file)?;
         let kind = at::kind(&stat);
         if at::is_whiteout(&stat) || kind == FileType::Socket {
             return Ok(None);
         }
-        let file = at::open_plain(folder, name, OFlags::PATH | OFlags::NOFOLLOW)?;
-        let mut head = head(&file, path, &stat)?;
+        let mut head = head(file, path, &stat)?;
         if kind != FileType::Directory && stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
                 (head.flag, head.link, head.size) = (b'1', first.clone(), 0);
@@ -96,7 +113,7 @@ impl<W: Write> Pack<W> {
         }
         self.tar.begin(&head)?;
         if kind == FileType::RegularFile {
-            self.content(&file, head.size)?;
+            self.content(file, head.size)?;
         }
         Ok(Some(kind))
     }

@@ -6,6 +6,7 @@
 mod cli;
 mod command;
 mod container;
+mod copy_job;
 mod error;
 mod hello;
 mod ids;
@@ -26,7 +27,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Children of ours with a hidden first argument: before anything else, while there is one thread.
-    if let Some(status) = kelp_bundles::job::run_if_asked().or_else(overlay::run_if_asked) {
+    if let Some(status) =
+        kelp_bundles::job::run_if_asked().or_else(overlay::run_if_asked).or_else(copy_job::run_if_asked)
+    {
         return status;
     }
     let words: Vec<_> = std::env::args_os().collect();

@@ -568,6 +568,11 @@ fn begin_writeback(file: &OwnedFd, size: u64) {
     if size >= LARGE && kelp_sys::writeback::begin(file.as_fd(), 0, 0).is_err() {}
 }
 
+/// The content of the entry that was read last, for a file that is no layer's.
+pub(crate) fn write_content_of<R: std::io::BufRead>(file: &OwnedFd, entry: &Entry, tar: &mut Reader<R>) -> Result<()> {
+    write_content(file, entry, tar).map_err(|trouble| trouble.about(entry))
+}
+
 /// Writes the pieces where they belong; between them the file stays hollow.
 fn write_content<R: std::io::BufRead>(file: &OwnedFd, entry: &Entry, tar: &mut Reader<R>) -> Step<()> {
     for segment in &entry.segments {

@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 use kelp_sys::rustix;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use extract::write_content_of;
+
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::idmap::IdMap;

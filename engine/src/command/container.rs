@@ -2,8 +2,8 @@
 //! `kelp container`: all that is done with containers, under one roof.
 
 use super::{
-    attach, commit, create, diff, exec, export, inspect, kill, logs, pause, port, prune, ps, rename, rm, run, start,
-    stop, top, wait,
+    attach, commit, cp, create, diff, exec, export, inspect, kill, logs, pause, port, prune, ps, rename, rm, run,
+    start, stats, stop, top, update, wait,
 };
 use crate::error::Result;
 use crate::places::Places;
@@ -23,6 +23,8 @@ enum Verb {
     Attach(attach::Attach),
     /// Make an image of a container
     Commit(commit::Commit),
+    /// Copy files between a container and this machine
+    Cp(cp::Cp),
     /// Make a container without starting it
     Create(Box<create::Create>),
     /// Show what a container changed of its image
@@ -57,12 +59,16 @@ enum Verb {
     Run(Box<run::Run>),
     /// Start one or more stopped containers
     Start(start::StartArgs),
+    /// Show what containers use
+    Stats(stats::Stats),
     /// Stop one or more containers
     Stop(stop::Stop),
     /// Show the processes of a container
     Top(top::Top),
     /// Thaw all processes of one or more containers
     Unpause(pause::Pause),
+    /// Change the limits of one or more containers, or when they are started again
+    Update(update::Update),
     /// Wait until containers end, and print their statuses
     Wait(wait::Wait),
 }
@@ -72,6 +78,7 @@ pub(crate) fn run(args: &ContainerArgs, places: &Places) -> Result<ExitCode> {
     match &args.verb {
         Verb::Attach(args) => attach::run(args, places),
         Verb::Commit(args) => commit::run(args, places),
+        Verb::Cp(args) => cp::run(args, places),
         Verb::Create(args) => create::run(args, places),
         Verb::Diff(args) => diff::run(args, places),
         Verb::Exec(args) => exec::run(args, places),
@@ -88,9 +95,11 @@ pub(crate) fn run(args: &ContainerArgs, places: &Places) -> Result<ExitCode> {
         Verb::Rm(args) => rm::run(args, places),
         Verb::Run(args) => run::run(args, places),
         Verb::Start(args) => start::run(args, places),
+        Verb::Stats(args) => stats::run(args, places),
         Verb::Stop(args) => stop::run(args, places),
         Verb::Top(args) => top::run(args, places),
         Verb::Unpause(args) => pause::run_unpause(args, places),
+        Verb::Update(args) => update::run(args, places),
         Verb::Wait(args) => wait::run(args, places),
     }
 }

@@ -8,6 +8,7 @@ mod bundle;
 mod commit;
 mod completion;
 mod container;
+mod cp;
 mod create;
 mod diff;
 mod exec;
@@ -99,7 +100,7 @@ pub(crate) enum Command {
     Top(top::Top),
     /// Show what containers use
     Stats(stats::Stats),
-    /// Change the limits of one or more containers
+    /// Change the limits of one or more containers, or when they are started again
     Update(update::Update),
     /// List the ports of a container that are published
     Port(port::Port),
@@ -131,6 +132,8 @@ pub(crate) enum Command {
     Import(import::Import),
     /// Write the files of a container as a tar archive
     Export(export::Export),
+    /// Copy files between a container and this machine
+    Cp(cp::Cp),
     /// Show what a container changed of its image
     Diff(diff::Diff),
     /// Make an image of a container
@@ -198,6 +201,7 @@ pub(crate) fn perform(command: &Command, places: &Places) -> Result<ExitCode> {
         Command::Logout(args) => login::run_logout(args, places),
         Command::Import(args) => import::run(args, places),
         Command::Export(args) => export::run(args, places),
+        Command::Cp(args) => cp::run(args, places),
         Command::Diff(args) => diff::run(args, places),
         Command::Commit(args) => commit::run(args, places),
         Command::Bundle(args) => bundle::run(args, places),

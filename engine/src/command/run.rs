@@ -32,6 +32,10 @@ pub(crate) struct Run {
 
 /// Performs the command.
 pub(crate) fn run(args: &Run, places: &Places) -> Result<ExitCode> {
+    make_and_start(args, places).map_err(Error::with_run_status)
+}
+
+fn make_and_start(args: &Run, places: &Places) -> Result<ExitCode> {
     let stay = stay(args)?;
     let container = create::create(places, &args.options)?;
     match start::start(places, &container, &stay) {

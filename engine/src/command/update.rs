@@ -17,7 +17,7 @@ use kelp_shim::Restart;
 use serde_json::Value;
 use std::process::ExitCode;
 
-/// Change the limits of one or more containers
+/// Change the limits of one or more containers, or when they are started again
 #[derive(Debug, Args)]
 pub(crate) struct Update {
     #[command(flatten)]

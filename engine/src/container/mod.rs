@@ -7,6 +7,7 @@ mod etc;
 pub(crate) mod find;
 pub(crate) mod id;
 mod init;
+pub(crate) mod inside;
 mod interpreter;
 pub(crate) mod name;
 pub(crate) mod network;
