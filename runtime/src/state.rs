@@ -17,7 +17,9 @@ use crate::plan::Nature;
 use crate::process::{Identity, Life};
 use crate::seccomp::Agent;
 use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use kelp_sys::rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, accessat, fstat, mkdirat, openat, renameat, stat};
+use kelp_sys::rustix::fs::{
+    Access, AtFlags, CWD, Mode, OFlags, Stat, accessat, fstat, lstat, mkdirat, openat, renameat, stat,
+};
 use kelp_sys::rustix::io::Errno;
 use oci_spec::runtime::{Hook, Process};
 use serde::{Deserialize, Serialize};
@@ -278,7 +280,7 @@ impl Folder {
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        accessat(&self.fd, name, kelp_sys::rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
+        accessat(&self.fd, name, Access::EXISTS, AtFlags::empty()).is_ok()
     }
 
     fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
@@ -348,6 +350,13 @@ impl State {
             annotations: record.annotations.clone(),
         }
     }
+}
+
+/// Whether this is the directory of a container, and ours.
+pub(crate) fn is_there(directory: &Path) -> bool {
+    let us = kelp_sys::rustix::process::geteuid().as_raw();
+    let has = |name| accessat(CWD, directory.join(name), Access::EXISTS, AtFlags::empty()).is_ok();
+    lstat(directory).is_ok_and(|it| it.st_uid == us) && (has(RECORD) || has(RECORD_CREATING))
 }
 
 fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {

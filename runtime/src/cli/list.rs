@@ -93,11 +93,11 @@ pub(crate) fn state(runtime: &Runtime, id: &str) -> Result<u8> {
 }
 
 pub(crate) fn list(runtime: &Runtime, format: Format) -> Result<u8> {
-    let states = runtime.list()?;
     match format {
-        Format::Json => return print_json(&states),
-        Format::Quiet => states.iter().for_each(|state| println!("{}", state.id)),
-        Format::Table => print_table(&states),
+        Format::Json => return print_json(&runtime.list()?),
+        // One write, not one a line.
+        Format::Quiet => print!("{}", runtime.ids()?.iter().map(|id| format!("{id}\n")).collect::<String>()),
+        Format::Table => print_table(&runtime.list()?),
     }
     Ok(0)
 }

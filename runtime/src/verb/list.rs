@@ -6,7 +6,7 @@
 use crate::Runtime;
 use crate::cgroup::Cgroup;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::state::{Folder, Record, State, Status, check_id};
+use crate::state::{self, Folder, Record, State, Status, check_id};
 
 impl Runtime {
     /// The container's state.
@@ -30,6 +30,21 @@ impl Runtime {
     /// # Errors
     /// The root directory cannot be read. One that does not exist has no containers.
     pub fn list(&self) -> Result<Vec<State>> {
+        Ok(self.names()?.iter().filter_map(|id| self.state(id).ok()).collect())
+    }
+
+    /// Their ids alone, in order: of none is more looked at than whether it is there and ours.
+    ///
+    /// # Errors
+    /// As of [`Runtime::list`].
+    pub fn ids(&self) -> Result<Vec<String>> {
+        let mut ids = self.names()?;
+        ids.retain(|id| state::is_there(&self.root.join(id)));
+        Ok(ids)
+    }
+
+    /// What may be the directory of a container.
+    fn names(&self) -> Result<Vec<String>> {
         let entries = match std::fs::read_dir(&self.root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.doing(|| format!("cannot read {}", self.root.display()))?,
@@ -39,7 +54,7 @@ impl Runtime {
             .filter(|id| check_id(id).is_ok())
             .collect();
         ids.sort_unstable();
-        Ok(ids.iter().filter_map(|id| self.state(id).ok()).collect())
+        Ok(ids)
     }
 
     /// The pids of the container's processes, as the caller sees them.
