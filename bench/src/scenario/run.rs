@@ -12,7 +12,7 @@ use crate::timing::Line;
 
 const PROGRAM: &[&str] = &["/bin/true"];
 
-fn floor<'a>(lab: &'a Lab, bundle: &'a Path, option: Option<&'static str>) -> Subject<'a> {
+pub(super) fn floor<'a>(lab: &'a Lab, bundle: &'a Path, option: Option<&'static str>) -> Subject<'a> {
     let line = move |_: &str| {
         let words = option.into_iter().chain(["/bin/true"]).map(std::ffi::OsStr::new);
         Line::new(bundle, std::iter::once(lab.tools.floor.as_os_str()).chain(words))
@@ -20,7 +20,7 @@ fn floor<'a>(lab: &'a Lab, bundle: &'a Path, option: Option<&'static str>) -> Su
     Subject { name: "floor".into(), line: Box::new(line), undo: None }
 }
 
-fn runtimes<'a>(lab: &'a Lab, bundle: &'a Path) -> impl Iterator<Item = Subject<'a>> {
+pub(super) fn runtimes<'a>(lab: &'a Lab, bundle: &'a Path) -> impl Iterator<Item = Subject<'a>> {
     lab.tools.runtimes.iter().map(move |r| lab.run_subject(r, bundle))
 }
 
