@@ -158,7 +158,13 @@ fn mount<'a>(plan: &'a MountPlan, tree: Option<BorrowedFd<'a>>, options: &'a Wor
         }
         WhatPlan::Bind { source, reach } => init::What::Bind { source, reach: *reach },
     };
-    init::Mount { target: &plan.target, what, attributes: plan.attributes, propagation: &plan.propagation }
+    init::Mount {
+        target: &plan.target,
+        what,
+        attributes: plan.attributes,
+        propagation: &plan.propagation,
+        read_only_at_last: plan.read_only_at_last,
+    }
 }
 
 fn device(plan: &DevicePlan) -> init::Device<'_> {

@@ -22,6 +22,7 @@ claims!(as_root, as_user:
     rbind_takes_the_mounts_below_along,
     recursive_read_only_reaches_the_mounts_below,
     tmpfs_takes_its_options,
+    a_read_only_tmpfs_gets_what_belongs_into_it_first,
     tmpcopyup_copies_what_the_tmpfs_covers,
     a_tmpfs_without_a_mode_has_that_of_the_folder_it_covers,
     a_remount_changes_the_mount_or_its_file_system,
@@ -165,6 +166,26 @@ fn tmpfs_takes_its_options(w: &World) {
     assert!(mount["super"].as_str().unwrap().contains("size=64k"), "{mount}");
     let script = "stat -c %a /small; dd if=/dev/zero of=/small/f bs=1k count=100 2>/dev/null || echo full";
     assert_eq!(bundle.shell(script).prints(), "700\nfull\n");
+}
+
+/// podman writes such a /dev for pods of `kube play`, and an empty option where it has no size to say.
+fn a_read_only_tmpfs_gets_what_belongs_into_it_first(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.edit(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        let dev = mounts.iter_mut().find(|mount| mount["destination"] == "/dev").unwrap();
+        dev["options"] = json!(["ro", "nosuid", "mode=755"]);
+    });
+    let tmpfs =
+        |at: &str, options: Value| json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": options});
+    bundle.mount(tmpfs("/outer", json!(["ro", "nodev", ""])));
+    bundle.mount(tmpfs("/outer/inner", json!(["tmpcopyup", ""])));
+    let seen = bundle.sees();
+    assert_options(&mount_at(&seen, "/dev"), &["ro", "nosuid"], &[]);
+    assert_options(&mount_at(&seen, "/outer"), &["ro", "nodev"], &[]);
+    assert_options(&mount_at(&seen, "/outer/inner"), &["rw"], &["ro"]);
+    let script = "echo x >/dev/null && test -c /dev/pts/ptmx && ! touch /dev/new 2>/dev/null && touch /outer/inner/new && echo well";
+    assert_eq!(bundle.shell(script).prints(), "well\n");
 }
 
 fn tmpcopyup_copies_what_the_tmpfs_covers(w: &World) {

@@ -39,6 +39,7 @@ fn attempt(script: &Script<'_>) -> Result<Infallible, Stop> {
     cover::mask(script)?;
     home::find(script.fail_at, &script.process)?;
     confine::enter_working_directory(script.fail_at, &script.process)?;
+    mount::make_read_only(script)?;
     root::make_readonly(script)?;
 
     // Confined. The runtime has written limits and state meanwhile; its last word carries the filter.

@@ -11,9 +11,11 @@ use crate::script::{Inherits, Mount, Script, Setting, What};
 use crate::step::{During, Step, Stop};
 use crate::target::{self, Kind};
 use core::ffi::CStr;
-use kelp_sys::mount::{Change, Propagation, Reach, attach_mount, clone_mount, here, mount_here, set_attributes};
+use kelp_sys::mount::{
+    Attributes, Change, Propagation, Reach, attach_mount, clone_mount, here, mount_here, set_attributes,
+};
 use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use kelp_sys::rustix::fs::OFlags;
+use kelp_sys::rustix::fs::{CWD, Mode, OFlags, openat};
 use kelp_sys::rustix::io::Errno;
 use kelp_sys::rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
@@ -153,6 +155,18 @@ fn remount(
         mount_here(c"none", c"none", flags | MS_REMOUNT, data).during_nth(Step::Mount, index)?;
     }
     adjust(script, index, mount, top.as_fd())
+}
+
+/// What had to be writable until all was in it. Runs after the pivot: targets are the container's.
+pub(crate) fn make_read_only(script: &Script<'_>) -> Result<(), Stop> {
+    for (index, mount) in script.mounts.iter().enumerate().filter(|(_, mount)| mount.read_only_at_last) {
+        script.begin(Step::MountAttributes)?;
+        let root = openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let top = root.and_then(|root| target::open(root.as_fd(), mount.target, OFlags::PATH));
+        let setting = Setting { set: Attributes::READ_ONLY, clear: Attributes::default() };
+        top.and_then(|top| change(top.as_fd(), setting, Reach::Mount)).during_nth(Step::MountAttributes, index)?;
+    }
+    Ok(())
 }
 
 /// Attributes and propagation of the mount at `root`: first those of the mount alone, then those of the tree.

@@ -130,6 +130,8 @@ pub struct Mount<'a> {
     pub attributes: [Setting; 2],
     /// Propagations to set, in order.
     pub propagation: &'a [(Propagation, Reach)],
+    /// It becomes read-only when all that belongs into it is there.
+    pub read_only_at_last: bool,
 }
 
 /// A change of mount attributes.

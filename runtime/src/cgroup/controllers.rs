@@ -19,6 +19,9 @@ impl Controllers {
     /// no `update` later. It is what systemd hands to a user's manager.
     pub const WORTH_HAVING: Self = Self(0b10_1111);
 
+    /// What systemd can enable: systemd.resource-control(5), `Delegate=`.
+    pub const OF_SYSTEMD: Self = Self(0b10_1111);
+
     /// The controller called `name`, where the kernel has one that we know.
     #[must_use]
     pub fn named(name: &str) -> Self {

@@ -67,6 +67,7 @@ impl Cgroup {
 
     fn make_scope(plan: &CgroupPlan, scope: &ScopePlan) -> Result<Self, Error> {
         let (keeper, dir) = scope.start()?;
+        make::give_what_systemd_does_not(plan.needed, &scope.mount.at, &dir);
         let fd = make::take(plan, &dir)?;
         let record = Record { dir, scope: Some(scope.scope.clone()) };
         Ok(Self { record, fd, _keeper: Some(keeper) })

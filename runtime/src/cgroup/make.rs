@@ -112,6 +112,23 @@ fn give(dir: &Path, wanted: Controllers, plan: &CgroupPlan) -> Result<bool, Erro
     }
 }
 
+/// systemd enables the controllers that it knows, and leaves others alone: hugetlb, rdma, misc. As in runc, whoever may enables
+/// them from the top down to the slice. Where that is refused, the write of the limit says what is missing.
+pub(super) fn give_what_systemd_does_not(needed: Controllers, top: &Path, dir: &Path) {
+    let unknown = needed - Controllers::OF_SYSTEMD;
+    if unknown.is_empty() {
+        return;
+    }
+    let mut above: Vec<&Path> = dir.ancestors().skip(1).take_while(|above| above.starts_with(top)).collect();
+    above.reverse();
+    for above in above {
+        let given = open_directory(above).and_then(|at| enable(at.as_fd(), unknown));
+        if given.is_err() {
+            return;
+        }
+    }
+}
+
 fn enable(dir: BorrowedFd<'_>, controllers: Controllers) -> Result<(), Errno> {
     if controllers.is_empty() {
         return Ok(());

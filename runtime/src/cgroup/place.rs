@@ -156,6 +156,10 @@ pub(super) fn no_controller(dir: &Path, populated: bool, missing: Controllers, v
 
 /// What helps a user whose systemd was not given a controller.
 pub(super) fn delegate_it(missing: Controllers) -> String {
+    let unknown = missing - Controllers::OF_SYSTEMD;
+    if !unknown.is_empty() {
+        return format!("systemd cannot delegate {unknown}: leave the limit out, or run it as root");
+    }
     format!("delegate it: systemctl edit user@.service, [Service] Delegate={missing}; or leave the limit out")
 }
 

@@ -113,6 +113,23 @@ fn mount(mount: Value) -> String {
 }
 
 #[test]
+fn a_read_only_tmpfs_is_writable_until_all_is_in_it() {
+    let tmpfs = |at: &str, options: &[&str]| json!({ "destination": at, "type": "tmpfs", "options": options });
+    let devpts = json!({ "destination": "/dev/pts", "type": "devpts" });
+    let mounts = json!([
+        tmpfs("/dev", &["ro", "mode=755", ""]),
+        devpts,
+        tmpfs("/a", &["ro"]),
+        tmpfs("/a/b", &[]),
+        tmpfs("/ab", &["ro"]),
+    ]);
+    let planned = lines(&plan(with("/mounts", mounts), &root()).unwrap(), "mount");
+    assert_eq!(planned[0], "mount       /dev tmpfs from tmpfs flags 0x0 mode=755 read-only at last");
+    assert_eq!(planned[2], "mount       /a tmpfs with the mode of what it covers source=tmpfs read-only at last");
+    assert!(planned[4].ends_with("source=tmpfs set +0x1 -0x0"), "{planned:?}");
+}
+
+#[test]
 fn mapped_mounts_are_taken_by_the_runtime() {
     let ids = json!([{ "containerID": 0, "hostID": 1000, "size": 5 }]);
     let bind =

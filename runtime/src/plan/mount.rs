@@ -10,7 +10,7 @@ use super::{Scope, inside, path_text, text_of};
 use crate::error::{Error, Result};
 use kelp_init::script::{Inherits, Setting};
 use kelp_sys::clone::Namespaces;
-use kelp_sys::mount::{Propagation, Reach};
+use kelp_sys::mount::{Attributes, Propagation, Reach};
 use oci_spec::runtime::Mount;
 use std::ffi::CString;
 
@@ -25,6 +25,8 @@ pub struct MountPlan {
     pub attributes: [Setting; 2],
     /// Propagations, in order.
     pub propagation: Vec<(Propagation, Reach)>,
+    /// It becomes read-only when all that belongs into it is there: devices, the places of other mounts, the working directory.
+    pub read_only_at_last: bool,
 }
 
 /// What is mounted.
@@ -97,8 +99,40 @@ pub(super) fn plan(
         Some((first, rest)) if inside(first.destination()).as_os_str().is_empty() => (Some(root_overlay(first)?), rest),
         _ => (None, mounts),
     };
-    let planned = rest.iter().map(|mount| plan_one(mount, label, scope)).collect::<Result<_>>()?;
+    let mut planned = rest.iter().map(|mount| plan_one(mount, label, scope)).collect::<Result<Vec<_>>>()?;
+    postpone_read_only(&mut planned);
     Ok((overlay, planned))
+}
+
+/// As in runc: a tmpfs with `ro` in which something is still to be made (/dev, or with mounts below it) is mounted writable.
+fn postpone_read_only(mounts: &mut [MountPlan]) {
+    for index in 0..mounts.len() {
+        let Some((mount, later)) = mounts.get_mut(index..).and_then(<[_]>::split_first_mut) else { continue };
+        let own = mount.target.as_bytes();
+        let below =
+            |later: &MountPlan| later.target.as_bytes().strip_prefix(own).is_some_and(|it| it.starts_with(b"/"));
+        if own == b"dev" || later.iter().any(below) {
+            mount.read_only_at_last = take_read_only(&mut mount.what, &mut mount.attributes[0]);
+        }
+    }
+}
+
+/// Whether it is a tmpfs that was to be read-only, and no longer is.
+fn take_read_only(what: &mut WhatPlan, attributes: &mut Setting) -> bool {
+    const MS_RDONLY: u64 = 1;
+    match what {
+        WhatPlan::FileSystem { kind, flags, .. } if kind.as_c_str() == c"tmpfs" => {
+            let was = *flags & MS_RDONLY != 0;
+            *flags &= !MS_RDONLY;
+            was
+        }
+        WhatPlan::Tmpfs { .. } => {
+            let was = attributes.set.0 & Attributes::READ_ONLY.0 != 0;
+            attributes.set.0 &= !Attributes::READ_ONLY.0;
+            was
+        }
+        _ => false,
+    }
 }
 
 fn root_overlay(mount: &Mount) -> Result<OverlayPlan> {
@@ -177,6 +211,7 @@ fn tmpfs_plan(
         what: WhatPlan::Tmpfs { options: options_of_it, inherits },
         attributes: options.attributes,
         propagation: options.propagation,
+        read_only_at_last: false,
     })
 }
 
@@ -189,6 +224,7 @@ fn remount_plan(target: CString, options: &Options<'_>, of_mount: bool) -> Resul
         what: WhatPlan::Remount { file_system: (!of_mount).then_some((options.flags, data)) },
         attributes: [if of_mount { alone } else { Setting::default() }, tree],
         propagation: options.propagation.clone(),
+        read_only_at_last: false,
     })
 }
 
@@ -210,7 +246,13 @@ fn bind_plan(
         true => WhatPlan::Prepared { source, reach, ids },
         false => WhatPlan::Bind { source, reach },
     };
-    Ok(MountPlan { target, what, attributes: options.attributes, propagation: options.propagation })
+    Ok(MountPlan {
+        target,
+        what,
+        attributes: options.attributes,
+        propagation: options.propagation,
+        read_only_at_last: false,
+    })
 }
 
 /// config.md: the mount's own mappings, or with `idmap` and `ridmap` alone those of the container.
@@ -277,5 +319,6 @@ fn file_system_plan(
         // The flags of mount(2) say what the first setting would.
         attributes: [Setting::default(), tree],
         propagation: options.propagation,
+        read_only_at_last: false,
     })
 }

@@ -74,7 +74,8 @@ fn meaning(word: &str) -> Option<Meaning> {
         "nostrictatime" => flag(0x100_0000, A::ATIME_MASK, false),
         "lazytime" => flag(0x200_0000, NO_ATTRIBUTE, true),
         "nolazytime" => flag(0x200_0000, NO_ATTRIBUTE, false),
-        "defaults" | "norelatime" | "nofail" | "acl" => Meaning::Nothing,
+        // podman writes an empty word where it has no size to say.
+        "" | "defaults" | "norelatime" | "nofail" | "acl" => Meaning::Nothing,
         "bind" => Meaning::Bind(Reach::Mount),
         "rbind" => Meaning::Bind(Reach::Tree),
         "idmap" => Meaning::Ids(Reach::Mount),

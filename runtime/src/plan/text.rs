@@ -217,5 +217,8 @@ fn write_mount(f: &mut Formatter<'_>, mount: &MountPlan) -> Result {
     for (propagation, reach) in &mount.propagation {
         write!(f, " {propagation:?} {reach:?}")?;
     }
+    if mount.read_only_at_last {
+        f.write_str(" read-only at last")?;
+    }
     writeln!(f)
 }
