@@ -24,7 +24,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("kelp-conformance", &[]),
     ("kelp-bench", &[]),
     // Feeds the libraries; nothing uses it.
-    ("kelp-fuzz", &["kelp-runtime", "kelp-bundles", "kelp-shim"]),
+    ("kelp-fuzz", &["kelp-sys", "kelp-runtime", "kelp-bundles", "kelp-shim"]),
 ];
 
 /// What a program that stays resident or starts often has no use for.
