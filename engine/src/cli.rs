@@ -4,12 +4,12 @@
 use crate::command::Command;
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// Containers without a daemon and without root
 #[derive(Debug, Parser)]
-#[command(name = "kelp", version, disable_help_subcommand = true, infer_subcommands = false, max_term_width = 100)]
+#[command(name = "kelp", version, disable_help_subcommand = true, args_override_self = true, max_term_width = 100)]
 pub(crate) struct Cli {
     /// Keep images, containers and volumes in this folder
     #[arg(long, value_name = "DIR")]
@@ -21,7 +21,14 @@ pub(crate) struct Cli {
 
 /// Reads the command line. Flags without a value may have one, as in Docker: `--rm=false`, `-d=true`.
 pub(crate) fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
-    let mut command = with_booleans(Cli::command());
+    // Few command lines have one: others do not pay for a second kind of flag.
+    if !words.iter().any(|word| has_boolean(word)) {
+        return Cli::try_parse_from(words);
+    }
+    let mut command = Cli::command();
+    // Commands set their flags up when they are built.
+    command.build();
+    let mut command = with_booleans(command);
     let parsed = command.try_get_matches_from_mut(words);
     match parsed.and_then(|matches| Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))) {
         // Help shows flags as people write them.
@@ -30,9 +37,13 @@ pub(crate) fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
     }
 }
 
-/// The last word counts where a flag is given more than once.
+/// Whether it may be a flag with such a value; it may also be the program's, or a value of another flag.
+fn has_boolean(word: &OsStr) -> bool {
+    word.to_str().is_some_and(|word| word.starts_with('-') && word.contains('='))
+}
+
 fn with_booleans(command: clap::Command) -> clap::Command {
-    let command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
+    let command = command.mut_args(|arg| match arg.get_action() {
         ArgAction::SetTrue => arg
             .action(ArgAction::Set)
             .num_args(0..=1)

@@ -16,6 +16,8 @@ claims!(as_root, as_user:
     init_leaves_with_the_status_of_the_program,
     init_gives_the_terminal_to_the_program,
     the_log_is_as_large_as_it_is_told,
+    what_contradicts_itself_is_refused,
+    a_container_sees_the_hosts_processes,
 );
 
 fn run<'w>(w: &'w World, args: &[&str]) -> Command<'w> {
@@ -142,4 +144,18 @@ fn the_log_is_as_large_as_it_is_told(w: &World) {
     assert_eq!((none.as_str(), kind.as_str()), ("", "none"));
     run(w, &["--log-driver", "syslog", "busybox"]).output().code(125).explains(&["syslog", "none"]);
     run(w, &["--log-opt", "tag=x", "busybox"]).output().code(125).explains(&["max-size"]);
+}
+
+fn what_contradicts_itself_is_refused(w: &World) {
+    w.load_busybox();
+    run(w, &["--restart", "always", "busybox", "true"]).output().code(125).explains(&["--rm"]);
+    run(w, &["--rm=false", "--restart", "no", "--name", "c", "busybox", "true"]).ok();
+    w.kelp(["rm", "c"]).ok();
+}
+
+fn a_container_sees_the_hosts_processes(w: &World) {
+    w.load_busybox();
+    let pid = std::process::id().to_string();
+    run(w, &["--pid", "host", "busybox", "test", "-d", &format!("/proc/{pid}")]).ok();
+    run(w, &["--ipc", "shareable", "--no-healthcheck", "busybox", "true"]).ok();
 }

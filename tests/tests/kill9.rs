@@ -87,6 +87,7 @@ fn fifty_kills_at_random_moments_leave_a_true_ps_and_nothing_else(w: &World) {
             _ => processes(w, false).into_iter().filter(|pid| *pid != running.pid()).for_each(kill),
         }
         assert_ps_is_true(w);
+        assert_no_zombies_of(w);
         // Whatever happened, the name can be removed or is not there, and then nothing of it is left.
         // On a slow machine `run` may come to its name only later: then it is removed as soon as it is there.
         kelp_tests::within(Duration::from_secs(30), || {
@@ -100,18 +101,15 @@ fn fifty_kills_at_random_moments_leave_a_true_ps_and_nothing_else(w: &World) {
         assert!(clean, "round {round}, run ended with {status}, left behind:\n  {}", w.leaks().join("\n  "));
     }
     assert_eq!(w.kelp(["ps", "-a", "-q"]).ok().text(), "");
-    assert_no_zombies_of(w);
 }
 
-/// No process of ours may wait forever to be reaped: what has been killed is gone from /proc.
+/// No process of ours may leave its children waiting for ever to be reaped. Orphans are for the machine's init, when it comes to
+/// that; and what other tests and people have left undone is not judged here.
 fn assert_no_zombies_of(w: &World) {
     let zombies = || -> Vec<String> {
         let names = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("stat"));
         let stats = names.filter_map(|path| fs::read_to_string(path).ok());
-        stats
-            .filter(|stat| stat.contains(") Z ") && (stat.contains("(kelp") || stat.contains("(slirp4netns)")))
-            .filter(|stat| parent(stat).is_some_and(|pid| !has_ended_token(pid, w)))
-            .collect()
+        stats.filter(|stat| stat.contains(") Z ") && parent(stat).is_some_and(|parent| is_of(parent, w))).collect()
     };
     let clean = kelp_tests::within(Duration::from_secs(5), || zombies().is_empty());
     assert!(clean, "zombies: {:?}", zombies());
@@ -121,11 +119,10 @@ fn parent(stat: &str) -> Option<i32> {
     stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
 }
 
-/// Whether a zombie's parent belongs to another test that is still at work.
-fn has_ended_token(pid: i32, w: &World) -> bool {
+/// Whether it is a process of this world.
+fn is_of(pid: i32, w: &World) -> bool {
     let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let text = String::from_utf8_lossy(&environ).into_owned();
-    pid != 1 && (text.is_empty() || text.contains("KELP_TEST=") && !text.contains(w.token()))
+    String::from_utf8_lossy(&environ).contains(w.token())
 }
 
 fn a_killed_shim_ends_its_container_or_ps_says_so(w: &World) {

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `kelp attach`: to a running container's streams.
+//!
+//! As in Docker, signals that we get go to the program, SIGTERM too, and we leave when the program ends: what ends `kelp attach`
+//! alone is the detach keys, SIGKILL, or any signal with `--sig-proxy=false`. So `timeout 5 kelp attach NAME` waits for a
+//! program that ignores SIGTERM; `timeout -k 1 5 …` does not, and leaves the program running.
 
 use crate::container::find;
 use crate::error::Result;

@@ -17,6 +17,7 @@ use crate::places::{Places, make_private};
 use crate::spec::{self, Attachment, Device, Maps, RootFilesystem};
 use crate::{ids, output, time};
 use kelp_bundles::idmap::IdMap;
+use kelp_shim::Restart;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
@@ -29,6 +30,10 @@ const STOP_TIMEOUT: i64 = 10;
 pub(crate) fn create(places: &Places, options: &Options) -> Result<Container> {
     if let Some(name) = &options.name {
         name::check(name)?;
+    }
+    if options.rm && options.life.restart != Restart::No {
+        let because = "it contradicts --rm: what is removed when it exits cannot be started again";
+        return Err(Error::new(Kind::BadInput, "cannot use --restart", because));
     }
     let network = network::decide(&options.network)?;
     let chosen = image::resolve(places, options)?;

@@ -39,6 +39,7 @@ pub(crate) enum Namespace {
     /// Shared with the host.
     Host,
     /// The container's own: the default.
+    #[value(alias = "shareable")]
     Private,
 }
 
@@ -144,6 +145,12 @@ pub(crate) struct ProcessFlags {
     /// Run a small init as first process: it reaps orphans and passes signals on
     #[arg(long)]
     pub(crate) init: bool,
+    /// Check no health: nobody does here, so it is accepted and means nothing
+    #[arg(long, hide = true)]
+    pub(crate) no_healthcheck: bool,
+    /// Accepted for scripts written for Docker: signatures are not looked at
+    #[arg(long, hide = true)]
+    pub(crate) disable_content_trust: bool,
     /// Add an annotation to the OCI configuration
     #[arg(long, value_name = "KEY=VALUE", value_parser = env::pair)]
     pub(crate) annotation: Vec<(String, String)>,

@@ -51,7 +51,8 @@ pub(super) fn has_own_cgroup(input: &Input<'_>) -> bool {
 /// Docker's two parameters of a container's own network, then the user's.
 pub(super) fn sysctls(input: &Input<'_>) -> Result<HashMap<String, String>> {
     let mut sysctls = HashMap::new();
-    if has_own_network(input) {
+    // They are written through a procfs of the container's own, which a user namespace without a pid namespace cannot have.
+    if has_own_network(input) && (has_own_pid(input) || input.maps.is_none()) {
         // Servers that run as an ordinary user may take port 80 of their own network.
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
         // ping without a setuid program. In a user namespace the kernel takes mapped groups only.
