@@ -18,6 +18,7 @@ claims!(as_root, as_user:
     without_numa_a_memory_policy_is_refused,
     without_overlays_the_images_files_are_copied,
     an_image_of_sixty_layers_runs,
+    without_layers_one_by_one_they_are_called_by_number,
 );
 claims!(as_user:
     without_user_namespaces_the_setting_is_named,
@@ -214,6 +215,54 @@ fn an_image_of_sixty_layers_runs(w: &World) {
     w.load(&image, "deep:latest");
     let run = w.kelp(["run", "--rm", "--network", "none", "deep", "cat", "/layer0", "/layer59", "/etc/passwd"]).ok();
     assert!(run.stdout.starts_with("059root:"), "{run}");
+}
+
+/// `lowerdir+` is of Linux 6.5. 500 layers are what the kernel stacks; 90 bytes for each are eleven pages.
+fn without_layers_one_by_one_they_are_called_by_number(w: &World) {
+    let bundle = w.bundle("b");
+    let folder = |name: &str| {
+        let folder = w.dir().join("layers").join(format!("{name:0>64}")).join("fs");
+        w.make_dir(&folder);
+        folder
+    };
+    // The kernel has the uppermost first.
+    let layers: Vec<String> = (0..499)
+        .rev()
+        .map(|number: u32| {
+            let layer = folder(&number.to_string());
+            for name in [format!("layer{number}"), "who".to_owned()] {
+                fs::write(layer.join(name), number.to_string()).unwrap();
+            }
+            layer.display().to_string()
+        })
+        .chain([w.dir().join("b/rootfs").display().to_string()])
+        .collect();
+    let (upper, work) = (folder("upper"), folder("work"));
+    let mut options = vec![
+        format!("lowerdir={}", layers.join(":")),
+        format!("upperdir={}", upper.display()),
+        format!("workdir={}", work.display()),
+    ];
+    if w.who() != Who::Root {
+        options.push("userxattr".to_owned());
+    }
+    let lower = w.dir().join("b/lower");
+    fs::rename(w.dir().join("b/rootfs"), &lower).unwrap();
+    w.make_dir(&w.dir().join("b/rootfs"));
+    options[0] = options[0].replace("/b/rootfs", "/b/lower");
+    bundle.edit(|spec| {
+        let root = json!({"destination": "/", "type": "overlay", "source": "overlay", "options": options});
+        spec["mounts"].as_array_mut().unwrap().insert(0, root);
+    });
+    bundle.set("/linux/maskedPaths", json!([])).set("/root/readonly", json!(false));
+    bundle.shell("cat /layer0 /layer498 /who; echo new >/written; ls /proc/self/fd | wc -l");
+    let run = |rules: &str| masked(w, rules, &bundle, "run").ok();
+    let plain = run("keyctl");
+    assert!(plain.stdout.starts_with("0498498"), "{plain}");
+    // FSCONFIG_SET_STRING, as the kernel answers to a key it does not know.
+    let numbered = run("fsconfig:1&1=22");
+    assert_eq!(numbered.stdout, plain.stdout, "no descriptor of a layer is left over");
+    assert_eq!(fs::read_to_string(upper.join("written")).unwrap(), "new\n");
 }
 
 fn without_seccomp_a_holder_says_that_it_is_not_confined(w: &World) {

@@ -24,6 +24,7 @@ mod hook;
 pub mod join;
 pub mod life;
 mod mount;
+mod overlay;
 mod program;
 mod root;
 pub mod script;

@@ -6,20 +6,16 @@
 
 use crate::born::Mapped;
 use crate::channel::fail_here;
-use crate::script::{Overlay, Script};
+use crate::script::Script;
 use crate::step::{During, Step, Stop};
 use core::ffi::CStr;
 use kelp_sys::clone::Namespaces;
 use kelp_sys::mount::{
-    Attributes, Change, Propagation, Reach, attach_mount, clone_mount, here, mount_here, set_attributes,
-    set_propagation,
+    Attributes, Change, Propagation, Reach, attach_mount, clone_mount, here, set_attributes, set_propagation,
 };
 use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use kelp_sys::rustix::fs::{CWD, Mode, OFlags, openat};
 use kelp_sys::rustix::io::Errno;
-use kelp_sys::rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
-};
 use kelp_sys::rustix::process::{chdir, fchdir};
 
 /// What we mount stays with us.
@@ -60,10 +56,7 @@ pub(crate) fn mount(script: &Script<'_>, _: &Private) -> Result<Rootfs, Stop> {
     script.begin(Step::MountRoot)?;
     let path = script.root.path;
     match &script.root.overlay {
-        Some(overlay) => {
-            chdir(path).during(Step::MountRoot)?;
-            mount_overlay(overlay).during(Step::MountRoot)?;
-        }
+        Some(overlay) => crate::overlay::mount_over(path, overlay).during(Step::MountRoot)?,
         None if script.root.bound => bind(path).during(Step::MountRoot)?,
         None => {}
     }
@@ -75,30 +68,6 @@ fn bind(path: &CStr) -> Result<(), Errno> {
     let folder = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let copy = clone_mount(folder.as_fd(), c"", Reach::Tree)?;
     attach_mount(copy.as_fd(), folder.as_fd())
-}
-
-/// One mount(2) where the options fit its page; else the new API, which takes lower layers one by one.
-fn mount_overlay(overlay: &Overlay<'_>) -> Result<(), Errno> {
-    const PAGE: usize = 4096;
-    if overlay.data.to_bytes_with_nul().len() <= PAGE {
-        return mount_here(c"overlay", c"overlay", overlay.flags, Some(overlay.data));
-    }
-    let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for (key, value) in overlay.options {
-        match value {
-            Some(value) => fsconfig_set_string(context.as_fd(), *key, *value)?,
-            None => fsconfig_set_flag(context.as_fd(), *key)?,
-        }
-    }
-    fsconfig_create(context.as_fd())?;
-    let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-    kelp_sys::rustix::mount::move_mount(
-        mount.as_fd(),
-        c"",
-        CWD,
-        c".",
-        kelp_sys::rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-    )
 }
 
 /// pivot_root(2), or with `--no-pivot` a move and chroot(2).

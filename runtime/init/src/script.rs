@@ -108,14 +108,14 @@ pub struct Root<'a> {
     pub no_pivot: bool,
 }
 
-/// An overlay to mount as root: one mount(2) call, or, where its options exceed a page, one option at a time.
+/// An overlay to mount as root.
 #[derive(Debug)]
 pub struct Overlay<'a> {
     /// All options in one string, for mount(2).
     pub data: &'a CStr,
     /// `MS_*`
     pub flags: u64,
-    /// The same, one by one, for fsconfig(2): key and value. Used where `data` is too long; `lowerdir+` needs Linux 6.5.
+    /// The same, one by one: key and value. Used where `data` is too long.
     pub options: &'a [(&'a CStr, Option<&'a CStr>)],
 }
 

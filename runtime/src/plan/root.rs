@@ -43,8 +43,8 @@ impl OverlayPlan {
             match option.split_once('=') {
                 // `lowerdir` as one string is limited to 255 bytes there; `lowerdir+` adds one layer, from the top down.
                 Some(("lowerdir", layers)) => {
-                    for layer in layers.split(':') {
-                        single.push((text_of("", "lowerdir+")?, Some(text_of("", layer)?)));
+                    for layer in folders(layers) {
+                        single.push((text_of("", "lowerdir+")?, Some(text_of("", &layer)?)));
                     }
                 }
                 Some((key, value)) => single.push((text_of("", key)?, Some(text_of("", value)?))),
@@ -53,6 +53,21 @@ impl OverlayPlan {
         }
         Ok(Self { data: text_of("", &options.join(","))?, flags, options: single })
     }
+}
+
+/// The folders of `lowerdir`: a backslash quotes what would separate them, which `lowerdir+` takes as it is.
+fn folders(layers: &str) -> Vec<String> {
+    let mut folders = vec![String::new()];
+    let mut chars = layers.chars();
+    while let Some(c) = chars.next() {
+        match (c, folders.last_mut()) {
+            (':', _) => folders.push(String::new()),
+            ('\\', Some(last)) => last.extend(chars.next()),
+            (c, Some(last)) => last.push(c),
+            (_, None) => {}
+        }
+    }
+    folders
 }
 
 pub(super) fn plan(
@@ -90,4 +105,14 @@ fn propagation(word: Option<&str>) -> Result<(Propagation, Reach)> {
                 .because("it is none of shared, slave, private, unbindable, with or without r before it"));
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::folders;
+
+    #[test]
+    fn a_quoted_colon_separates_no_layers() {
+        assert_eq!(folders(r"/a:/b\:c\\d:/e"), ["/a", r"/b:c\d", "/e"]);
+    }
 }
