@@ -8,7 +8,7 @@ use oci_spec::image::MediaType;
 
 use crate::change;
 use crate::compose;
-use crate::compression::{self, Compression};
+use crate::compression::{self, Compression, Sums};
 use crate::config::{History, ImageConfig, RootFs, RunConfig};
 use crate::digest::{Digest, Hashing};
 use crate::error::{Doing, Error, Kind, Result};
@@ -81,7 +81,7 @@ fn diff_id(store: &Store, digest: &Digest, size: u64) -> Result<(Digest, Compres
     let doing = || "reading the archive";
     let limits = store.limits();
     let blob = File::open(store.blob(digest)).doing(doing)?;
-    let (plain, compression) = compression::decoder(blob).doing(doing)?;
+    let (plain, compression) = compression::decoder(blob, Sums::Checked).doing(doing)?;
     let limit = limits.unpacked(size);
     let mut hashing = Hashing::new(plain.take(limit + 1));
     let mut tar = Reader::new(BufReader::with_capacity(1 << 18, &mut hashing), limits.header);

@@ -59,11 +59,9 @@ impl Shown {
 
 impl Progress for Shown {
     fn event(&self, event: Event<'_>) {
-        if let Event::Note(text) = event {
-            return output::note(text);
-        }
         match self {
             Self::Bars(bars) => bars.lock().unwrap_or_else(PoisonError::into_inner).event(event),
+            Self::Lines | Self::Quiet if let Event::Note(text) = event => output::note(text),
             Self::Lines => line(event),
             Self::Quiet => {}
         }
@@ -92,7 +90,8 @@ impl Bars {
             Event::Fetched(blob, more) | Event::Pushed(blob, more) => self.advance(blob, more),
             Event::FetchDone(blob) => self.fetched(blob),
             Event::FetchSkipped(_) => {}
-            Event::PushDone(blob) | Event::PushSkipped(blob) => self.end(blob),
+            Event::PushDone(blob) => self.end(blob, "sent"),
+            Event::PushSkipped(blob) => self.end(blob, "is there"),
             Event::UnpackBegins(layer, size) => {
                 if !self.blobs.contains_key(layer) {
                     self.add(layer, "unpacking", size, false);
@@ -100,8 +99,12 @@ impl Bars {
                 self.blobs.entry(layer.clone()).and_modify(|line| line.unpacks = true);
             }
             Event::Unpacked(layer, more) => self.unpack(layer, more),
-            Event::UnpackDone(layer) => self.end(layer),
-            Event::Note(_) => {}
+            Event::UnpackDone(layer) => self.end(layer, "done"),
+            Event::Note(text) => match &self.all {
+                // Above the lines that move.
+                Some(all) => all.suspend(|| output::note(text)),
+                None => output::note(text),
+            },
         }
     }
 
@@ -120,9 +123,7 @@ impl Bars {
 
     fn add(&mut self, blob: &Digest, what: &'static str, size: u64, travels: bool) {
         let bar = self.all.get_or_insert_default().add(ProgressBar::new(size));
-        let template = "{prefix} {msg:9} [{bar:30}] {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>4}";
-        // The template is ours: if it were wrong, indicatif's own would do.
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(style(MOVING).progress_chars("=> "));
         bar.set_prefix(blob.short().to_owned());
         bar.set_message(what);
         self.blobs.insert(blob.clone(), Line { bar, travels, unpacks: false, unpacked: 0 });
@@ -142,7 +143,7 @@ impl Bars {
                 line.bar.set_message("unpacking");
                 line.bar.set_position(line.unpacked);
             }
-            false => self.end(blob),
+            false => self.end(blob, "done"),
         }
     }
 
@@ -154,9 +155,21 @@ impl Bars {
         }
     }
 
-    fn end(&mut self, blob: &Digest) {
+    /// The line stays, without what no longer moves.
+    fn end(&mut self, blob: &Digest, how: &'static str) {
         if let Some(line) = self.blobs.remove(blob) {
-            line.bar.finish_and_clear();
+            line.bar.set_style(style(STILL));
+            line.bar.finish_with_message(how);
         }
     }
+}
+
+/// As wide as the terminal; numbers below numbers.
+const MOVING: &str = "{prefix} {msg:9} [{wide_bar}] {decimal_bytes:>10} / {decimal_total_bytes:<10} \
+                      {decimal_bytes_per_sec:>12} {eta:>4}";
+const STILL: &str = "{prefix} {msg:9} {decimal_total_bytes:>10}";
+
+fn style(template: &str) -> ProgressStyle {
+    // The templates are ours: if one were wrong, indicatif's own would do.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use kelp_tests::{Compression, Entry, Kind, LOGIN, Registry, World, busybox_image, claims, layer, until};
+use kelp_tests::{Compression, Entry, Kind, LOGIN, Registry, Terminal, World, busybox_image, claims, layer, until};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -34,6 +34,7 @@ claims!(as_root, as_user:
     a_proxy_of_the_environment_is_used_unless_spared,
     an_image_for_another_machine_is_pulled_and_said_not_to_run,
     a_quiet_pull_prints_the_id_and_another_a_line_per_layer,
+    a_pull_on_a_terminal_draws_a_line_per_layer,
 );
 
 /// Or the reason why not, to standard error.
@@ -429,4 +430,18 @@ fn a_quiet_pull_prints_the_id_and_another_a_line_per_layer(w: &World) {
     assert_eq!(complete, 2, "{loud}");
     let quiet = w.kelp(["pull", "-q", &name]).ok();
     assert!(quiet.text().starts_with("sha256:") && quiet.text().len() == 71 && quiet.stderr.is_empty(), "{quiet}");
+}
+
+fn a_pull_on_a_terminal_draws_a_line_per_layer(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    let image = busybox_image(w).with(layer(&[Entry::new("noise", Kind::File(vec![7; 3_000_000]))]));
+    let name = registry.push(&image.layout(w, "layout", "latest"), "app:1");
+    let (mut terminal, running) = Terminal::start(w.kelp(["pull", &name]), 40, 90);
+    terminal.ends();
+    let screen = terminal.screen();
+    for text in ["fetching", " / ", "/s", "done"] {
+        assert!(screen.contains(text), "{text}: {screen}");
+    }
+    assert!(screen.trim_end().ends_with(&name), "{screen}");
+    assert_eq!(running.output().status(), 0);
 }

@@ -18,7 +18,7 @@ use std::path::Path;
 
 use oci_spec::image::{Descriptor, ImageManifest};
 
-use crate::compression::{self, Compression};
+use crate::compression::{self, Compression, Sums};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::idmap::IdMap;
@@ -127,7 +127,7 @@ impl Loading<'_> {
     }
 
     fn stream(&self, input: impl Read + Send) -> Result<Vec<Found>> {
-        let (plain, _) = compression::decoder(input).doing(|| "reading the archive")?;
+        let (plain, _) = compression::decoder(input, Sums::Checked).doing(|| "reading the archive")?;
         self.archive(&archive::read(self, BufReader::with_capacity(1 << 18, plain))?)
     }
 

@@ -8,6 +8,7 @@
 //!
 //! Spec: image-spec layer.md. Kernel: overlayfs.rst "whiteouts and opaque directories", "user xattr".
 
+mod ahead;
 mod crew;
 mod extract;
 pub(crate) mod feed;
@@ -231,16 +232,20 @@ fn attempt(job: &Unpack, feed: &Feed, progress: &dyn Progress) -> Result<Unpacke
             None => stage(job, source, &published(source))?,
         });
     }
+    let folder = File::open(&job.folder).doing(|| format!("opening {}", job.folder.display()))?;
     let folders = job.layers.iter().zip(&staged).map(|(source, stage)| match stage {
         Some(stage) => (stage.from.join("fs"), false),
         None => (published(source).join("fs"), true),
     });
-    Crew::new(folders.collect(), feed).work(|layer, below| match &staged[layer] {
-        Some(stage) => unpack_layer(job, &job.layers[layer], &stage.from, below, feed, progress),
-        None => Ok(()),
+    let crew = Crew::new(folders.collect(), feed);
+    ahead::meanwhile(&folder, || {
+        crew.work(|layer, below| match &staged[layer] {
+            Some(stage) => unpack_layer(job, &job.layers[layer], &stage.from, below, feed, progress),
+            None => Ok(()),
+        })
     })?;
     let staged: Vec<Staged> = staged.into_iter().flatten().collect();
-    publish(job, &staged)?;
+    publish(&folder, &staged)?;
     let mut unpacked = Unpacked::default();
     for source in &job.layers {
         let folder = published(source);
@@ -273,12 +278,11 @@ fn stage(job: &Unpack, source: &Source, published: &Path) -> Result<Option<Stage
     Ok(Some(Staged { from, to: published.to_owned(), lock_path, _lock: lock }))
 }
 
-fn publish(job: &Unpack, staged: &[Staged]) -> Result<()> {
+fn publish(folder: &File, staged: &[Staged]) -> Result<()> {
     if staged.is_empty() {
         return Ok(());
     }
-    let folder = File::open(&job.folder).doing(|| format!("opening {}", job.folder.display()))?;
-    rustix::fs::syncfs(&folder).doing(|| "writing layers to disk")?;
+    rustix::fs::syncfs(folder).doing(|| "writing layers to disk")?;
     for stage in staged {
         stage.publish()?;
     }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use crate::compression;
+use crate::compression::{self, Sums};
 use crate::digest::{Digest, Sha256};
 use crate::error::{Error, Kind, Result};
 
@@ -110,7 +110,7 @@ fn inflate(
 ) {
     let pool = Pool::default();
     let mut total = 0;
-    let sent = compression::decoder(input).map(|(mut plain, _)| {
+    let sent = compression::decoder(input, Sums::Ignored).map(|(mut plain, _)| {
         loop {
             let chunk = next_chunk(&mut plain, &pool, &mut total, limit);
             match chunk {
