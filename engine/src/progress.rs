@@ -35,9 +35,10 @@ struct Line {
 }
 
 impl Shown {
-    /// Bars if stderr is a terminal, else lines.
+    /// Bars if stderr is a terminal that can move its cursor, else lines.
     pub(crate) fn new() -> Self {
-        match std::io::stderr().is_terminal() {
+        let can_move = std::env::var("TERM").is_ok_and(|term| !term.is_empty() && term != "dumb");
+        match can_move && std::io::stderr().is_terminal() {
             true => Self::Bars(Box::default()),
             false => Self::Lines,
         }

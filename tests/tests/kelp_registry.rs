@@ -436,12 +436,18 @@ fn a_pull_on_a_terminal_draws_a_line_per_layer(w: &World) {
     let registry = registry!(Registry::start(w), w);
     let image = busybox_image(w).with(layer(&[Entry::new("noise", Kind::File(vec![7; 3_000_000]))]));
     let name = registry.push(&image.layout(w, "layout", "latest"), "app:1");
-    let (mut terminal, running) = Terminal::start(w.kelp(["pull", &name]), 40, 90);
+    let (mut terminal, running) = Terminal::start(w.kelp(["pull", &name]).env("TERM", "xterm"), 40, 90);
     terminal.ends();
     let screen = terminal.screen();
     for text in ["fetching", " / ", "/s", "done"] {
         assert!(screen.contains(text), "{text}: {screen}");
     }
     assert!(screen.trim_end().ends_with(&name), "{screen}");
+    assert_eq!(running.output().status(), 0);
+    // One that cannot move its cursor gets what a pipe gets.
+    w.kelp(["rmi", &name]).ok();
+    let (mut terminal, running) = Terminal::start(w.kelp(["pull", &name]).env("TERM", "dumb"), 40, 90);
+    terminal.shows("Download complete");
+    terminal.ends();
     assert_eq!(running.output().status(), 0);
 }
