@@ -8,7 +8,6 @@
 //!
 //! Spec: image-spec layer.md. Kernel: overlayfs.rst "whiteouts and opaque directories", "user xattr".
 
-mod ahead;
 mod crew;
 mod extract;
 pub(crate) mod feed;
@@ -238,11 +237,9 @@ fn attempt(job: &Unpack, feed: &Feed, progress: &dyn Progress) -> Result<Unpacke
         None => (published(source).join("fs"), true),
     });
     let crew = Crew::new(folders.collect(), feed);
-    ahead::meanwhile(&folder, || {
-        crew.work(|layer, below| match &staged[layer] {
-            Some(stage) => unpack_layer(job, &job.layers[layer], &stage.from, below, feed, progress),
-            None => Ok(()),
-        })
+    crew.work(|layer, below| match &staged[layer] {
+        Some(stage) => unpack_layer(job, &job.layers[layer], &stage.from, below, feed, progress),
+        None => Ok(()),
     })?;
     let staged: Vec<Staged> = staged.into_iter().flatten().collect();
     publish(&folder, &staged)?;
