@@ -17,6 +17,7 @@ claims!(as_root, as_user:
     init_gives_the_terminal_to_the_program,
     the_log_is_as_large_as_it_is_told,
     what_contradicts_itself_is_refused,
+    ps_filters_by_age_and_ports,
     a_container_sees_the_hosts_processes,
 );
 
@@ -158,4 +159,24 @@ fn a_container_sees_the_hosts_processes(w: &World) {
     let pid = std::process::id().to_string();
     run(w, &["--pid", "host", "busybox", "test", "-d", &format!("/proc/{pid}")]).ok();
     run(w, &["--ipc", "shareable", "--no-healthcheck", "busybox", "true"]).ok();
+}
+
+fn ps_filters_by_age_and_ports(w: &World) {
+    w.load_busybox();
+    for (name, expose) in [("one", "80"), ("two", "443"), ("three", "53/udp")] {
+        w.kelp(["create", "--name", name, "--network", "none", "--expose", expose, "busybox"]).ok();
+    }
+    let listed = |filter: &str| {
+        let names = w.kelp(["ps", "-a", "--filter", filter, "--format", "{{.Names}}"]).ok().stdout;
+        let mut names: Vec<String> = names.lines().map(str::to_owned).collect();
+        names.sort();
+        names.join(" ")
+    };
+    assert_eq!((listed("before=two"), listed("since=two")), ("one".into(), "three".into()));
+    assert_eq!(
+        (listed("expose=80"), listed("expose=1-1000/tcp"), listed("expose=53/udp")),
+        ("one".into(), "one two".into(), "three".into())
+    );
+    w.kelp(["ps", "--filter", "before=absent"]).output().code(1).explains(&["absent"]);
+    w.kelp(["rm", "one", "two", "three"]).ok();
 }

@@ -34,8 +34,8 @@ pub(crate) struct Ps {
     /// The one that was made last, running or not
     #[arg(short, long)]
     latest: bool,
-    /// Only those with this name, id, label, status, ancestor, volume, network, exited, restart-policy or
-    /// should-start-on-boot
+    /// Only those with this name, id, label, status, ancestor, volume, network, exited, publish, expose, before, since,
+    /// restart-policy or should-start-on-boot
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// json, or a template such as 'table {{.Names}}\t{{.Status}}'
@@ -47,7 +47,8 @@ pub(crate) struct Ps {
 pub(crate) fn run(args: &Ps, places: &Places) -> Result<ExitCode> {
     let filters = Filters::parse(&args.filter, &KEYS)?;
     let mut rows = Vec::new();
-    for container in find::all(places)? {
+    let age = Age::of(&filters, places)?;
+    for container in find::all(places)?.into_iter().filter(|container| age.fits(container)) {
         let status = status::of(places, &container)?;
         // Whoever asks for a status wants those that have it.
         let shown = args.all || status.state.is_alive() || filters.has("status") || filters.has("exited");
@@ -60,7 +61,38 @@ pub(crate) fn run(args: &Ps, places: &Places) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) const KEYS: [&str; 10] = [
+/// `--filter before=CONTAINER`, `since=CONTAINER`: when those were made.
+pub(super) struct Age {
+    before: Option<String>,
+    since: Option<String>,
+}
+
+impl Age {
+    pub(super) fn of(filters: &Filters, places: &Places) -> Result<Age> {
+        let made = |key: &str| {
+            let named = filters.first(key).map(|name| find::one(places, name));
+            named.transpose().map(|found| found.map(|container| container.record.created))
+        };
+        Ok(Age { before: made("before")?, since: made("since")? })
+    }
+
+    /// Both are RFC 3339 in UTC with as many digits, in which order is that of time.
+    pub(super) fn fits(&self, container: &Container) -> bool {
+        let created = &container.record.created;
+        self.before.as_ref().is_none_or(|before| created < before)
+            && self.since.as_ref().is_none_or(|since| created > since)
+    }
+}
+
+/// Whether `80`, `53/udp` or `80-90` names the port.
+fn names_port(wanted: &str, port: u16, protocol: &str) -> bool {
+    let (range, of) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let number = |text: &str| text.parse::<u16>().ok();
+    of == protocol && number(first).is_some_and(|first| first <= port) && number(last).is_some_and(|last| port <= last)
+}
+
+pub(super) const KEYS: [&str; 14] = [
     "name",
     "id",
     "label",
@@ -71,6 +103,10 @@ pub(super) const KEYS: [&str; 10] = [
     "exited",
     "restart-policy",
     "should-start-on-boot",
+    "before",
+    "since",
+    "publish",
+    "expose",
 ];
 
 pub(super) fn matches(filters: &Filters, container: &Container, status: &Status) -> bool {
@@ -87,6 +123,13 @@ pub(super) fn matches(filters: &Filters, container: &Container, status: &Status)
         "network" => record.network.to_string() == value,
         "restart-policy" => restart::shown(record.restart).0 == value,
         "should-start-on-boot" => should_start_on_boot(record.restart, status).to_string() == value,
+        "publish" => record.ports.iter().any(|port| names_port(value, port.container, &port.protocol.to_string())),
+        "expose" => record.exposed.iter().any(|port| {
+            let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+            number.parse().is_ok_and(|number| names_port(value, number, protocol))
+        }),
+        // Of the whole list: see `Age`.
+        "before" | "since" => true,
         "exited" => status.exit.as_ref().is_some_and(|exit| exit.code.to_string() == value),
         _ => false,
     })

@@ -52,10 +52,11 @@ pub(crate) fn run(args: &StartArgs, places: &Places) -> Result<ExitCode> {
 /// Starts all that do not run, and are as the filters say. Who was made first comes first: others may build on him.
 fn start_all(args: &StartArgs, places: &Places) -> Result<ExitCode> {
     let filters = Filters::parse(&args.filter, &super::ps::KEYS)?;
+    let age = super::ps::Age::of(&filters, places)?;
     let mut names = Vec::new();
     for container in find::all(places)?.into_iter().rev() {
         let status = status::of(places, &container)?;
-        if !status.state.is_alive() && super::ps::matches(&filters, &container, &status) {
+        if !status.state.is_alive() && age.fits(&container) && super::ps::matches(&filters, &container, &status) {
             names.push(container.record.name.clone());
         }
     }
