@@ -5,6 +5,7 @@
 //! program did from inside of containers (a copy of this file is the program there) and from outside (/proc, cgroups).
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the program's output")]
 
+mod arguments;
 mod case;
 mod clauses;
 mod compare;
@@ -18,88 +19,12 @@ mod print;
 mod probe;
 mod trial;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::arguments::{Options, USAGE};
 use crate::case::Case;
 use crate::error::{Doing, Error, Result};
 use crate::place::Place;
-use crate::print::Format;
-
-const USAGE: &str = "\
-usage: kelp-conformance --runtime PATH [options]     judge one runtime
-       kelp-conformance compare RUNTIME… [options]   judge several; write one HTML page and one Markdown table
-       kelp-conformance list                         the cases and the sentences they come from
-
-  --runtime PATH     the runtime; a name is looked up in PATH
-  --rootless         as an unprivileged user; root turns into one (see --user)
-  --user NAME        into whom (the first with a range in /etc/subuid)
-  --suite NAME       spec, contract (the command line that engines rely on) or all (all)
-  --filter TEXT      only cases whose name contains TEXT; may be repeated
-  --format FORMAT    table, tap, json or junit (table)
-  --mutate           lie to each case: one that stays green proves nothing
-  --html FILE        compare: where the page goes (conformance.html)
-  --markdown FILE    compare: where the table goes (conformance.md)
-  --from FILE        compare: a judgement made before, with --format json; may be repeated
-
-Status 0: no case is red. 1: some are. 2: the judging itself stopped.
-";
-
-#[derive(Debug, Default)]
-struct Options {
-    compare: bool,
-    list: bool,
-    runtimes: Vec<PathBuf>,
-    rootless: bool,
-    user: Option<String>,
-    suite: String,
-    filters: Vec<String>,
-    format: Format,
-    mutate: bool,
-    html: Option<PathBuf>,
-    markdown: Option<PathBuf>,
-    help: bool,
-    /// For `compare`: results of judgements made before.
-    from: Vec<PathBuf>,
-}
-
-fn parse() -> Result<Options> {
-    use lexopt::prelude::*;
-    let mut o = Options { suite: "all".into(), ..Options::default() };
-    let mut args = lexopt::Parser::from_env();
-    let wrong = |e: lexopt::Error| Error::new("cannot understand the arguments", e).hint(USAGE);
-    let mut first = true;
-    while let Some(arg) = args.next().map_err(wrong)? {
-        match arg {
-            Long("runtime") => o.runtimes.push(runtime(args.value().map_err(wrong)?.into())?),
-            Long("rootless") => o.rootless = true,
-            Long("mutate") => o.mutate = true,
-            Long("user") => o.user = Some(args.value().and_then(|v| v.parse()).map_err(wrong)?),
-            Long("suite") => o.suite = args.value().and_then(|v| v.parse()).map_err(wrong)?,
-            Long("filter") => o.filters.push(args.value().and_then(|v| v.parse()).map_err(wrong)?),
-            Long("format") => o.format = args.value().and_then(|v| v.parse()).map_err(wrong)?,
-            Long("html") => o.html = Some(args.value().map_err(wrong)?.into()),
-            Long("markdown") => o.markdown = Some(args.value().map_err(wrong)?.into()),
-            Long("from") => o.from.push(args.value().map_err(wrong)?.into()),
-            Long("help") | Short('h') => o.help = true,
-            Value(v) if first && v == "compare" => o.compare = true,
-            Value(v) if first && v == "list" => o.list = true,
-            Value(v) if o.compare => o.runtimes.push(runtime(v.into())?),
-            other => return Err(wrong(other.unexpected())),
-        }
-        first = false;
-    }
-    Ok(o)
-}
-
-fn runtime(given: PathBuf) -> Result<PathBuf> {
-    let found =
-        if given.components().count() == 1 { place::in_path(&given.to_string_lossy()) } else { Some(given.clone()) };
-    let found = found.filter(|p| p.is_file());
-    let found =
-        found.ok_or_else(|| Error::new(format!("cannot judge {}", given.display()), "there is no such program"))?;
-    std::path::absolute(&found).doing(|| format!("cannot find {}", found.display()))
-}
 
 fn main() -> ExitCode {
     let mut args = std::env::args();
@@ -107,7 +32,7 @@ fn main() -> ExitCode {
     if std::path::Path::new(&name).file_name().is_some_and(|n| n == probe::NAME) {
         return probe::main(args);
     }
-    match parse().and_then(|o| dispatch(&o)) {
+    match Options::parse().and_then(|o| dispatch(&o)) {
         Ok(status) => status,
         Err(e) => {
             eprintln!("{e}");

@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use serde::Deserialize;
 
+use crate::arguments::{Options, USAGE};
 use crate::case::Case;
 use crate::error::{Doing, Error, Result};
 
@@ -43,7 +44,7 @@ impl Column {
     }
 }
 
-pub(crate) fn compare(o: &crate::Options, cases: &[&'static Case]) -> Result<ExitCode> {
+pub(crate) fn compare(o: &Options, cases: &[&'static Case]) -> Result<ExitCode> {
     let mut columns = Vec::new();
     for file in &o.from {
         let text = fs::read_to_string(file).doing(|| format!("cannot read {}", file.display()))?;
@@ -58,7 +59,7 @@ pub(crate) fn compare(o: &crate::Options, cases: &[&'static Case]) -> Result<Exi
         }
     }
     if columns.is_empty() {
-        return Err(Error::new("cannot compare", "no runtime was named").hint(crate::USAGE));
+        return Err(Error::new("cannot compare", "no runtime was named").hint(USAGE));
     }
     let html = o.html.clone().unwrap_or_else(|| "conformance.html".into());
     fs::write(&html, html::page(cases, &columns)).doing(|| format!("cannot write {}", html.display()))?;
@@ -73,7 +74,7 @@ fn column(text: &str) -> Result<Column> {
 }
 
 /// Judges in a process of its own, which may become another user and cannot disturb this one.
-fn judged(o: &crate::Options, runtime: &Path, rootless: bool) -> Result<Column> {
+fn judged(o: &Options, runtime: &Path, rootless: bool) -> Result<Column> {
     eprintln!("judging {}, {}", runtime.display(), if rootless { "rootless" } else { "root" });
     let me = std::env::current_exe().doing(|| "cannot find myself".into())?;
     let mut command = Command::new(me);
