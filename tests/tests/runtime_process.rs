@@ -23,6 +23,7 @@ claims!(as_root, as_user:
     a_program_is_found_in_the_containers_path,
     exec_runs_in_the_containers_namespaces_with_its_confinement,
     exec_takes_options_for_every_part_of_the_process,
+    exec_makes_no_working_folder,
     exec_takes_a_process_file,
     exec_gives_the_programs_status,
     exec_detached_writes_a_pid_file,
@@ -216,6 +217,15 @@ fn exec_takes_options_for_every_part_of_the_process(w: &World) {
     assert!(seen["env"].to_string().contains("NEW=value"), "{}", seen["env"]);
     assert_eq!(seen["uid"], json!([1000, 1000, 1000, 1000]));
     assert!(seen["groups"].as_array().unwrap().contains(&json!(2000)), "{}", seen["groups"]);
+    bundle.delete();
+}
+
+fn exec_makes_no_working_folder(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set("/root/readonly", json!(false)).args(&["/bin/sleep", "1000"]).launch();
+    let output = bundle.exec(&["--cwd", "/nosuch"], &["/bin/probe", "see"]).output();
+    output.code(255).explains(&["working directory /nosuch", "No such file"]);
+    assert!(!bundle.rootfs().join("nosuch").exists());
     bundle.delete();
 }
 

@@ -25,12 +25,23 @@ pub(crate) struct Confined(());
 
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
-/// Enters `process.cwd`, which is made where it is missing, as runc does; before the user changes, since root may enter where the
-/// user may not, and again after it where even root may not (a FUSE or NFS mount of the user's).
-pub(crate) fn enter_working_directory(fail_at: Option<Step>, process: &Process<'_>) -> Result<(), Stop> {
+/// What becomes of a working directory that is not there. As in runc: a container's is made, a joining process's is not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Make,
+    Refuse,
+}
+
+/// Enters `process.cwd` before the user changes, since root may enter where the user may not, and again after it where even
+/// root may not (a FUSE or NFS mount of the user's).
+pub(crate) fn enter_working_directory(
+    fail_at: Option<Step>,
+    process: &Process<'_>,
+    missing: Missing,
+) -> Result<(), Stop> {
     fail_here(fail_at, Step::WorkingDirectory)?;
     match chdir(process.cwd) {
-        Err(Errno::NOENT) => {
+        Err(Errno::NOENT) if missing == Missing::Make => {
             make_all(process.cwd).during(Step::WorkingDirectory)?;
             chdir(process.cwd).during(Step::WorkingDirectory)
         }

@@ -61,7 +61,7 @@ fn live(script: &Join<'_>) -> Result<Infallible, Stop> {
     }
     settle(script)?;
     home::find(script.fail_at, &script.process)?;
-    confine::enter_working_directory(script.fail_at, &script.process)?;
+    confine::enter_working_directory(script.fail_at, &script.process, confine::Missing::Refuse)?;
     let mut space = Pages::map(ORDER_SIZE).during(Step::AwaitRuntime)?;
     fail_here(script.fail_at, Step::AwaitRuntime)?;
     let (filter, flags) = Channel(script.channel).await_finish(&mut space).during(Step::AwaitRuntime)?;

@@ -38,7 +38,7 @@ fn attempt(script: &Script<'_>) -> Result<Infallible, Stop> {
     cover::make_readonly(script)?;
     cover::mask(script)?;
     home::find(script.fail_at, &script.process)?;
-    confine::enter_working_directory(script.fail_at, &script.process)?;
+    confine::enter_working_directory(script.fail_at, &script.process, confine::Missing::Make)?;
     mount::make_read_only(script)?;
     root::make_readonly(script)?;
 
