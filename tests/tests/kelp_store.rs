@@ -214,6 +214,8 @@ fn system_df_says_what_du_says(w: &World) {
     assert!(rows.stdout.contains("Leftovers 0B\n"), "loading leaves nothing\n{rows}");
     w.load(&small(1), "small:1");
     w.load(&small(2), "small:2");
+    // An image with two names is one.
+    w.kelp(["tag", "small:2", "again:2"]).ok();
     let script = "dd if=/dev/zero of=/big bs=1000 count=700; chown 33:33 /big; chmod 600 /big; echo x >/v/file";
     w.kelp(["run", "--network", "none", "--name", "c", "-v", "data:/v", "busybox", "sh", "-c", script]).ok();
     w.kelp(["volume", "create", "unused"]).ok();

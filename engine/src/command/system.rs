@@ -15,6 +15,7 @@ use clap::{Args, Subcommand};
 use kelp_bundles::store::{ImageUsage, Usage};
 use kelp_bundles::{Reference, Store};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::process::ExitCode;
 
 /// Show what takes how much space, and remove what nothing uses
@@ -100,7 +101,10 @@ impl Taken {
     /// Docker's rows, and one for what interrupted commands left.
     fn rows(&self) -> Vec<Value> {
         let images = &self.images;
-        let in_use = images.images.iter().filter(|image| image.containers > 0).count();
+        // An image with several names is one.
+        let all: HashSet<_> = images.images.iter().map(|image| &image.listed.target).collect();
+        let in_use: HashSet<_> =
+            images.images.iter().filter(|image| image.containers > 0).map(|image| &image.listed.target).collect();
         let alive = self.containers.iter().filter(|(_, status, _)| status.state.is_alive());
         let ended = self.containers.iter().filter(|(_, status, _)| !status.state.is_alive());
         let used = self.volumes.iter().filter(|(_, links, _)| *links > 0).count();
@@ -108,7 +112,7 @@ impl Taken {
         let containers = self.containers.iter().map(|it| it.2).sum();
         let volumes = self.volumes.iter().map(|it| it.2).sum();
         vec![
-            row("Images", images.images.len(), in_use, images.bytes, images.reclaimable),
+            row("Images", all.len(), in_use.len(), images.bytes, images.reclaimable),
             row("Containers", self.containers.len(), alive.count(), containers, ended.map(|it| it.2).sum()),
             row("Local Volumes", self.volumes.len(), used, volumes, unused.map(|it| it.2).sum()),
             row("Leftovers", 0, 0, images.leftovers, images.leftovers),
