@@ -74,7 +74,7 @@ fn stats_show_what_containers_use(w: &World) {
 fn update_is_refused_or_lasts_until_the_next_start(w: &World) {
     w.load_busybox();
     w.kelp(["create", "--name", "c", "--network", "none", "busybox", "sleep", "1000"]).ok();
-    w.kelp(["update", "c"]).output().explains(&["no limit was given"]);
+    w.kelp(["update", "c"]).output().explains(&["neither a limit nor a restart policy was given"]);
     w.kelp(["update", "--cgroup-parent", "/x", "c"]).output().explains(&["does not move"]);
     w.kelp(["update", "--pids-limit", "77", "c"]).ok();
     let started = w.kelp(["start", "c"]).output();
