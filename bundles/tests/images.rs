@@ -193,43 +193,45 @@ impl Progress for Together {
     }
 }
 
-fn an_archive_in_a_file_is_unpacked_while_it_is_copied() {
+/// Archives of either kind, of an image whose second layer is noise, each beside a store of its own.
+fn each_archive(claim: impl Fn(&str, &World, &Path)) {
     let layouts = World::new();
     let layout = layouts.layout_of("large", 2_000_000);
     for kind in ["docker-archive", "oci-archive"] {
         let w = World::new();
         let file = w.path("a.tar");
         skopeo(&layout, &format!("{kind}:{}:app:1", file.display()));
+        claim(kind, &w, &file);
+    }
+}
+
+fn an_archive_in_a_file_is_unpacked_while_it_is_copied() {
+    each_archive(|kind, w, file| {
         let heard = Together::default();
         let map = IdMap::of_caller().unwrap();
-        let image = load::load_and_unpack(&w.store, Source::Path(&file), &map, &heard).unwrap().remove(0);
+        let image = load::load_and_unpack(&w.store, Source::Path(file), &map, &heard).unwrap().remove(0);
         assert!(heard.copied.into_inner() > 2, "{kind}: both layers came in pieces");
         let lower = w.store.unpacked(&image).unwrap().expect("the load unpacked it").lower;
         assert_eq!(fs::read(lower[1].join("data-1")).unwrap(), noise(2_000_000, 1), "{kind}");
         // Whatever is behind the position of an open file is the archive.
         let again = World::new();
         let shifted = again.path("shifted.tar");
-        fs::write(&shifted, [b"head".as_slice(), &fs::read(&file).unwrap()].concat()).unwrap();
+        fs::write(&shifted, [b"head".as_slice(), &fs::read(file).unwrap()].concat()).unwrap();
         let mut open = fs::File::open(&shifted).unwrap();
         open.read_exact(&mut [0; 4]).unwrap();
         let shifted = load::load_and_unpack(&again.store, Source::Open(open), &map, &Quiet).unwrap().remove(0);
         assert_eq!(shifted.id, image.id, "{kind}");
-    }
+    });
 }
 
 fn an_archive_whose_layer_is_another_leaves_nothing() {
-    let layouts = World::new();
-    let layout = layouts.layout_of("large", 2_000_000);
-    for kind in ["docker-archive", "oci-archive"] {
-        let w = World::new();
-        let file = w.path("a.tar");
-        skopeo(&layout, &format!("{kind}:{}:app:1", file.display()));
-        let mut bytes = fs::read(&file).unwrap();
+    each_archive(|kind, w, file| {
+        let mut bytes = fs::read(file).unwrap();
         // The noise of the second layer is nowhere else; compressed it is as it was.
         let piece = &noise(2_000_000, 1)[1_000_000..1_000_032];
         let place = bytes.windows(32).position(|window| window == piece).expect("the layer is in the archive");
         bytes[place] ^= 1;
-        fs::write(&file, &bytes).unwrap();
+        fs::write(file, &bytes).unwrap();
         let map = IdMap::of_caller().unwrap();
         let refused = |w: &World, source: Source<'_>| {
             let error = load::load_and_unpack(&w.store, source, &map, &Quiet).unwrap_err();
@@ -237,12 +239,12 @@ fn an_archive_whose_layer_is_another_leaves_nothing() {
             assert!(w.store.list().unwrap().is_empty());
             assert_eq!((w.count("images/ingest"), w.count("layers"), w.count("layers/.ingest")), (0, 0, 0));
         };
-        refused(&w, Source::Path(&file));
-        refused(&w, Source::Stream(&mut Trickle(&bytes)));
+        refused(w, Source::Path(file));
+        refused(w, Source::Stream(&mut Trickle(&bytes)));
         bytes.truncate(place);
-        fs::write(&file, &bytes).unwrap();
-        refused(&w, Source::Path(&file));
-    }
+        fs::write(file, &bytes).unwrap();
+        refused(w, Source::Path(file));
+    });
 }
 
 fn names_move_and_removal_frees_all() {
