@@ -20,6 +20,7 @@ mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::error::{Doing, Error, Result};
 use crate::host::{Machine, User};
@@ -43,6 +44,9 @@ usage: kelp-bench [options] all                measure everything; write docs/bu
   --docs DIR         where the page goes (docs)
   --json FILE        also write the figures there
 ";
+
+/// No scenario takes as long, however slow the machine is.
+const WHOLE_PART: Duration = Duration::from_secs(4 * 3600);
 
 #[derive(Debug)]
 struct Options {
@@ -227,7 +231,8 @@ fn as_user(o: &Options, lab: &Lab, scenario: &Scenario, report: &mut Report) -> 
     line.argv.extend(["--user".into(), user.name.clone().into()]);
     line.argv.extend(["--runs".into(), o.runs.to_string().into(), "--many".into(), o.many.to_string().into()]);
     line.argv.extend(o.programs.iter().flat_map(|p| ["--programs".into(), p.into()]));
-    let mut line = lab.user_line(line);
+    // Ourselves: each command of this part has its own limit.
+    let mut line = lab.user_line(line).patient(WHOLE_PART);
     line.env.push((lab::WORK.into(), dir.into()));
     match output(&line, &lab.errors()) {
         Ok(json) => {

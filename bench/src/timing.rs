@@ -2,7 +2,7 @@
 //! Starts programs and takes the time until they end.
 //!
 //! `Command::spawn` without a pre-exec closure is glibc's posix_spawn (a vfork): its cost does not depend on the size
-//! of this program. A pidfd bounds the wait, so that a runtime that hangs costs ten seconds and a `fail`, not the run.
+//! of this program. A pidfd bounds every wait, so that a runtime that hangs costs its patience and a `fail`, not the run.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::error::{Doing, Error, Result};
 
@@ -46,6 +47,15 @@ impl Line {
         self.argv.iter().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
 
+    /// The same command, which may take longer.
+    pub(crate) fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    fn hung(&self) -> String {
+        format!("hung for {} s", self.patience.as_secs())
+    }
+
     fn command(&self, errors: &Path) -> Result<Command> {
         let program = self.argv.first().ok_or_else(|| Error::new("cannot start a command", "it is empty"))?;
         let errors = File::create(errors).doing(|| format!("cannot open {}", errors.display()))?;
@@ -63,12 +73,44 @@ struct Started {
     at: Instant,
 }
 
-fn start(line: &Line, errors: &Path) -> Result<Started> {
+fn start(line: &Line, stdout: Stdio, errors: &Path) -> Result<Started> {
     let mut command = line.command(errors)?;
+    command.stdout(stdout);
     let at = Instant::now();
     let child = command.spawn().doing(|| format!("cannot start {}", line.shown()))?;
     let pidfd = pidfd_of(&child)?;
     Ok(Started { child, pidfd, at })
+}
+
+impl Started {
+    /// Waits for as long as `line` may take; how it ended, `None` when it hung.
+    fn wait(&mut self, line: &Line) -> Result<Option<ExitStatus>> {
+        let ended = wait_for(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], self.at + line.patience)?;
+        self.reap(ended)
+    }
+
+    /// What has not ended is killed, with all that it has started: `setpriv` and `meter` are not what hangs.
+    fn reap(&mut self, ended: bool) -> Result<Option<ExitStatus>> {
+        if !ended {
+            for pid in descendants(self.child.id()).into_iter().filter_map(Pid::from_raw) {
+                match kill_process(pid, Signal::KILL) {
+                    // It has ended meanwhile, or is a set-user-id helper, which no user may end.
+                    Ok(()) | Err(Errno::SRCH | Errno::PERM) => {}
+                    Err(e) => return Err(Error::new(format!("cannot end {pid}, which hangs"), e)),
+                }
+            }
+            self.child.kill().doing(|| "cannot end a child that hangs".into())?;
+        }
+        let status = self.child.wait().doing(|| "cannot wait for a child".into())?;
+        Ok(ended.then_some(status))
+    }
+}
+
+/// The processes below `pid`, without itself.
+fn descendants(pid: u32) -> Vec<i32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|word| word.parse().ok());
+    children.flat_map(|child: u32| descendants(child).into_iter().chain(i32::try_from(child))).collect()
 }
 
 fn pidfd_of(child: &Child) -> Result<OwnedFd> {
@@ -84,7 +126,7 @@ fn wait_for(fds: &mut [PollFd<'_>], until: Instant) -> Result<bool> {
         let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
         match poll(fds, Some(&left)) {
             Ok(n) => return Ok(n > 0),
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(e) => return Err(Error::new("cannot wait for a child", e)),
         }
     }
@@ -92,17 +134,10 @@ fn wait_for(fds: &mut [PollFd<'_>], until: Instant) -> Result<bool> {
 
 /// Milliseconds from before the spawn until the program had ended with status 0; else why not.
 pub(crate) fn time(line: &Line, errors: &Path) -> Result<std::result::Result<f64, String>> {
-    let mut started = start(line, errors)?;
-    let ended = wait_for(&mut [PollFd::new(&started.pidfd, PollFlags::IN)], started.at + line.patience)?;
-    if !ended {
-        started.child.kill().doing(|| format!("cannot end {}", line.shown()))?;
-    }
-    let status = started.child.wait().doing(|| format!("cannot wait for {}", line.shown()))?;
+    let mut started = start(line, Stdio::null(), errors)?;
+    let status = started.wait(line)?;
     let ms = started.at.elapsed().as_secs_f64() * 1e3;
-    Ok(match ended {
-        true => verdict(ms, status, errors),
-        false => Err(format!("hung for {} s", line.patience.as_secs())),
-    })
+    Ok(status.ok_or_else(|| line.hung()).and_then(|status| verdict(ms, status, errors)))
 }
 
 fn verdict(ms: f64, status: ExitStatus, errors: &Path) -> std::result::Result<f64, String> {
@@ -123,7 +158,7 @@ pub(crate) fn time_crowd(lines: &[Line], errors: &Path) -> Result<Vec<std::resul
     let mut crowd = Vec::with_capacity(lines.len());
     for (n, line) in lines.iter().enumerate() {
         let errors = errors.with_extension(n.to_string());
-        crowd.push((start(line, &errors)?, errors, None));
+        crowd.push((start(line, Stdio::null(), &errors)?, errors, None));
     }
     let until = Instant::now() + PATIENCE * 3;
     while crowd.iter().any(|c| c.2.is_none()) {
@@ -150,31 +185,27 @@ pub(crate) fn time_crowd(lines: &[Line], errors: &Path) -> Result<Vec<std::resul
 
 fn reap(started: &mut Started, errors: &Path, ended: bool) -> Result<std::result::Result<f64, String>> {
     let ms = started.at.elapsed().as_secs_f64() * 1e3;
-    if !ended {
-        started.child.kill().doing(|| "cannot end a child that hangs".into())?;
-    }
-    let status = started.child.wait().doing(|| "cannot wait for a child".into())?;
-    Ok(match ended {
-        true => verdict(ms, status, errors),
-        false => Err("hung".into()),
-    })
+    let status = started.reap(ended)?;
+    Ok(status.ok_or_else(|| "hung".into()).and_then(|status| verdict(ms, status, errors)))
 }
 
 /// Runs a command that is not timed and gives its stdout; a non-zero status is an error.
 pub(crate) fn output(line: &Line, errors: &Path) -> Result<String> {
-    let out = line.command(errors)?.stdout(Stdio::piped()).output();
-    let out = out.doing(|| format!("cannot start {}", line.shown()))?;
-    match out.status.success() {
-        true => Ok(String::from_utf8_lossy(&out.stdout).into_owned()),
-        false => {
-            Err(Error::new(format!("cannot run {}", line.shown()), format!("{}: {}", out.status, last_words(errors))))
-        }
-    }
+    // Not a pipe: what a program leaves behind may keep it open for ever.
+    let path = errors.with_extension("out");
+    let file = File::create(&path).doing(|| format!("cannot open {}", path.display()))?;
+    successful(line, file.into(), errors)?;
+    let said = fs::read(&path).doing(|| format!("cannot read {}", path.display()))?;
+    Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
 /// Runs a command that is not timed and may leave children behind; a non-zero status is an error.
 pub(crate) fn succeed(line: &Line, errors: &Path) -> Result<()> {
-    match attempt(line, errors)? {
+    successful(line, Stdio::null(), errors)
+}
+
+fn successful(line: &Line, stdout: Stdio, errors: &Path) -> Result<()> {
+    match untimed(line, stdout, errors)? {
         status if status.success() => Ok(()),
         status => Err(Error::new(format!("cannot run {}", line.shown()), format!("{status}: {}", last_words(errors)))),
     }
@@ -182,5 +213,49 @@ pub(crate) fn succeed(line: &Line, errors: &Path) -> Result<()> {
 
 /// Runs a command that may fail because there is nothing left to do (`delete` after a good run).
 pub(crate) fn attempt(line: &Line, errors: &Path) -> Result<ExitStatus> {
-    line.command(errors)?.status().doing(|| format!("cannot start {}", line.shown()))
+    untimed(line, Stdio::null(), errors)
+}
+
+/// The cause names the command: a scenario that is left out for it shows nothing else.
+fn untimed(line: &Line, stdout: Stdio, errors: &Path) -> Result<ExitStatus> {
+    let status = start(line, stdout, errors)?.wait(line)?;
+    status.ok_or_else(|| Error::new("cannot measure", format!("{} {}", line.shown(), line.hung())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hangs(script: &str) -> (Line, PathBuf) {
+        let dir = std::env::temp_dir();
+        let line = Line::new(&dir, ["sh", "-c", script]).patient(Duration::from_millis(300));
+        let thread = format!("{:?}", std::thread::current().id());
+        (line, dir.join(format!("kelp-bench-{}-{thread}", std::process::id())))
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_an_error_that_names_it_and_all_it_started_is_killed() {
+        let (line, errors) = hangs("sleep 987 & echo $! >&2; echo begun; wait");
+        let told = output(&line, &errors).map_err(|e| e.because().to_owned());
+        let told = told.expect_err("it hangs");
+        assert!(told.starts_with("sh -c sleep 987") && told.ends_with("hung for 0 s"), "{told}");
+        let sleeper: u32 = fs::read_to_string(&errors).expect("stderr").trim().parse().expect("a pid");
+        let until = Instant::now() + PATIENCE;
+        // Killed, whether its new parent has reaped it or not.
+        let runs = || fs::read_to_string(format!("/proc/{sleeper}/cmdline")).is_ok_and(|c| c.contains("987"));
+        while runs() {
+            assert!(Instant::now() < until, "{sleeper} still runs");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        drop((fs::remove_file(errors.with_extension("out")), fs::remove_file(errors)));
+    }
+
+    #[test]
+    fn a_timed_program_that_hangs_fails_and_one_that_leaves_a_child_with_its_stdout_does_not() {
+        let (line, errors) = hangs("sleep 60");
+        assert_eq!(time(&line, &errors).expect("it starts"), Err("hung for 0 s".to_owned()));
+        let (line, errors) = hangs("sleep 2 & echo begun");
+        assert_eq!(output(&line.patient(PATIENCE), &errors).expect("it ends"), "begun\n");
+        drop((fs::remove_file(errors.with_extension("out")), fs::remove_file(errors)));
+    }
 }

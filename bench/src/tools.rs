@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::{Doing, Error, Result};
+use crate::timing::{Line, output};
 
 /// An OCI runtime with runc's command line.
 #[derive(Clone, Debug)]
@@ -71,13 +72,15 @@ impl Tools {
                 .into_iter()
                 .filter_map(|(name, path)| Some((name, path.as_deref()?))),
         );
-        all.into_iter().map(|(name, path)| version(name, path)).collect()
+        let errors = self.floor.with_file_name("version");
+        all.into_iter().map(|(name, path)| version(name, path, &errors)).collect()
     }
 }
 
-fn version(name: &str, path: &Path) -> String {
-    let said = Command::new(path).arg("--version").output().ok().filter(|o| o.status.success());
-    let said = said.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+fn version(name: &str, path: &Path, errors: &Path) -> String {
+    let line = Line::new(Path::new("/"), [path.as_os_str(), "--version".as_ref()]);
+    // A program that cannot say its version is shown without one.
+    let said = output(&line, errors).unwrap_or_default();
     let line = said.lines().next().unwrap_or("(no --version)").trim().to_owned();
     if line.starts_with(name) { line } else { format!("{name} {line}") }
 }

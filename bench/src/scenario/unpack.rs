@@ -47,7 +47,7 @@ pub(super) fn many_images(lab: &Lab, title: &str, report: &mut Report) -> Result
     layer::write_many(&layout, "localhost/bench", MANY)?;
     let line = |words: &[&std::ffi::OsStr]| {
         let head = [kelp.as_os_str(), "--root".as_ref(), store.as_os_str()];
-        patient(Line::new(&lab.work, head.iter().chain(words)))
+        Line::new(&lab.work, head.iter().chain(words)).patient(PATIENCE)
     };
     timing::succeed(&line(&["load".as_ref(), "-q".as_ref(), layout.as_os_str()]), &lab.errors())?;
     let mut runs = Runs::default();
@@ -123,10 +123,6 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-fn patient(line: Line) -> Line {
-    Line { patience: PATIENCE, ..line }
-}
-
 /// Starts a server for a folder.
 type Serve<'a> = Box<dyn Fn(&Path) -> Result<Child> + 'a>;
 
@@ -143,7 +139,7 @@ fn alone<'a>(name: &'static str, line: impl Fn(&Path) -> Line + 'a) -> Option<Un
 }
 
 fn words<const N: usize>(dir: &Path, words: [&std::ffi::OsStr; N]) -> Line {
-    patient(Line::new(dir, words))
+    Line::new(dir, words).patient(PATIENCE)
 }
 
 fn tar(source: &Source) -> Option<Unpacker<'_>> {
