@@ -97,7 +97,7 @@ pub(crate) struct Holder {
     pub(super) stdio: Stdio,
     pub(super) stage: Stage,
     pub(super) init: Option<Init>,
-    oom: Option<OomWatch>,
+    oom: OomWatch,
     /// Why the program did not run, if it did not.
     verdict: Option<Error>,
     pub(super) restarts: Restarts,
@@ -117,6 +117,8 @@ pub(crate) struct Holder {
 enum Ready {
     Signals,
     Listener,
+    /// The container's memory counters have moved.
+    Memory,
     Output(Stream),
     /// The program takes input.
     Input,
@@ -156,7 +158,7 @@ impl Holder {
             stdio: Stdio::default(),
             stage: Stage::Created,
             init: None,
-            oom: None,
+            oom: OomWatch::default(),
             verdict: None,
             started: Instant::now(),
             kill_at: None,
@@ -215,6 +217,10 @@ impl Holder {
             fds.push(PollFd::new(&place.listener, PollFlags::IN));
             what.push(Ready::Listener);
         }
+        if let Some(fd) = self.oom.fd() {
+            fds.push(PollFd::from_borrowed_fd(fd, PollFlags::PRI));
+            what.push(Ready::Memory);
+        }
         if self.has_room() {
             for stream in [Stream::Stdout, Stream::Stderr] {
                 if let Some(fd) = self.stdio.output(stream) {
@@ -258,6 +264,7 @@ impl Holder {
                 }
             }
             Ready::Listener => self.accept(),
+            Ready::Memory => self.oom.look(),
             Ready::Output(stream) => {
                 self.pump(stream);
             }
@@ -408,6 +415,7 @@ impl Holder {
 
     fn child_ended(&mut self, pid: i32, status: WaitStatus) {
         if self.init.as_ref().is_some_and(|init| init.pid == pid) {
+            self.oom.look(); // before all else: its cgroup may be gone in a moment
             self.init = None;
             self.kill_at = None;
             let now = Instant::now();
@@ -508,7 +516,7 @@ impl Holder {
         self.note_log_failure(flushed);
         self.stdio = Stdio::default();
         let mut exit = Exit::now(status, None);
-        exit.oom = self.oom.take().is_some_and(|watch| watch.killed());
+        exit.oom = std::mem::take(&mut self.oom).killed;
         if let Some(error) = &self.verdict {
             exit = exit_of(error);
         }
