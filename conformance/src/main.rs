@@ -80,7 +80,8 @@ fn chosen(o: &Options) -> Result<Vec<&'static Case>> {
         other => return Err(Error::new(format!("cannot judge by {other}"), "there is no such suite").hint(USAGE)),
     };
     let wanted = |c: &&Case| o.filters.is_empty() || o.filters.iter().any(|f| c.name().contains(f));
-    Ok(all.into_iter().filter(wanted).collect())
+    let ours = |(number, case)| o.share.has(number).then_some(case);
+    Ok(all.into_iter().filter(wanted).enumerate().filter_map(ours).collect())
 }
 
 #[cfg(test)]
