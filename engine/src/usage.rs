@@ -77,20 +77,20 @@ fn first_line(error: &clap::Error) -> String {
 }
 
 fn hint(error: &clap::Error) -> String {
+    let command = error.get(ContextKind::InvalidSubcommand).map(shown).unwrap_or_default();
     let argument = error.get(ContextKind::InvalidArg).map(shown).unwrap_or_default();
-    for kind in [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue] {
-        if let Some(suggested) = error.get(kind).map(shown).filter(|text| !text.is_empty()) {
-            // clap's idea of likeness finds --ulimit in --init.
-            if kind != ContextKind::SuggestedArg || near(&argument, std::iter::once(suggested.clone())).is_some() {
-                return format!("did you mean {suggested}?");
-            }
-        }
+    let suggested = |kind: ContextKind| error.get(kind).map(names).unwrap_or_default().into_iter();
+    // clap's idea of likeness finds --ulimit in --init, and rename in rn.
+    let meant = near(&argument, suggested(ContextKind::SuggestedArg))
+        .or_else(|| near(&command, suggested(ContextKind::SuggestedSubcommand).filter(|name| !is_hidden(name))))
+        .or_else(|| suggested(ContextKind::SuggestedValue).next());
+    if let Some(meant) = meant {
+        return format!("did you mean {meant}?");
     }
-    if let Some(command) = error.get(ContextKind::InvalidSubcommand).map(shown) {
-        let names = Cli::command().get_subcommands().map(|known| known.get_name().to_owned()).collect::<Vec<_>>();
-        if let Some(known) = near(&command, names.into_iter()) {
-            return format!("did you mean kelp {known}?");
-        }
+    let cli = Cli::command();
+    let known = cli.get_subcommands().map(|known| known.get_name().to_owned()).filter(|name| !is_hidden(name));
+    if let Some(known) = (!command.is_empty()).then(|| near(&command, known)).flatten() {
+        return format!("did you mean kelp {known}?");
     }
     let usage = error.get(ContextKind::Usage).map(shown).unwrap_or_default();
     let usage = usage.trim().strip_prefix("Usage: ").map(str::to_owned).unwrap_or_default();
@@ -100,6 +100,18 @@ fn hint(error: &clap::Error) -> String {
     match words.is_empty() {
         true => "see kelp --help".to_owned(),
         false => format!("usage: {usage}; see {} --help", words.join(" ")),
+    }
+}
+
+/// Commands of ours that are for programs, and no advice for people.
+fn is_hidden(name: &str) -> bool {
+    Cli::command().get_subcommands().any(|known| known.is_hide_set() && known.get_name() == name)
+}
+
+fn names(value: &ContextValue) -> Vec<String> {
+    match value {
+        ContextValue::Strings(names) => names.clone(),
+        other => Some(shown(other)).into_iter().filter(|name| !name.is_empty()).collect(),
     }
 }
 
@@ -127,6 +139,18 @@ mod tests {
     fn slips_get_a_suggestion() {
         assert!(said("run --nmae x busybox").contains("did you mean --name?"), "{}", said("run --nmae x busybox"));
         assert!(said("rnu").contains("run"), "{}", said("rnu"));
+    }
+
+    #[test]
+    fn hidden_commands_are_not_suggested() {
+        let hidden: Vec<_> =
+            Cli::command().get_subcommands().filter(|c| c.is_hide_set()).map(|c| c.get_name().to_owned()).collect();
+        assert!(hidden.iter().any(|name| name == "reconnect"), "{hidden:?}");
+        for slip in ["rn", "recnnect", "reconect", "reconnec"] {
+            let text = said(slip);
+            assert!(hidden.iter().all(|name| !text.contains(&format!(" {name}?"))), "{text}");
+        }
+        assert!(said("rn").contains("did you mean kelp r"), "{}", said("rn"));
     }
 
     #[test]
