@@ -2,7 +2,8 @@
 //! The runtime's end of the channel to init.
 
 use crate::error::{Doing, Error, Result};
-use kelp_init::{Order, REPORT_SIZE, Report};
+use kelp_init::{ORDER_SIZE, Order, REPORT_SIZE, Report};
+use kelp_sys::memory::Pages;
 use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use kelp_sys::rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::cell::RefCell;
@@ -23,6 +24,11 @@ pub(crate) enum Heard {
     Report(Report, Option<OwnedFd>),
     /// Init closed its end: it executed the program, or died without a word.
     Closed,
+}
+
+/// Where init will put our last word: made before the clone, which copies it.
+pub(crate) fn space() -> Result<Pages> {
+    Pages::map(ORDER_SIZE).doing(|| "cannot have memory for init".into())
 }
 
 impl Channel {

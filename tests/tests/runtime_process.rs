@@ -25,6 +25,10 @@ claims!(as_root, as_user:
     exec_takes_options_for_every_part_of_the_process,
     exec_makes_no_working_folder,
     exec_takes_a_process_file,
+    a_process_file_that_names_no_confinement_has_the_containers,
+    exec_with_another_user_keeps_the_groups_that_it_is_not_told,
+    exec_warns_of_capabilities_that_it_does_not_know,
+    limits_of_memory_too_small_for_us_are_set_for_the_program,
     exec_gives_the_programs_status,
     exec_detached_writes_a_pid_file,
     exec_with_a_terminal_relays_it,
@@ -241,6 +245,58 @@ fn exec_takes_a_process_file(w: &World) {
     assert_eq!(seen["cwd"], "/tmp");
     assert!(seen["env"].to_string().contains("ONLY=this"), "{}", seen["env"]);
     assert_eq!(seen["limits"]["Max open files"], json!(["99", "99"]));
+    bundle.delete();
+}
+
+fn a_process_file_that_names_no_confinement_has_the_containers(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.capabilities(&["CAP_KILL"]).set("/process/oomScoreAdj", json!(900));
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    let process = |capabilities: &str| {
+        let process =
+            format!(r#"{{"cwd": "/", "args": ["/bin/probe", "see"], "user": {{"uid": 0, "gid": 0}}{capabilities}}}"#);
+        let file = w.write("process.json", process);
+        bundle.verb("exec", &["--process", &file.to_string_lossy()]).ok().json()
+    };
+    let seen = process("");
+    assert_eq!(seen["caps"]["bounding"], "0000000000000020");
+    assert_eq!(seen["caps"]["effective"], "0000000000000020");
+    assert_eq!(seen["oom_score_adj"], "900");
+    assert_eq!(process(r#", "capabilities": {}"#)["caps"]["bounding"], "0000000000000000");
+    bundle.delete();
+}
+
+fn exec_with_another_user_keeps_the_groups_that_it_is_not_told(w: &World) {
+    let bundle = w.bundle("b");
+    map_many(&bundle, w);
+    bundle.set("/process/user", json!({"uid": 10, "gid": 20, "additionalGids": [30]}));
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    let seen = |options: &[&str]| {
+        let seen = bundle.exec(options, &["/bin/probe", "see"]).ok().json();
+        (seen["uid"][0].clone(), seen["gid"][0].clone(), seen["groups"].clone())
+    };
+    assert_eq!(seen(&["--user", "5"]), (json!(5), json!(20), json!([30])));
+    assert_eq!(seen(&["--user", "5:6"]), (json!(5), json!(6), json!([30])));
+    assert_eq!(seen(&["--user", "5:6", "-g", "7"]), (json!(5), json!(6), json!([7, 30])));
+    bundle.delete();
+}
+
+fn exec_warns_of_capabilities_that_it_does_not_know(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    let output = bundle.exec(&["--cap", "CAP_OF_THE_FUTURE", "--cap", "CAP_KILL"], &["/bin/probe", "see"]).ok();
+    assert!(output.stderr.contains("CAP_OF_THE_FUTURE"), "no warning\n{output}");
+    let effective = output.json()["caps"]["effective"].as_str().map(|bits| u64::from_str_radix(bits, 16).unwrap());
+    assert_eq!(effective.unwrap() & 0x20, 0x20);
+    bundle.delete();
+}
+
+fn limits_of_memory_too_small_for_us_are_set_for_the_program(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set("/process/rlimits", json!([{"type": "RLIMIT_DATA", "soft": 300_000, "hard": 300_000}]));
+    bundle.args(&["/bin/true"]).run().ok();
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    bundle.exec(&[], &["/bin/true"]).ok();
     bundle.delete();
 }
 

@@ -6,19 +6,19 @@
 //! Spec: runc's `exec`; setns(2) with a pidfd, since Linux 5.8.
 
 use crate::born;
-use crate::channel::{Channel, ORDER_SIZE, Report, fail_here};
+use crate::channel::{Channel, Report, fail_here};
 use crate::script::Join;
 use crate::step::{During, Step, Stop};
 use crate::{confine, console, home, program, root};
 use core::convert::Infallible;
 use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3, exit};
-use kelp_sys::memory::Pages;
 use kelp_sys::mount::here;
 use kelp_sys::rustix::process::setsid;
 use kelp_sys::rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 /// Runs in the helper: enters the container's namespaces, makes the process as a child of the runtime, tells its pid, ends.
-pub fn join(script: &Join<'_>) -> ! {
+/// `space` is for the runtime's last word, as in [`live`](crate::life::live).
+pub fn join(script: &Join<'_>, space: &mut [u8]) -> ! {
     let channel = Channel(script.channel);
     let outcome = enter_and_clone(script);
     let stop = match outcome {
@@ -27,7 +27,7 @@ pub fn join(script: &Join<'_>) -> ! {
             Err(stop) => stop,
         },
         Ok(Cloned::Child) => {
-            let Err(stop) = live(script);
+            let Err(stop) = live(script, space);
             stop
         }
         Err(stop) => stop,
@@ -53,7 +53,7 @@ fn enter_and_clone(script: &Join<'_>) -> Result<Cloned, Stop> {
     clone3(&request).during(Step::Clone)
 }
 
-fn live(script: &Join<'_>) -> Result<Infallible, Stop> {
+fn live(script: &Join<'_>, space: &mut [u8]) -> Result<Infallible, Stop> {
     if script.become_root {
         fail_here(script.fail_at, Step::BecomeRoot)?;
         born::become_root().during(Step::BecomeRoot)?;
@@ -62,9 +62,8 @@ fn live(script: &Join<'_>) -> Result<Infallible, Stop> {
     settle(script)?;
     home::find(script.fail_at, &script.process)?;
     confine::enter_working_directory(script.fail_at, &script.process, confine::Missing::Refuse)?;
-    let mut space = Pages::map(ORDER_SIZE).during(Step::AwaitRuntime)?;
     fail_here(script.fail_at, Step::AwaitRuntime)?;
-    let (filter, flags) = Channel(script.channel).await_finish(&mut space).during(Step::AwaitRuntime)?;
+    let (filter, flags) = Channel(script.channel).await_finish(space).during(Step::AwaitRuntime)?;
     let confined = confine::drop_rights_in_place(script.fail_at, &script.process)?;
     let program = program::find(script.fail_at, &script.process)?;
     confine::close_descriptors(&script.process)?;

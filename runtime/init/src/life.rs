@@ -5,20 +5,22 @@
 //! read them side by side.
 //! Spec: runtime.md "Lifecycle", config.md.
 
-use crate::channel::{Channel, ORDER_SIZE, Report};
+use crate::channel::{Channel, Report};
 use crate::script::Script;
 use crate::step::{During, Step, Stop};
 use crate::{born, confine, console, cover, dev, gate, home, hook, mount, program, root};
 use core::convert::Infallible;
-use kelp_sys::memory::Pages;
 
 /// Lives: performs the script and becomes the program. If that cannot be, says why and ends with status 1.
-pub fn live(script: &Script<'_>) -> ! {
-    let Err(stop) = attempt(script);
+///
+/// `space` is for the runtime's last word, of at most [`ORDER_SIZE`](crate::ORDER_SIZE) bytes: made before the clone, since
+/// the limits that the runtime sets meanwhile may leave no memory for it.
+pub fn live(script: &Script<'_>, space: &mut [u8]) -> ! {
+    let Err(stop) = attempt(script, space);
     script.channel().last_word(stop)
 }
 
-fn attempt(script: &Script<'_>) -> Result<Infallible, Stop> {
+fn attempt(script: &Script<'_>, space: &mut [u8]) -> Result<Infallible, Stop> {
     // Born: alone in our namespaces, still seeing the host's files.
     born::let_go(script.strays).during(Step::Clone)?;
     let mapped = born::map_ids(script)?;
@@ -43,9 +45,8 @@ fn attempt(script: &Script<'_>) -> Result<Infallible, Stop> {
     root::make_readonly(script)?;
 
     // Confined. The runtime has written limits and state meanwhile; its last word carries the filter.
-    let mut space = Pages::map(ORDER_SIZE).during(Step::AwaitRuntime)?;
     script.begin(Step::AwaitRuntime)?;
-    let (filter, flags) = script.channel().await_finish(&mut space).during(Step::AwaitRuntime)?;
+    let (filter, flags) = script.channel().await_finish(space).during(Step::AwaitRuntime)?;
     let confined = confine::drop_rights(script.fail_at, &script.process, rooted)?;
     let program = program::find(script.fail_at, &script.process)?;
 
@@ -74,10 +75,10 @@ fn gone(
 
 /// Runs in the helper that a container needs which joins namespaces by path, or whose cgroup takes no clone from where the
 /// runtime is: enters the namespaces, makes init, tells the runtime its pid, and ends.
-pub fn help(script: &Script<'_>) -> ! {
+pub fn help(script: &Script<'_>, space: &mut [u8]) -> ! {
     let made = born::join_and_clone(script);
     match made {
-        Ok(born::Helped::Init) => live(script),
+        Ok(born::Helped::Init) => live(script, space),
         Ok(born::Helped::Helper { pid }) => {
             let told = script.channel().report(Report::Born(pid), None);
             kelp_sys::clone::exit(i32::from(told.is_err()))

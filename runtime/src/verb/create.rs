@@ -14,7 +14,7 @@ use crate::journal::{Journal, Made};
 use crate::plan::{Options, Plan};
 use crate::process::Identity;
 use crate::script::{Descriptors, with_script};
-use crate::state::{ExecDefaults, Folder, GATE, Record, State, Status};
+use crate::state::{ExecDefaults, Folder, GATE, Record, State, Status, check_id};
 use crate::trace::{self, Phase};
 use crate::{Runtime, hooks, idmap, undo};
 use kelp_init::{Order, Report, Step, Stop};
@@ -116,6 +116,7 @@ impl Runtime {
     /// As for `create`.
     pub fn create_kept(&self, request: CreateRequest<'_>, bundle: Bundle) -> Result<(Created, Remains)> {
         trace::begin(Phase::Plan);
+        check_id(request.id)?;
         let host = Host::look()?;
         let plan = Plan::make(&bundle, request.bundle, request.id, &host, request.options)?;
         let facts = Facts::read()?;
@@ -291,9 +292,10 @@ impl<'a> Build<'a> {
     /// Clones init. None, if it may not be cloned into its cgroup by us (`EACCES`: not all between the two cgroups is ours).
     fn clone_directly(&self, fds: &Descriptors<'_>, cgroup: Option<&Cgroup>) -> Result<Option<(i32, OwnedFd)>> {
         let into = cgroup.map(Cgroup::fd);
+        let mut space = crate::channel::space()?;
         let request = Clone { namespaces: self.plan.cloned_namespaces(), cgroup: into, parent: Parent::Caller };
         with_script(self.plan, fds, self.runtime.fail_at, |script| match clone3(&request) {
-            Ok(Cloned::Child) => kelp_init::life::live(script),
+            Ok(Cloned::Child) => kelp_init::life::live(script, &mut space),
             Ok(Cloned::Parent { pid, pidfd }) => Ok(Some((pid, pidfd))),
             Err(kelp_sys::rustix::io::Errno::ACCESS) if into.is_some() => Ok(None),
             Err(errno) => Err(cannot_clone(errno, self.plan)),
@@ -302,8 +304,9 @@ impl<'a> Build<'a> {
 
     /// Clones the helper, in the container's cgroup, that will clone init.
     fn clone_helper(&self, fds: &Descriptors<'_>, cgroup: Option<&Cgroup>) -> Result<(i32, OwnedFd)> {
+        let mut space = crate::channel::space()?;
         with_script(self.plan, fds, self.runtime.fail_at, |script| match cgroup::clone_into(cgroup, None)? {
-            Cloned::Child => kelp_init::life::help(script),
+            Cloned::Child => kelp_init::life::help(script, &mut space),
             Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
         })
     }
@@ -461,6 +464,8 @@ fn cannot_clone(errno: kelp_sys::rustix::io::Errno, plan: &Plan) -> Error {
         Error::new("cannot clone a process into the container's namespaces").because(std::io::Error::from(errno));
     let user = plan.namespaces.has(Namespaces::USER);
     match errno {
+        Errno::BUSY => error
+            .hint("its cgroup gives controllers to cgroups below it, and then takes no process (cgroups(7), “no internal processes”): choose another linux.cgroupsPath"),
         Errno::PERM | Errno::ACCESS if user => error
             .hint("user namespaces are switched off for you: `sysctl kernel.unprivileged_userns_clone=1`, on Ubuntu `sysctl kernel.apparmor_restrict_unprivileged_userns=0`, in a container let its seccomp profile allow clone")
             .of_kind(Kind::Permission),
