@@ -18,7 +18,8 @@ pub(crate) fn explain(stop: Stop, plan: &Plan) -> Error {
         Step::ReadonlyPath => failed(stop, path(&plan.readonly_paths)),
         Step::MaskPath => failed(stop, path(&plan.masked_paths)),
         Step::Sysctl => {
-            failed(stop, plan.sysctls.get(nth).map_or_else(String::new, |(path, _)| path.to_string_lossy().into_owned()))
+            let name = |path: &CString| path.to_string_lossy().trim_start_matches("sys/").to_owned();
+            failed(stop, plan.sysctls.get(nth).map_or_else(String::new, |(path, _)| name(path)))
         }
         Step::Device => {
             failed(stop, plan.devices.get(nth).map_or_else(String::new, |device| format!("/{}", device.path.to_string_lossy())))
@@ -206,9 +207,9 @@ fn mount(stop: Stop, plan: &Plan) -> Error {
 fn mount_hint(stop: Stop, bind: bool, kind: &str) -> Option<&'static str> {
     match (stop.step, stop.errno) {
         (Step::Mount, Errno::NOENT) if bind => Some("the source does not exist on the host"),
-        (Step::Mount, Errno::INVAL) if bind => {
-            Some("a user namespace may not take a mount without those below it: use rbind instead of bind")
-        }
+        (Step::Mount, Errno::INVAL) if bind => Some(
+            "a folder cannot be mounted on a file, nor a file on a folder; and a user namespace may not take a mount without those below it: use rbind instead of bind",
+        ),
         (Step::Mount, Errno::PERM) if kind == "proc" => Some(
             "parts of the host's /proc are masked, so that no new one may be mounted here: run outside of that container, or with its /proc unmasked",
         ),

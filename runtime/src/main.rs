@@ -29,15 +29,9 @@ fn run() -> u8 {
 }
 
 fn invoke() -> u8 {
-    let invocation = match cli::parse(lexopt::Parser::from_env()) {
-        Ok(invocation) => invocation,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            return FAILURE;
-        }
-    };
-    let log = cli::Log::open(&invocation.global);
-    cli::run_traced(invocation, &log).unwrap_or_else(|error| {
+    let (global, verb) = cli::parse(lexopt::Parser::from_env());
+    let log = cli::Log::open(&global);
+    verb.and_then(|verb| cli::run_traced(&global, verb, &log)).unwrap_or_else(|error| {
         log.error(&error);
         FAILURE
     })

@@ -113,21 +113,37 @@ fn domains(line: &str) -> Option<(String, Vec<String>)> {
 }
 
 fn write_schemata(root: &Path, class: &Path, plan: &IntelRdt) -> Result<()> {
-    let file = class.join("schemata");
-    let text = format!("{}\n", plan.schemata.join("\n"));
-    let Err(error) = std::fs::write(&file, text) else { return Ok(()) };
-    // The kernel says more there than with an errno; where it does not, the errno is all there is.
-    let status = std::fs::read_to_string(root.join("info/last_cmd_status")).unwrap_or_default();
-    let refused = Error::new(format!("cannot write {}", file.display())).because(format!(
-        "{:?}: {error}; {}",
-        plan.schemata.join("; "),
-        status.trim()
-    ));
+    let Err(refused) = write_lines(root, class, &plan.schemata) else { return Ok(()) };
     // New, and nobody is in it: one that is named is in no journal.
     Err(match plan.is_named.then(|| std::fs::remove_dir(class)) {
         Some(Err(undo)) => refused.and_also(&Error::new(format!("cannot remove {}", class.display())).because(undo)),
         _ => refused,
     })
+}
+
+fn write_lines(root: &Path, class: &Path, lines: &[String]) -> Result<()> {
+    let file = class.join("schemata");
+    let Err(error) = std::fs::write(&file, format!("{}\n", lines.join("\n"))) else { return Ok(()) };
+    // The kernel says more there than with an errno; where it does not, the errno is all there is.
+    let status = std::fs::read_to_string(root.join("info/last_cmd_status")).unwrap_or_default();
+    let because = format!("{:?}: {error}; {}", lines.join("; "), status.trim());
+    Err(Error::new(format!("cannot write {}", file.display())).because(because))
+}
+
+/// Gives the class of a container, whose `tasks` these are, other shares. What the lines do not name stays as it is.
+///
+/// # Errors
+/// The container is in no class; the kernel takes no such share.
+pub(crate) fn change(tasks: &[PathBuf], lines: &[String]) -> Result<()> {
+    let class = tasks.first().and_then(|file| file.parent()).ok_or_else(|| {
+        Error::unsupported(
+            "a share of caches or memory bandwidth",
+            "the container is in no resctrl group: linux.intelRdt makes one when it is created",
+        )
+    })?;
+    // Only resctrl's own root has the folder `info`; it is a class too.
+    let root = if class.join("info").is_dir() { class } else { class.parent().unwrap_or(class) };
+    write_lines(root, class, lines)
 }
 
 /// Puts a process into the container's class and monitoring group.

@@ -50,6 +50,22 @@ fn a_class_of_its_own_is_made_and_goes_with_the_container() {
 }
 
 #[test]
+fn a_class_gets_other_shares_while_the_container_lives() {
+    let mut fake = Fake::new();
+    let tasks = fake.make(&plan("web", false, &["L3:0=f"])).unwrap();
+    change(&tasks, &["L3:0=3".into(), "MB:0=20".into()]).unwrap();
+    assert_eq!(fs::read_to_string(fake.dir.path().join("web/schemata")).unwrap(), "L3:0=3\nMB:0=20\n");
+    // What the kernel says of its refusal is at resctrl's root, whichever class it is about.
+    fs::create_dir(fake.dir.path().join("info")).unwrap();
+    fs::write(fake.dir.path().join("info/last_cmd_status"), "cache has no such bits\n").unwrap();
+    fs::remove_file(fake.dir.path().join("web/schemata")).unwrap();
+    fs::create_dir(fake.dir.path().join("web/schemata")).unwrap();
+    let error = change(&tasks, &["L3:0=ffffff".into()]).unwrap_err().to_string();
+    assert!(error.contains("no such bits") && error.contains("L3:0=ffffff"), "{error}");
+    assert!(change(&[], &["L3:0=3".into()]).unwrap_err().to_string().contains("resctrl"));
+}
+
+#[test]
 fn a_class_that_is_there_is_used_only_as_it_is() {
     let mut fake = Fake::new();
     let class = fake.dir.path().join("gold");

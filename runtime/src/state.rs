@@ -161,11 +161,15 @@ pub(crate) const GATE: &str = "gate";
 /// Any other id.
 pub fn check_id(id: &str) -> Result<()> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
-    if !id.is_empty() && id.len() <= 1024 && id != "." && id != ".." && id.bytes().all(good) {
-        return Ok(());
-    }
-    Err(Error::bad_input(format!("cannot use the container id {id:?}"))
-        .because("an id has letters, digits and the characters _ + - . only"))
+    let because = match id {
+        "" => "it is empty",
+        "." | ".." => "it is the name of another folder",
+        // NAME_MAX: it is the name of a folder.
+        _ if id.len() > 255 => "it is longer than 255 bytes",
+        _ if !id.bytes().all(good) => "an id has letters, digits and the characters _ + - . only",
+        _ => return Ok(()),
+    };
+    Err(Error::bad_input(format!("cannot use the container id {id:?}")).because(because))
 }
 
 impl Folder {
@@ -405,10 +409,10 @@ mod tests {
 
     #[test]
     fn an_id_is_never_a_path() {
-        for good in ["a", "web-1", "a.b_c+d", &"x".repeat(1024)] {
+        for good in ["a", "web-1", "a.b_c+d", &"x".repeat(255)] {
             assert!(check_id(good).is_ok(), "{good}");
         }
-        for bad in ["", ".", "..", "a/b", "../x", "a b", "a\n", "ä", &"x".repeat(1025)] {
+        for bad in ["", ".", "..", "a/b", "../x", "a b", "a\n", "ä", &"x".repeat(256)] {
             assert!(check_id(bad).is_err(), "{bad:?}");
         }
     }

@@ -303,6 +303,11 @@ fn list_knows_every_container(w: &World) {
     let status = |id: &str| list.as_array().unwrap().iter().find(|c| c["id"] == id).unwrap()["status"].clone();
     assert_eq!(status(first.id()), "running");
     assert_eq!(status(second.id()), "created");
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let named = passwd.lines().find(|line| line.split(':').nth(2) == Some(&w.uid().to_string())).unwrap();
+    let name = named.split(':').next().unwrap();
+    assert!(list.as_array().unwrap().iter().all(|c| c["owner"] == name), "{list}");
+    assert!(table.stdout.lines().skip(1).all(|line| line.ends_with(name)), "{table}");
     let quiet = w.runtime(["list", "--quiet"]).ok();
     assert_eq!(quiet.stdout.lines().count(), 2, "{quiet}");
     first.delete();

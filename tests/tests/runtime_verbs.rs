@@ -20,6 +20,8 @@ claims!(as_root, as_user:
     the_pidfd_socket_gets_the_very_process,
     sockets_of_systemd_reach_the_program,
     debug_writes_what_was_asked_for_into_the_log,
+    what_is_wrong_with_options_is_in_the_log_too,
+    help_is_told_of_one_command_or_of_all,
     a_trace_shows_both_processes_on_one_axis,
 );
 claims!(as_user: verbs_that_need_a_cgroup_say_how_to_get_one);
@@ -90,6 +92,10 @@ fn events_prints_statistics_in_runcs_shape(w: &World) {
         for part in ["cpu", "cpuset", "memory", "pids", "blkio", "hugetlb", "intel_rdt"] {
             assert!(data[part].is_object(), "{part}: {data}");
         }
+        assert!(data["pids"]["current"].as_u64() >= Some(1), "{data}");
+        // Without the controller there are no numbers, and no limit that anybody could take for one.
+        let counted = data["memory"]["raw"].is_object();
+        assert_eq!(data["memory"]["usage"]["limit"].as_u64() != Some(0), counted, "{data}");
         assert!(data["cpu"]["usage"]["user"].is_u64() && data["memory"]["usage"]["failcnt"].is_u64(), "{data}");
         data["cpu"]["usage"]["total"].as_u64().unwrap_or(0)
     };
@@ -199,6 +205,40 @@ fn debug_writes_what_was_asked_for_into_the_log(w: &World) {
     assert!(line["msg"].as_str().unwrap().contains(bundle.id()), "{line}");
 }
 
+fn what_is_wrong_with_options_is_in_the_log_too(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    let log = w.dir().join("log");
+    let global = ["--log", log.to_str().unwrap(), "--log-format", "json"];
+    // As under runc: what the options of exec ask for is the exec's, the command line's grammar is not.
+    for (line, code, says) in [
+        (["exec", "--user", "nobody", bundle.id(), "true"].as_slice(), 255, "nobody"),
+        (&["exec", "--cgroup", "cpu:/", bundle.id(), "true"], 255, "cpu:/"),
+        (&["exec", bundle.id()], 255, "no program"),
+        (&["exec", "--preserve-fds", "many", bundle.id(), "true"], 1, "many"),
+        (&["exec", "--fly", bundle.id(), "true"], 1, "--fly"),
+        (&["kill", bundle.id(), "FOO"], 1, "unknown signal"),
+        (&["update", "--cpu-share", "much", bundle.id()], 1, "much"),
+        (&["fly"], 1, "fly"),
+    ] {
+        w.runtime(global.iter().chain(line)).output().code(code).explains(&[says]);
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let said: Value = serde_json::from_str(text.lines().last().unwrap_or_default()).expect("a line of JSON");
+        assert_eq!(said["level"], "error");
+        assert!(said["msg"].as_str().unwrap().contains(says), "{line:?}: {said}");
+        fs::remove_file(&log).unwrap();
+    }
+    bundle.delete();
+}
+
+fn help_is_told_of_one_command_or_of_all(w: &World) {
+    let text = |line: &[&str]| w.runtime(line).ok().stdout;
+    assert_eq!(text(&["help", "exec"]), text(&["exec", "--help"]));
+    assert_eq!(text(&["h", "run"]), text(&["run", "-h"]));
+    assert_eq!(text(&["help"]), text(&["--help"]));
+    assert_ne!(text(&["help"]), text(&["help", "exec"]));
+}
+
 fn verbs_that_need_a_cgroup_say_how_to_get_one(w: &World) {
     let bundle = w.bundle("b");
     bundle.edit(|spec| drop(spec["linux"].as_object_mut().unwrap().remove("resources")));
@@ -212,14 +252,17 @@ fn verbs_that_need_a_cgroup_say_how_to_get_one(w: &World) {
 
 fn options_that_mean_nothing_here_are_refused_with_the_reason(w: &World) {
     let bundle = w.bundle("b");
+    bundle.args(&["/bin/sleep", "1000"]).launch();
     for (line, says) in [
         (["--rootless", "maybe", "list"].as_slice(), "maybe"),
         (&["update", "--l3-cache-schema", "L3:0=f", bundle.id()], "resctrl"),
+        (&["update", "--mem-bw-schema", "L3:0=f", bundle.id()], "MB:"),
         (&["events", "--interval", "5", bundle.id()], "duration"),
         (&["exec", "--cgroup", "cpu:a", bundle.id(), "true"], "v2"),
     ] {
         w.runtime(line).output().explains(&[says]);
     }
+    bundle.delete();
     for word in ["auto", "true", "false"] {
         w.runtime(["--rootless", word, "list"]).ok();
     }

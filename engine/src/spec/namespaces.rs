@@ -73,7 +73,8 @@ fn namespaced(input: &Input<'_>, key: &str) -> Result<String> {
     let because = match key.as_str() {
         _ if key.starts_with("net.") && has_own_network(input) => return Ok(key),
         _ if ipc && has_own_ipc(input) => return Ok(key),
-        "kernel.hostname" | "kernel.domainname" if has_own_uts(input) => return Ok(key),
+        "kernel.domainname" if has_own_uts(input) => return Ok(key),
+        "kernel.hostname" => "--hostname sets the name of the container".to_owned(),
         _ if key.starts_with("net.") => "the container shares the host's network".to_owned(),
         _ => "it belongs to the whole machine, not to a namespace of the container".to_owned(),
     };

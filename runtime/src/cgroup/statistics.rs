@@ -30,7 +30,7 @@ pub struct Statistics {
     pub memory_stat: Counters,
     /// `memory.events`: oom, oom_kill, max, high …
     pub memory_events: Counters,
-    /// `pids.*`
+    /// `pids.*`; without the controller the processes are counted.
     pub pids: Gauges,
     /// `io.stat`, by device number.
     pub io: Nested,
@@ -64,7 +64,7 @@ impl Cgroup {
             swap: self.gauges("memory.swap")?,
             memory_stat: self.counters("memory.stat")?,
             memory_events: self.counters("memory.events")?,
-            pids: self.gauges("pids")?,
+            pids: self.pids()?,
             io: nested(&self.text("io.stat")?),
             hugetlb: BTreeMap::new(),
             rdma: nested(&self.text("rdma.current")?),
@@ -93,6 +93,14 @@ impl Cgroup {
     /// `memory.max` in bytes; none where there is no limit, or no controller.
     pub fn memory_limit(&self) -> Result<Option<u64>, Error> {
         Ok(self.text("memory.max")?.trim().parse().ok())
+    }
+
+    fn pids(&self) -> Result<Gauges, Error> {
+        let gauges = self.gauges("pids")?;
+        if gauges.current.is_some() {
+            return Ok(gauges);
+        }
+        Ok(Gauges { current: Some(self.processes()?.len() as u64), ..gauges })
     }
 
     fn counters(&self, file: &str) -> Result<Counters, Error> {

@@ -122,11 +122,11 @@ fn cpu(statistics: &Statistics) -> Value {
 
 fn memory(statistics: &Statistics) -> Value {
     let Statistics { memory, swap, .. } = statistics;
-    let sum = |one: Option<u64>, other: Option<u64>| Some(one?.saturating_add(other?));
-    // As in v1: memory and swap together.
+    // As in v1: memory and swap together. Where swap is not counted there is none of it.
+    let swapped = if swap.current.is_some() { *swap } else { Gauges { current: Some(0), max: Some(0), ..*swap } };
     let together = Gauges {
-        current: sum(memory.current, swap.current),
-        max: sum(memory.max, swap.max),
+        current: memory.current.zip(swapped.current).map(|(memory, swap)| memory.saturating_add(swap)),
+        max: memory.max.zip(swapped.max).map(|(memory, swap)| memory.saturating_add(swap)),
         hits: swap.hits,
         peak: None,
     };
@@ -136,8 +136,8 @@ fn memory(statistics: &Statistics) -> Value {
     let mut shaped = some([("cache", statistics.memory_stat.get("file").copied())]);
     shaped["usage"] = entry(memory, true);
     shaped["swap"] = entry(&together, true);
-    shaped["kernel"] = entry(&Gauges { max: Some(0), ..Gauges::default() }, true);
-    shaped["kernelTCP"] = entry(&Gauges { max: Some(0), ..Gauges::default() }, true);
+    shaped["kernel"] = entry(&Gauges::default(), true);
+    shaped["kernelTCP"] = entry(&Gauges::default(), true);
     shaped["event_count"] = events.into();
     if !statistics.memory_stat.is_empty() {
         shaped["raw"] = json!(statistics.memory_stat);
@@ -145,11 +145,11 @@ fn memory(statistics: &Statistics) -> Value {
     with_pressure(shaped, statistics, "memory")
 }
 
-/// No limit is the greatest number, as Go writes it.
+/// No limit is the greatest number, as Go writes it; what is not counted at all is limited to 0.
 fn entry(gauges: &Gauges, limited: bool) -> Value {
     let mut entry = some([("usage", gauges.current), ("max", gauges.peak)]);
     if limited {
-        entry["limit"] = gauges.max.unwrap_or(u64::MAX).into();
+        entry["limit"] = if gauges.current.is_some() { gauges.max.unwrap_or(u64::MAX) } else { 0 }.into();
     }
     entry["failcnt"] = gauges.hits.unwrap_or_default().into();
     entry

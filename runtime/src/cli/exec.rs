@@ -18,6 +18,10 @@ pub(crate) struct Exec {
     id: String,
     process: Option<PathBuf>,
     changes: Changes,
+    /// `--user`, as it was written.
+    user: Option<String>,
+    /// `--cap`, as they were written.
+    capabilities: Vec<String>,
     console_socket: Option<PathBuf>,
     pidfd_socket: Option<PathBuf>,
     pid_file: Option<PathBuf>,
@@ -53,16 +57,16 @@ pub(super) fn parse(arguments: &mut Arguments) -> Result<Exec> {
             "tty" | "t" => changes.terminal = arguments.switch()?,
             "console-socket" => exec.console_socket = Some(arguments.path()?),
             "pidfd-socket" => exec.pidfd_socket = Some(arguments.path()?),
-            "cgroup" => exec.cgroup = Some(cgroup(arguments.text("--cgroup")?)?),
+            "cgroup" => exec.cgroup = Some(arguments.text("--cgroup")?),
             "pid-file" => exec.pid_file = Some(arguments.path()?),
             "preserve-fds" => exec.preserve_fds = arguments.number("--preserve-fds")?,
             "ignore-paused" => exec.ignore_paused = arguments.switch()?,
             "status-by-cause" => exec.status_by_cause = arguments.switch()?,
             "cwd" => changes.cwd = Some(arguments.text("--cwd")?),
             "env" | "e" => changes.env.push(arguments.text("--env")?),
-            "user" | "u" => changes.user = Some(user(&arguments.text("--user")?)?),
+            "user" | "u" => exec.user = Some(arguments.text("--user")?),
             "additional-gids" | "g" => changes.groups.push(arguments.number("--additional-gids")?),
-            "cap" | "c" => changes.capabilities.push(capability(&arguments.text("--cap")?)?),
+            "cap" | "c" => exec.capabilities.push(arguments.text("--cap")?),
             "no-new-privs" => changes.no_new_privileges = Some(arguments.switch()?),
             "apparmor" => changes.apparmor_profile = Some(arguments.text("--apparmor")?),
             "process-label" => changes.selinux_label = Some(arguments.text("--process-label")?),
@@ -74,19 +78,33 @@ pub(super) fn parse(arguments: &mut Arguments) -> Result<Exec> {
     if exec.changes.args.first().is_some_and(|word| word == "--") {
         exec.changes.args.remove(0);
     }
-    if exec.changes.args.is_empty() && exec.process.is_none() {
-        return Err(Error::bad_input("cannot exec").because("no program was given, and no --process"));
-    }
     Ok(exec)
 }
 
+impl Exec {
+    /// What the options mean. What is wrong with them fails the exec, with its status, and is no slip of the command line.
+    fn understand(&mut self, log: &Log) -> Result<()> {
+        if self.changes.args.is_empty() && self.process.is_none() {
+            return Err(Error::bad_input("cannot exec").because("no program was given, and no --process"));
+        }
+        self.changes.user = self.user.as_deref().map(user).transpose()?;
+        for name in &self.capabilities {
+            match capability(name) {
+                Some(known) => self.changes.capabilities.push(known),
+                None => log.warn(&format!("unknown capability {name:?} is ignored")),
+            }
+        }
+        self.cgroup.as_deref().map_or(Ok(()), check_cgroup)
+    }
+}
+
 /// A cgroup of the container, below its own. runc's CONTROLLER:CGROUP is for v1, where each controller has a tree of its own.
-fn cgroup(path: String) -> Result<String> {
+fn check_cgroup(path: &str) -> Result<()> {
     let wrong = |because: &str| Err(Error::bad_input(format!("cannot use --cgroup {path:?}")).because(because));
     match path.split('/').any(|part| part == "..") {
         true => wrong("it leads out of the container's cgroup"),
         false if path.contains(':') => wrong("with cgroup v2 all controllers have the same tree: give the path alone"),
-        false => Ok(path),
+        false => Ok(()),
     }
 }
 
@@ -100,14 +118,14 @@ fn user(text: &str) -> Result<(u32, Option<u32>)> {
     Ok((uid.parse().map_err(|_| wrong())?, gid))
 }
 
-fn capability(name: &str) -> Result<Capability> {
+fn capability(name: &str) -> Option<Capability> {
     let upper = name.to_ascii_uppercase();
-    Capability::from_str(upper.strip_prefix("CAP_").unwrap_or(&upper))
-        .map_err(|_| Error::bad_input(format!("cannot use --cap {name:?}")).because("there is no such capability"))
+    Capability::from_str(upper.strip_prefix("CAP_").unwrap_or(&upper)).ok()
 }
 
-pub(crate) fn run(runtime: &Runtime, exec: Exec, log: &Log) -> Result<u8> {
+pub(crate) fn run(runtime: &Runtime, mut exec: Exec, log: &Log) -> Result<u8> {
     own_binary::protect()?;
+    exec.understand(log)?;
     let mut whole = match &exec.process {
         Some(path) => {
             let (process, warnings) = bundle::read_process(path)?;

@@ -79,6 +79,7 @@ const UPDATE: &str = "\
       --memory, --memory-reservation, --memory-swap BYTES (100m, 1g; -1: no limit; swap counts memory and swap together)
       --cpu-share N, --cpu-quota US, --cpu-period US, --cpu-burst US, --cpu-idle 0|1
       --cpuset-cpus LIST, --cpuset-mems LIST, --pids-limit N, --blkio-weight N
+      --l3-cache-schema LINES, --mem-bw-schema LINE  shares of a container that has linux.intelRdt
 ";
 
 const EVENTS: &str = "\

@@ -94,26 +94,44 @@ pub(crate) fn state(runtime: &Runtime, id: &str) -> Result<u8> {
 
 pub(crate) fn list(runtime: &Runtime, format: Format) -> Result<u8> {
     match format {
-        Format::Json => return print_json(&runtime.list()?),
+        Format::Json => return print_json(&with_names_of_owners(runtime.list()?)),
         // One write, not one a line.
         Format::Quiet => print!("{}", runtime.ids()?.iter().map(|id| format!("{id}\n")).collect::<String>()),
-        Format::Table => print_table(&runtime.list()?),
+        Format::Table => print_table(&with_names_of_owners(runtime.list()?)),
     }
     Ok(0)
 }
 
+/// As runc lists them: the user's name, or `#` and the number of one who has none. Read as text: NSS has no place here.
+fn with_names_of_owners(mut states: Vec<State>) -> Vec<State> {
+    // Without the file nobody has a name.
+    let users =
+        if states.is_empty() { String::new() } else { std::fs::read_to_string("/etc/passwd").unwrap_or_default() };
+    let name = |uid: &str| {
+        let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        fields.into_iter().find(|fields| fields.get(2) == Some(&uid)).and_then(|fields| fields.first().copied())
+    };
+    for state in &mut states {
+        state.owner = name(&state.owner).map_or_else(|| format!("#{}", state.owner), str::to_owned);
+    }
+    states
+}
+
+/// runc's columns: three spaces between them, and none narrower than twelve.
 fn print_table(states: &[State]) {
     let bundle = |state: &State| state.bundle.display().to_string();
-    let widest =
-        |of: &dyn Fn(&State) -> usize, least: usize| states.iter().map(of).chain([least]).max().unwrap_or(least);
-    let (id_width, bundle_width) = (widest(&|state| state.id.len(), 2), widest(&|state| bundle(state).len(), 6));
-    println!(
-        "{:<id_width$}  {:<10}  {:<10}  {:<bundle_width$}  {:<30}  OWNER",
-        "ID", "PID", "STATUS", "BUNDLE", "CREATED"
-    );
+    let widest = |of: &dyn Fn(&State) -> usize| states.iter().map(of).max().unwrap_or_default().max(9) + 3;
+    let widths = [widest(&|state| state.id.len()), 12, 12, widest(&|state| bundle(state).len())];
+    let created = widest(&|state| state.created.len());
+    let print = |cells: [&str; 6]| {
+        let [id, pid, status, bundle, made, owner] = cells;
+        let [a, b, c, d] = widths;
+        println!("{id:<a$}{pid:<b$}{status:<c$}{bundle:<d$}{made:<created$}{owner}");
+    };
+    print(["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
     for state in states {
-        let (bundle, State { id, pid, status, created, owner, .. }) = (bundle(state), state);
-        println!("{id:<id_width$}  {pid:<10}  {status:<10}  {bundle:<bundle_width$}  {created:<30}  {owner}");
+        let (pid, status) = (state.pid.to_string(), state.status.to_string());
+        print([&state.id, &pid, &status, &bundle(state), &state.created, &state.owner]);
     }
 }
 

@@ -41,16 +41,9 @@ pub(crate) struct Global {
     pub(crate) criu: Option<PathBuf>,
 }
 
-/// One call of the program.
-#[derive(Debug)]
-pub(crate) struct Invocation {
-    pub(crate) global: Global,
-    verb: Verb,
-}
-
 /// What to do.
 #[derive(Debug)]
-enum Verb {
+pub(crate) enum Verb {
     Create(create::Create),
     Run(create::Create),
     Start { id: String },
@@ -73,10 +66,14 @@ enum Verb {
     Print(String),
 }
 
-/// Reads the whole command line.
-pub(crate) fn parse(parser: lexopt::Parser) -> Result<Invocation> {
-    let mut arguments = Arguments::new(parser);
+/// Reads the whole command line. The options before the verb come back whatever follows them: they say where its errors go.
+pub(crate) fn parse(parser: lexopt::Parser) -> (Global, Result<Verb>) {
     let mut global = Global::default();
+    let verb = parse_all(&mut Arguments::new(parser), &mut global);
+    (global, verb)
+}
+
+fn parse_all(arguments: &mut Arguments, global: &mut Global) -> Result<Verb> {
     while let Some(option) = arguments.next_option()? {
         match option.as_str() {
             "root" => global.root = Some(arguments.path()?),
@@ -89,8 +86,8 @@ pub(crate) fn parse(parser: lexopt::Parser) -> Result<Invocation> {
             "cgroup-manager" => global.cgroups = manager(&arguments.text("--cgroup-manager")?)?,
             "rootless" => check_rootless(&arguments.text("--rootless")?)?,
             "criu" => global.criu = Some(arguments.path()?),
-            "version" | "v" => return Ok(Invocation { global, verb: Verb::Print(help::version()) }),
-            "help" | "h" => return Ok(Invocation { global, verb: Verb::Print(help::OVERVIEW.into()) }),
+            "version" | "v" => return Ok(Verb::Print(help::version())),
+            "help" | "h" => return Ok(Verb::Print(help::OVERVIEW.into())),
             other => return Err(arguments::unknown_option(other, "kelp-runtime")),
         }
     }
@@ -99,8 +96,7 @@ pub(crate) fn parse(parser: lexopt::Parser) -> Result<Invocation> {
             .because("no command was given")
             .hint("kelp-runtime --help"));
     };
-    let verb = parse_verb(&verb, &mut arguments)?;
-    Ok(Invocation { global, verb })
+    parse_verb(&verb, arguments)
 }
 
 /// For runc it says whether to go on where cgroups may not be made. Here a container that needs none runs without one whoever
@@ -148,31 +144,31 @@ fn parse_verb(verb: &str, arguments: &mut Arguments) -> Result<Verb> {
         "restore" => Verb::Restore(Box::new(checkpoint::parse(arguments, "restore")?)),
         "features" => arguments.end("features").map(|()| Verb::Features)?,
         "steps" => arguments.end("steps").map(|()| Verb::Steps)?,
-        "help" => Verb::Print(help::OVERVIEW.into()),
+        "help" | "h" => Verb::Print(help::of(&arguments.operand()?.unwrap_or_default())),
         other => return Err(help::unknown_command(other)),
     })
 }
 
 /// Performs the invocation, with a trace if one is wanted; returns the exit status.
-pub(crate) fn run_traced(invocation: Invocation, log: &Log) -> Result<u8> {
-    let Some(path) = invocation.global.trace.clone() else { return run(invocation, log) };
+pub(crate) fn run_traced(global: &Global, verb: Verb, log: &Log) -> Result<u8> {
+    let Some(path) = &global.trace else { return run(global, verb, log) };
     trace::start()?;
-    let result = run(invocation, log);
+    let result = run(global, verb, log);
     // What failed is what one wants to look at: the trace is written all the same.
-    match (result, trace::write(&path)) {
+    match (result, trace::write(path)) {
         (Err(error), Err(untraced)) => Err(error.and_also(&untraced)),
         (result, written) => written.and(result),
     }
 }
 
-fn run(invocation: Invocation, log: &Log) -> Result<u8> {
-    if invocation.global.debug {
+fn run(global: &Global, verb: Verb, log: &Log) -> Result<u8> {
+    if global.debug {
         let words: Vec<_> = std::env::args_os().collect();
         log.debug(&format!("version {}, called with {words:?}", env!("CARGO_PKG_VERSION")));
     }
-    let mut runtime = Runtime::new(invocation.global.root.clone().unwrap_or_else(Runtime::default_root));
-    runtime.cgroups = invocation.global.cgroups;
-    match invocation.verb {
+    let mut runtime = Runtime::new(global.root.clone().unwrap_or_else(Runtime::default_root));
+    runtime.cgroups = global.cgroups;
+    match verb {
         Verb::Create(create) => create::create(&runtime, &create, log),
         Verb::Run(create) => create::run(&runtime, &create, log),
         Verb::Exec(exec) => {
@@ -194,8 +190,8 @@ fn run(invocation: Invocation, log: &Log) -> Result<u8> {
         Verb::Spec(write) => spec::write(&write),
         Verb::Update(update) => update::run(&runtime, *update, log),
         Verb::Events(watch) => events::run(&runtime, &watch),
-        Verb::Checkpoint(call) => checkpoint::checkpoint(&runtime, &call, invocation.global.criu, log),
-        Verb::Restore(call) => checkpoint::restore(&runtime, &call, invocation.global.criu, log),
+        Verb::Checkpoint(call) => checkpoint::checkpoint(&runtime, &call, global.criu.clone(), log),
+        Verb::Restore(call) => checkpoint::restore(&runtime, &call, global.criu.clone(), log),
         Verb::Features => features::print(),
         Verb::Steps => {
             kelp_runtime::Step::ALL.iter().for_each(|step| println!("{}", step.name()));

@@ -18,6 +18,8 @@ pub(crate) struct Update {
     file: Option<PathBuf>,
     /// What the other options say, as linux.resources.
     resources: Map<String, Value>,
+    /// Lines of resctrl's `schemata`: `--l3-cache-schema`, `--mem-bw-schema`.
+    schemata: Vec<String>,
     warnings: Vec<&'static str>,
 }
 
@@ -35,7 +37,10 @@ pub(super) fn parse(arguments: &mut Arguments) -> Result<Update> {
                 update.warnings.push("kernel memory counts against the limit of memory: --kernel-memory is ignored");
                 continue;
             }
-            "l3-cache-schema" | "mem-bw-schema" => return Err(no_resctrl(&name)),
+            "l3-cache-schema" | "mem-bw-schema" => {
+                update.schemata.extend(lines(&name, &arguments.text(&name)?)?);
+                continue;
+            }
             "blkio-weight" => ("blockIO", "weight", json!(arguments.number::<u16>(&name)?)),
             "cpu-period" => ("cpu", "period", json!(arguments.number::<u64>(&name)?)),
             "cpu-quota" => ("cpu", "quota", json!(arguments.number::<i64>(&name)?)),
@@ -58,8 +63,13 @@ pub(super) fn parse(arguments: &mut Arguments) -> Result<Update> {
     Ok(update)
 }
 
-fn no_resctrl(option: &str) -> Error {
-    Error::unsupported(option, "the container is in no resctrl group: linux.intelRdt makes one when it is created")
+/// As in linux.intelRdt: the one has a line for each cache, the other is a single line.
+fn lines(option: &str, text: &str) -> Result<Vec<String>> {
+    if option == "--mem-bw-schema" && (!text.starts_with("MB:") || text.contains('\n')) {
+        return Err(Error::bad_input(format!("cannot use {option} {text:?}"))
+            .because("it is not one line that begins with MB:"));
+    }
+    Ok(text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
 }
 
 /// Bytes: -1 for no limit, or a number with k, m, g, t or p, which mean 1024 times the one before, and perhaps a b or ib.
@@ -89,6 +99,12 @@ fn size(option: &str, text: &str) -> Result<i64> {
 
 pub(crate) fn run(runtime: &Runtime, update: Update, log: &Log) -> Result<u8> {
     update.warnings.iter().for_each(|warning| log.warn(warning));
+    if update.file.is_none() && !update.schemata.is_empty() {
+        runtime.update_shares(&update.id, &update.schemata)?;
+        if update.resources.is_empty() {
+            return Ok(0);
+        }
+    }
     let resources = match &update.file {
         Some(path) => read(path)?,
         None => serde_json::from_value(Value::Object(update.resources))

@@ -25,7 +25,8 @@ pub(super) fn plan(linux: &Linux) -> Result<(Namespaces, Vec<Joined>)> {
     for namespace in linux.namespaces().iter().flatten() {
         let kind = kind_of(namespace.typ());
         if seen.has(kind) {
-            return Err(Error::bad_input(format!("cannot use linux.namespaces: two of type {:?}", namespace.typ())));
+            return Err(Error::bad_input("cannot use linux.namespaces")
+                .because(format!("two are of type {}", word(namespace.typ()))));
         }
         seen = seen.with(kind);
         match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {
@@ -44,6 +45,20 @@ pub(super) fn plan(linux: &Linux) -> Result<(Namespaces, Vec<Joined>)> {
         _ => 1,
     });
     Ok((new, joins))
+}
+
+/// The specification's word for it.
+fn word(kind: LinuxNamespaceType) -> &'static str {
+    match kind {
+        LinuxNamespaceType::Mount => "mount",
+        LinuxNamespaceType::Cgroup => "cgroup",
+        LinuxNamespaceType::Uts => "uts",
+        LinuxNamespaceType::Ipc => "ipc",
+        LinuxNamespaceType::User => "user",
+        LinuxNamespaceType::Pid => "pid",
+        LinuxNamespaceType::Network => "network",
+        LinuxNamespaceType::Time => "time",
+    }
 }
 
 fn kind_of(kind: LinuxNamespaceType) -> Namespaces {

@@ -44,8 +44,13 @@ fn check(name: &str, own: &dyn Fn(Namespaces) -> bool) -> Result<()> {
         (Namespaces::IPC, "ipc")
     } else if dotted.starts_with("net.") {
         (Namespaces::NETWORK, "network")
-    } else if dotted == "kernel.domainname" || dotted == "kernel.hostname" {
+    } else if dotted == "kernel.domainname" {
         (Namespaces::UTS, "uts")
+    } else if dotted == "kernel.hostname" {
+        // As in runc: two fields that could say different names are one too many.
+        return Err(Error::bad_input(format!("cannot set sysctl {name}"))
+            .because("it conflicts with the field hostname")
+            .hint("set hostname in config.json"));
     } else {
         return Err(Error::bad_input(format!("cannot set sysctl {name}"))
             .because("it belongs to no namespace: setting it would change the host"));
@@ -90,6 +95,7 @@ mod tests {
         let all = |_: Namespaces| true;
         assert!(check("kernel.panic", &all).is_err());
         assert!(check("net.ipv4.ip_forward", &all).is_ok());
+        assert!(check("kernel.domainname", &all).is_ok() && check("kernel.hostname", &all).is_err());
         assert!(check("net.ipv4.ip_forward", &|kind| kind != Namespaces::NETWORK).is_err());
         assert!(path_of("net/../kernel/panic").is_err());
     }

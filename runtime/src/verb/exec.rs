@@ -26,7 +26,8 @@ use std::path::Path;
 /// What to run.
 #[derive(Debug)]
 pub enum ExecProcess {
-    /// A whole process, as in config.json: what it leaves out is not filled in, but for the seccomp filter.
+    /// A whole process, as in config.json. Of what it leaves out only that is filled in which confines the container: the
+    /// seccomp filter, capabilities, labels, and the score for the OOM killer.
     Whole(Box<Process>),
     /// Changes to the container's own process.
     Changed(Changes),
@@ -121,7 +122,7 @@ fn check_status(id: &str, status: Status, ignore_paused: bool) -> Result<()> {
 /// The container's process with the changes, or the whole one that was given.
 fn merge(process: ExecProcess, defaults: ExecDefaults) -> Process {
     let changes = match process {
-        ExecProcess::Whole(process) => return *process,
+        ExecProcess::Whole(process) => return confined_as(*process, &defaults.process),
         ExecProcess::Changed(changes) => changes,
     };
     let mut process = defaults.process;
@@ -131,8 +132,9 @@ fn merge(process: ExecProcess, defaults: ExecDefaults) -> Process {
     }
     process.env_mut().get_or_insert_default().extend(changes.env);
     if let Some((uid, gid)) = changes.user {
-        // Another user does not keep the groups of the first.
-        process.user_mut().set_uid(uid).set_gid(gid.unwrap_or(0)).set_additional_gids(None);
+        // Groups that are not said stay those of the container's process.
+        let gid = gid.unwrap_or(process.user().gid());
+        process.user_mut().set_uid(uid).set_gid(gid);
     }
     if !changes.groups.is_empty() {
         process.user_mut().additional_gids_mut().get_or_insert_default().extend(changes.groups);
@@ -147,6 +149,24 @@ fn merge(process: ExecProcess, defaults: ExecDefaults) -> Process {
         process.set_selinux_label(changes.selinux_label);
     }
     add_capabilities(&mut process, &changes.capabilities);
+    process
+}
+
+/// The process, confined as the container's own is where it does not say how: nobody leaves a profile by not naming it.
+fn confined_as(mut process: Process, own: &Process) -> Process {
+    let says = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    if process.capabilities().is_none() {
+        process.set_capabilities(own.capabilities().clone());
+    }
+    if !says(process.apparmor_profile()) {
+        process.set_apparmor_profile(own.apparmor_profile().clone());
+    }
+    if !says(process.selinux_label()) {
+        process.set_selinux_label(own.selinux_label().clone());
+    }
+    if process.oom_score_adj().is_none() {
+        process.set_oom_score_adj(own.oom_score_adj());
+    }
     process
 }
 
@@ -203,6 +223,7 @@ impl Exec<'_> {
         let kept = std::iter::once(their_end.as_fd()).chain(stdio.into_iter().flatten());
         let root = self.record.is_chroot.then(|| path_text(&self.record.rootfs)).transpose()?;
         let strays = crate::script::all_but(kept.map(|fd| fd.as_raw_fd()), self.plan.first_closed_fd);
+        let mut space = crate::channel::space()?;
         let helper = with_process(self.plan, |process| {
             let script = Join {
                 channel: their_end.as_fd(),
@@ -220,7 +241,7 @@ impl Exec<'_> {
             };
             // The helper is in the cgroup from birth, and the process inherits it: see cgroup::clone_into.
             let begin = || match cgroup::clone_into(cgroup.as_ref(), beside)? {
-                Cloned::Child => kelp_init::join::join(&script),
+                Cloned::Child => kelp_init::join::join(&script, &mut space),
                 Cloned::Parent { pidfd, .. } => Ok::<_, Error>(pidfd),
             };
             limit::while_confined_to(&self.plan.priorities.affinity.initial, begin)

@@ -22,12 +22,25 @@ impl Runtime {
         Ok(Limits::of(&resources)?.ignored)
     }
 
+    /// Gives the container's class of service other shares of caches and memory bandwidth: lines of resctrl's `schemata`.
+    ///
+    /// # Errors
+    /// It does not run, or is in no class; the kernel takes no such share.
+    pub fn update_shares(&self, id: &str, schemata: &[String]) -> Result<()> {
+        let (state, record) = Folder::open(&self.root, id)?.state()?;
+        if matches!(state.status, Status::Stopped | Status::Creating) {
+            return Err(not_running(id, "update"));
+        }
+        self.begin(Step::UpdateLimits)?;
+        crate::resctrl::change(&record.resctrl, schemata)
+    }
+
     /// The cgroup of a container that has not ended.
     pub(super) fn living_cgroup(&self, id: &str, verb: &str) -> Result<Cgroup> {
         let cannot = || Error::new(format!("cannot {verb} container {id}"));
         let (state, record) = Folder::open(&self.root, id)?.state()?;
         if matches!(state.status, Status::Stopped | Status::Creating) {
-            return Err(cannot().because("container not running").of_kind(Kind::NotRunning));
+            return Err(not_running(id, verb));
         }
         record.cgroup.as_ref().map(Cgroup::open).transpose()?.flatten().ok_or_else(|| {
             cannot()
@@ -36,6 +49,10 @@ impl Runtime {
                 .of_kind(Kind::Permission)
         })
     }
+}
+
+fn not_running(id: &str, verb: &str) -> Error {
+    Error::new(format!("cannot {verb} container {id}")).because("container not running").of_kind(Kind::NotRunning)
 }
 
 /// The spec counts swap together with memory, the kernel alone: a new limit of swap needs that of memory, and where none is
