@@ -11,12 +11,12 @@ use oci_spec::image::{Descriptor, MediaType};
 use crate::change;
 use crate::changes::{Change, Top};
 use crate::compose;
+use crate::compose::descriptor;
 use crate::config::{History, ImageConfig};
 use crate::digest::{Digest, Hashing};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::idmap::IdMap;
 use crate::job;
-use crate::load::descriptor;
 use crate::reference::Reference;
 use crate::store::{Claims, Image, Store, digest_of};
 

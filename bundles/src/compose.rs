@@ -1,14 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Images of our own making: a manifest over a config and layers.
 
-use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType};
+use oci_spec::image::{Descriptor, DescriptorBuilder, ImageManifestBuilder, MediaType};
 
+use crate::compression::Compression;
 use crate::config::ImageConfig;
+use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::load::descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::{Claims, Image, Store};
+
+/// A descriptor of a blob.
+pub(crate) fn descriptor(media_type: MediaType, digest: &Digest, size: u64) -> Result<Descriptor> {
+    let doing = || "describing a blob".to_owned();
+    let digest = digest.as_str().parse::<oci_spec::image::Digest>().map_err(|e| Error::new(Kind::Other, doing(), e))?;
+    let builder = DescriptorBuilder::default().media_type(media_type).digest(digest).size(size);
+    builder.build().map_err(|e| Error::new(Kind::Other, doing(), e))
+}
+
+/// What manifests call a layer that is wrapped so.
+pub(crate) fn media_type(compression: Compression) -> MediaType {
+    match compression {
+        Compression::Plain => MediaType::ImageLayer,
+        Compression::Gzip => MediaType::ImageLayerGzip,
+        Compression::Zstd => MediaType::ImageLayerZstd,
+    }
+}
 
 /// Adds a manifest over blobs that are there.
 pub(crate) fn manifest(claims: &Claims<'_>, config: Descriptor, layers: Vec<Descriptor>) -> Result<Descriptor> {

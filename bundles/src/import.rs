@@ -4,15 +4,12 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
-use oci_spec::image::MediaType;
-
 use crate::change;
-use crate::compose;
+use crate::compose::{self, descriptor, media_type};
 use crate::compression::{self, Compression, Sums};
 use crate::config::{History, ImageConfig, RootFs, RunConfig};
 use crate::digest::{Digest, Hashing};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::load::descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::{Claims, Image, Store};
@@ -65,15 +62,6 @@ pub fn import(store: &Store, input: &mut (dyn Read + Send), wanted: &Import) -> 
         ..ImageConfig::default()
     };
     compose::publish(store, claims, &config, vec![layer], wanted.name.clone())
-}
-
-/// What manifests call a layer that is wrapped so.
-pub(crate) fn media_type(compression: Compression) -> MediaType {
-    match compression {
-        Compression::Plain => MediaType::ImageLayer,
-        Compression::Gzip => MediaType::ImageLayerGzip,
-        Compression::Zstd => MediaType::ImageLayerZstd,
-    }
 }
 
 /// The digest of the tar in a blob, which must be one.

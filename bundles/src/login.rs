@@ -40,14 +40,33 @@ pub fn find(registry: &str) -> Result<Option<Credentials>> {
     Ok(None)
 }
 
+/// The registry that a person names by an address: `https://index.docker.io/v1/` is `docker.io`.
+pub fn host_of(address: &str) -> &str {
+    let bare = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://")).unwrap_or(address);
+    match bare.split('/').next().unwrap_or_default() {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        host => host,
+    }
+}
+
+/// Whether the registry takes them: nothing is kept.
+///
+/// # Errors
+/// [`Kind::Unauthorized`]: it does not.
+pub fn check(registry: &str, credentials: &Credentials, verify: bool) -> Result<()> {
+    let verify = verify && !Registries::read()?.is_insecure(registry);
+    registry::check(
+        registry,
+        &registry::Options { verify, credentials: Some(credentials.clone()), retry: Retry::DEFAULT },
+    )
+}
+
 /// Tries the credentials at the registry, and keeps them. Tells where.
 ///
 /// # Errors
 /// [`Kind::Unauthorized`]: the registry does not take them.
 pub fn login(registry: &str, credentials: &Credentials, verify: bool) -> Result<PathBuf> {
-    let verify = verify && !Registries::read()?.is_insecure(registry);
-    let speaking = registry::Options { verify, credentials: Some(credentials.clone()), retry: Retry::DEFAULT };
-    registry::check(registry, &speaking)?;
+    check(registry, credentials, verify)?;
     let path = file_to_write()?;
     let mut config = read(&path)?.unwrap_or_else(|| json!({}));
     if let Some(helper) = helper_for(&config, registry) {

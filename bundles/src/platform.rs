@@ -112,11 +112,19 @@ impl Platform {
     }
 }
 
-/// Go's name for the architecture Rust calls `arch`.
+/// Those that Linux and Go have.
+const ARCHITECTURES: [&str; 14] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64",
+    "s390x", "sparc64",
+];
+
+/// Go's name for the architecture that Rust, or another, calls `arch`.
 fn go_name(arch: &str) -> (&str, Option<&str>) {
     match arch {
-        "x86_64" => ("amd64", None),
-        "x86" => ("386", None),
+        "x86_64" | "x86-64" => ("amd64", None),
+        "x86" | "i386" => ("386", None),
+        "armhf" => ("arm", Some("v7")),
+        "armel" => ("arm", Some("v6")),
         "aarch64" => ("arm64", None),
         "arm" => ("arm", Some("v7")),
         "powerpc64" if cfg!(target_endian = "little") => ("ppc64le", None),
@@ -138,19 +146,26 @@ impl fmt::Display for Platform {
 impl FromStr for Platform {
     type Err = Error;
 
-    /// `os/arch[/variant]`, or `arch` alone.
+    /// `os/arch[/variant]`, or an `arch` or `os` alone that is known: as containerd reads it.
     fn from_str(text: &str) -> Result<Self> {
-        let parts: Vec<&str> = text.split('/').collect();
+        let bad = |because: &str| {
+            let error = Error::new(Kind::BadInput, format!("reading the platform {text:?}"), because);
+            error.hint("for example linux/arm64")
+        };
+        let lower = text.to_ascii_lowercase();
+        let parts: Vec<&str> = lower.split('/').collect();
+        let host = Self::host();
         let (os, arch, variant) = match parts[..] {
-            [arch] => ("linux", arch, None),
+            ["linux"] => ("linux", host.architecture.as_str(), host.variant.as_deref()),
+            [arch] if ARCHITECTURES.contains(&go_name(arch).0) => ("linux", arch, None),
+            [_] => return Err(bad("it is neither an architecture nor an operating system")),
             [os, arch] => (os, arch, None),
             [os, arch, variant] => (os, arch, Some(variant)),
             _ => ("", "", None),
         };
-        if os.is_empty() || arch.is_empty() {
-            let error =
-                Error::new(Kind::BadInput, format!("reading the platform {text:?}"), "it is not os/arch[/variant]");
-            return Err(error.hint("for example linux/arm64"));
+        let is_word = |part: &&str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        if os.is_empty() || arch.is_empty() || !parts.iter().all(is_word) {
+            return Err(bad("it is not os/arch[/variant]"));
         }
         let (arch, implied) = go_name(arch);
         Ok(Self { os: os.into(), architecture: arch.into(), variant: variant.or(implied).map(Into::into) })
@@ -185,6 +200,10 @@ mod tests {
         assert!(!platform("linux/amd64").accepts(&platform("linux/amd64/v3")));
         assert!(!platform("linux/amd64").accepts(&platform("windows/amd64")));
         assert_eq!(platform("aarch64").to_string(), "linux/arm64");
-        assert!("a/b/c/d".parse::<Platform>().is_err());
+        assert_eq!(platform("Linux/x86-64").to_string(), "linux/amd64");
+        assert_eq!(platform("linux").to_string(), Platform::host().to_string());
+        for text in ["a/b/c/d", "foo", "", "linux/", "linux/a m", "/amd64"] {
+            assert!(text.parse::<Platform>().is_err(), "{text}");
+        }
     }
 }

@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::reference::Reference;
+use crate::registry::{self, Place};
 
 /// All that the files say.
 #[derive(Debug, Default, Deserialize)]
@@ -43,17 +44,6 @@ struct Mirror {
     location: String,
     insecure: bool,
     pull_from_mirror: String,
-}
-
-/// Where an image can be had.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Host and port.
-    pub(crate) registry: String,
-    /// The path within it.
-    pub(crate) repository: String,
-    /// Certificates are not checked, and plain HTTP will do.
-    pub(crate) insecure: bool,
 }
 
 /// The full name of what a person calls by a short one, where an alias of `registries.conf` says so; else as Docker
@@ -204,7 +194,7 @@ fn fit(prefix: &str, name: &str) -> Option<usize> {
 
 /// The `*.conf` of a folder, in the order of their names.
 fn confs(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = crate::registry::files(folder)?;
+    let mut found = registry::files(folder)?;
     found.retain(|path| path.extension().is_some_and(|e| e == "conf"));
     Ok(found)
 }

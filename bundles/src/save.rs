@@ -13,9 +13,9 @@ use kelp_sys::rustix::process::{getegid, geteuid};
 use oci_spec::image::{Descriptor, ImageIndexBuilder, MediaType};
 use serde_json::json;
 
+use crate::compose::descriptor;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::load::descriptor;
 use crate::store::{Image, REF_NAME, Store, make_folder, replace_file};
 use crate::tar::write::Writer;
 

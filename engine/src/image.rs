@@ -11,7 +11,7 @@ use crate::spec::Program;
 use crate::{hello, near, output};
 use kelp_bundles::idmap::IdMap;
 use kelp_bundles::process::{self, Overrides};
-use kelp_bundles::{Image, LayerStack, Platform, Reference, Store, job, load, pull, registries};
+use kelp_bundles::{Image, ImageConfig, LayerStack, Platform, Reference, Store, job, load, pull, registries};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -198,7 +198,7 @@ pub(crate) fn inspect(places: &Places, name: &str) -> Result<Option<Value>> {
     let layers: Vec<String> = image.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
     let unpacked = store.unpacked(&image)?.map(|unpacked| unpacked.lower).unwrap_or_default();
     let lower: Vec<String> = unpacked.iter().rev().map(|path| path.display().to_string()).collect();
-    Ok(Some(json!({
+    let mut shown = json!({
         "Id": image.id.to_string(),
         "RepoTags": names.iter().filter(|name| name.tag().is_some()).map(Reference::familiar).collect::<Vec<_>>(),
         "RepoDigests": digests.iter().map(Reference::familiar).collect::<Vec<_>>(),
@@ -207,15 +207,37 @@ pub(crate) fn inspect(places: &Places, name: &str) -> Result<Option<Value>> {
         "Created": config.created,
         "DockerVersion": text("docker_version"),
         "Author": text("author"),
-        "Config": config.config,
+        "Config": shown_config(config),
         "Architecture": config.architecture,
-        "Variant": config.variant,
         "Os": config.os,
         "Size": store.size(&image),
         "GraphDriver": { "Name": "overlay", "Data": { "LowerDir": lower.join(":") } },
         "RootFS": { "Type": "layers", "Layers": layers },
+        "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
         "Descriptor": { "digest": image.manifest.to_string() },
-    })))
+    });
+    if let Some(variant) = config.variant.as_deref().filter(|variant| !variant.is_empty()) {
+        shown["Variant"] = variant.into();
+    }
+    Ok(Some(shown))
+}
+
+/// The image's configuration with the fields that Docker always has: templates ask for them.
+fn shown_config(config: &ImageConfig) -> Value {
+    let mut shown = serde_json::to_value(&config.config).unwrap_or_default();
+    if !shown.is_object() {
+        shown = json!({});
+    }
+    if let Some(fields) = shown.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+        for (field, usual) in [("User", json!("")), ("WorkingDir", json!(""))] {
+            fields.entry(field).or_insert(usual);
+        }
+        for field in ["Env", "Cmd", "Entrypoint", "Volumes", "Labels", "OnBuild"] {
+            fields.entry(field).or_insert(Value::Null);
+        }
+    }
+    shown
 }
 
 /// Copies what the image shows at `inside` into `to`, for a volume's first use.

@@ -75,7 +75,7 @@ fn paint(text: &str, code: &str) -> String {
     if plain { text.to_owned() } else { format!("\x1b[{code}m{text}\x1b[0m") }
 }
 
-/// Rows under headings, aligned with at least three spaces between columns, as Docker's tables.
+/// Rows under headings, aligned with at least three spaces between columns of seven characters or more, as Docker's tables.
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
@@ -104,7 +104,13 @@ impl Table {
     fn render(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
-            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+                .max(7)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut text = String::new();
@@ -123,9 +129,9 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_lines_end_without_spaces() {
-        let mut table = Table::new(["NAME", "SIZE"]);
-        table.row(["a-long-name".to_owned(), "1".to_owned()]);
-        table.row(["b".to_owned(), String::new()]);
-        assert_eq!(table.render(), "NAME          SIZE\na-long-name   1\nb\n");
+        let mut table = Table::new(["NAME", "TAG", "SIZE"]);
+        table.row(["a-long-name", "v1", "1"].map(str::to_owned));
+        table.row(["b", "", ""].map(str::to_owned));
+        assert_eq!(table.render(), "NAME          TAG       SIZE\na-long-name   v1        1\nb\n");
     }
 }

@@ -41,6 +41,21 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
+/// In UTC and to the second: `2026-01-31T12:00:00Z`; an offset and a fraction are gone. What is no time stays as it is.
+pub(crate) fn to_the_second(text: &str) -> String {
+    let Some(seconds) = seconds(text) else { return text.to_owned() };
+    let whole = Timestamp { seconds, nanoseconds: 0 }.to_string();
+    whole.replace(".000000000Z", "Z")
+}
+
+/// As Go prints a time, which is what Docker's tables have: `2026-01-31 12:00:00 +0000 UTC`.
+pub(crate) fn in_words(text: &str) -> String {
+    match seconds(text) {
+        Some(_) => to_the_second(text).replace('T', " ").replace('Z', " +0000 UTC"),
+        None => text.to_owned(),
+    }
+}
+
 /// How long ago a record's time is: `3 minutes`, in Docker's words.
 pub(crate) fn since(text: &str) -> String {
     match seconds(text) {
@@ -110,6 +125,14 @@ mod tests {
         assert_eq!(seconds("2024-13-01T00:00:00Z"), None);
         let now = Timestamp::now();
         assert_eq!(seconds(&now.to_string()), Some(now.seconds));
+    }
+
+    #[test]
+    fn times_are_shown_as_docker_shows_them() {
+        let text = "2024-03-01T01:59:59.25+02:00";
+        assert_eq!(to_the_second(text), "2024-02-29T23:59:59Z");
+        assert_eq!(in_words(text), "2024-02-29 23:59:59 +0000 UTC");
+        assert_eq!(in_words("N/A"), "N/A");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod archive;
 pub mod bus;
 pub mod cgroup;
 pub mod config;
+pub mod copy;
 pub mod criu;
 pub mod docker_profile;
 pub mod filter;
@@ -35,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("bus", bus::run),
     ("cgroup", cgroup::run),
     ("config", config::run),
+    ("copy", copy::run),
     ("criu", criu::run),
     ("docker_profile", docker_profile::run),
     ("idmaps", idmaps::run),

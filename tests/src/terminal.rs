@@ -50,6 +50,12 @@ impl Terminal {
         tcsetwinsize(&self.master, size).expect("TIOCSWINSZ");
     }
 
+    /// Whether what is typed is shown.
+    pub fn echoes(&self) -> bool {
+        let modes = rustix::termios::tcgetattr(&self.master).expect("tcgetattr");
+        modes.local_modes.contains(rustix::termios::LocalModes::ECHO | rustix::termios::LocalModes::ISIG)
+    }
+
     /// The person types.
     pub fn types(&self, keys: &[u8]) {
         let written = rustix::io::write(&self.master, keys).expect("the terminal takes input");

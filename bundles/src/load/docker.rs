@@ -3,17 +3,16 @@
 
 use std::collections::HashMap;
 
-use oci_spec::image::{Descriptor, DescriptorBuilder, MediaType};
+use oci_spec::image::{Descriptor, MediaType};
 use serde::Deserialize;
 
 use super::archive::Archive;
 use super::{Found, Loading};
-use crate::compose;
+use crate::compose::{self, descriptor};
 use crate::compression::Compression;
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::import::media_type;
 use crate::reference::Reference;
 use crate::store::digest_of;
 use crate::unpack::feed::Listener;
@@ -85,19 +84,11 @@ fn layer(loading: &Loading<'_>, archive: &Archive, name: &str, diff_id: &Digest)
         // Only its content tells its digest.
         (_, None) => archive.blob(loading, name)?,
     };
-    let descriptor = descriptor(media_type(compression), &digest, size)?;
+    let descriptor = descriptor(compose::media_type(compression), &digest, size)?;
     Ok((digest, descriptor))
 }
 
 /// The digest a member's name tells: `blobs/sha256/…`, as Docker writes it since 25.
 fn digest_in(name: &str) -> Option<Digest> {
     format!("sha256:{}", name.strip_prefix("blobs/sha256/")?).parse().ok()
-}
-
-/// A descriptor of a blob.
-pub(crate) fn descriptor(media_type: MediaType, digest: &Digest, size: u64) -> Result<Descriptor> {
-    let doing = || "describing a blob".to_owned();
-    let digest = digest.as_str().parse::<oci_spec::image::Digest>().map_err(|e| Error::new(Kind::Other, doing(), e))?;
-    let builder = DescriptorBuilder::default().media_type(media_type).digest(digest).size(size);
-    builder.build().map_err(|e| Error::new(Kind::Other, doing(), e))
 }

@@ -9,8 +9,6 @@ mod archive;
 mod docker;
 mod layout;
 
-pub(crate) use docker::descriptor;
-
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::os::unix::fs::FileExt;

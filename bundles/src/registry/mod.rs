@@ -20,7 +20,6 @@ pub(crate) use trust::files;
 
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::registries::Place;
 use http::{Body, Call, Http, Sending};
 
 /// Every kind of manifest we can read, best first.
@@ -38,6 +37,17 @@ pub(crate) struct Repository {
     http: Http,
     name: String,
     document_limit: u64,
+}
+
+/// Where an image can be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Host and port.
+    pub(crate) registry: String,
+    /// The path within it.
+    pub(crate) repository: String,
+    /// Certificates are not checked, and plain HTTP will do.
+    pub(crate) insecure: bool,
 }
 
 /// What is to be done there.

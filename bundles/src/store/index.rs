@@ -35,24 +35,6 @@ pub struct Listed {
     pub image: Result<Image>,
 }
 
-/// Whether to remove what is still of use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Force {
-    /// Refuse.
-    No,
-    /// Take all names, and leave what containers need to the collector.
-    Yes,
-}
-
-/// What [`Store::remove`] did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Removed {
-    /// Names that are gone.
-    pub untagged: Vec<Reference>,
-    /// Ids of images that are gone.
-    pub deleted: Vec<Digest>,
-}
-
 impl Store {
     /// All images, in the order they came. Waits for nobody.
     pub fn list(&self) -> Result<Vec<Listed>> {
@@ -89,14 +71,22 @@ impl Store {
         self.image(&descriptor, &Platform::host(), name_of(&descriptor))
     }
 
+    /// The image of this exact name, for whatever machine it is.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`].
+    pub fn find_named(&self, reference: &Reference) -> Result<Image> {
+        let index = self.read_index()?;
+        self.image(named(&index, reference)?, &Platform::host(), Some(reference.clone()))
+    }
+
     /// The image of this exact name; one that runs on `platform`.
     ///
     /// # Errors
     /// [`Kind::NotFound`]; [`Kind::WrongPlatform`].
     pub fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Image> {
         let index = self.read_index()?;
-        let found = index.manifests().iter().find(|d| answers_to(d, reference));
-        let descriptor = found.ok_or_else(|| not_found(&reference.familiar()))?;
+        let descriptor = named(&index, reference)?;
         let image = self.image(descriptor, platform, Some(reference.clone()))?;
         image.check_platform(platform)?;
         Ok(image)
@@ -110,8 +100,7 @@ impl Store {
     /// The names by which registries know the image: `repository@digest`.
     pub fn digests(&self, image: &Image) -> Result<Vec<Reference>> {
         let entries = self.entries_of(image)?;
-        let pinned = |entry: &Descriptor| Some(name_of(entry)?.with_digest(&pulled_digest(entry)?));
-        let mut names: Vec<Reference> = entries.iter().filter_map(pinned).collect();
+        let mut names: Vec<Reference> = entries.iter().filter_map(pinned_name).collect();
         names.sort();
         names.dedup();
         Ok(names)
@@ -132,8 +121,10 @@ impl Store {
         let _alone = self.lock_index()?;
         let mut index = self.read_index()?;
         let mut descriptor = self.find_in(&index, source)?;
-        rename(&mut descriptor, Some(name));
-        insert(&mut index, Some(name), descriptor);
+        // What a registry calls it in one repository says nothing of another.
+        let pulled = known_there(&index, &descriptor, name);
+        note_digest(&mut descriptor, pulled.as_ref());
+        self.give(&mut index, Some(name), descriptor);
         self.write_index(&index)
     }
 
@@ -142,11 +133,8 @@ impl Store {
         let _alone = self.lock_index()?;
         let mut index = self.read_index()?;
         let mut manifests = index.manifests().clone();
-        for descriptor in manifests.iter_mut().filter(|d| name_of(d).as_ref() == Some(name)) {
-            let mut annotations = descriptor.annotations().clone().unwrap_or_default();
-            annotations.insert(PULLED_DIGEST.to_owned(), digest.to_string());
-            descriptor.set_annotations(Some(annotations));
-        }
+        let named = manifests.iter_mut().filter(|d| name_of(d).as_ref() == Some(name));
+        named.for_each(|descriptor| note_digest(descriptor, Some(digest)));
         index.set_manifests(manifests);
         self.write_index(&index)
     }
@@ -155,48 +143,21 @@ impl Store {
     pub(super) fn put(&self, names: Vec<(Option<Reference>, Descriptor)>) -> Result<()> {
         let _alone = self.lock_index()?;
         let mut index = self.read_index()?;
-        for (name, mut descriptor) in names {
-            rename(&mut descriptor, name.as_ref());
-            insert(&mut index, name.as_ref(), descriptor);
+        for (name, descriptor) in names {
+            self.give(&mut index, name.map(kept).as_ref(), descriptor);
         }
         self.write_index(&index)
     }
 
-    /// Takes a name, or by id all names, and with the last one the image. What nothing reaches any more is deleted.
-    ///
-    /// # Errors
-    /// [`Kind::NotFound`]; [`Kind::InUse`] where a container needs it, or an id has several names, and not forced.
-    pub fn remove(&self, text: &str, force: Force) -> Result<Removed> {
-        let removed = {
-            let _alone = self.lock_index()?;
-            let mut index = self.read_index()?;
-            let removed = self.remove_from(&mut index, text, force)?;
-            self.write_index(&index)?;
-            removed
-        };
-        self.collect(super::Partials::Keep)?;
-        Ok(removed)
-    }
-
-    fn remove_from(&self, index: &mut ImageIndex, text: &str, force: Force) -> Result<Removed> {
-        let found = self.find_in(index, text)?;
-        let digest = found.digest().clone();
-        let by_name = text.parse::<Reference>().is_ok_and(|r| answers_to(&found, &r));
-        let same = |d: &Descriptor| *d.digest() == digest;
-        let names: Vec<Reference> = index.manifests().iter().filter(|d| same(d)).filter_map(name_of).collect();
-        if by_name && names.len() > 1 {
-            let name = name_of(&found);
-            retain(index, |d| !(same(d) && name_of(d) == name));
-            return Ok(Removed { untagged: name.into_iter().collect(), deleted: Vec::new() });
+    /// Enters the image under this name.
+    fn give(&self, index: &mut ImageIndex, name: Option<&Reference>, mut descriptor: Descriptor) {
+        rename(&mut descriptor, name);
+        insert(index, name, descriptor.clone());
+        // Another manifest of the same image, which lost its name, is the same image.
+        let ids = self.ids_of(&descriptor);
+        if name.is_some() && !ids.is_empty() {
+            retain(index, |d| name_of(d).is_some() || self.ids_of(d) != ids);
         }
-        let ids = self.ids_of(&found);
-        if force == Force::No {
-            self.refuse_if_needed(text, &ids, &names, by_name)?;
-        }
-        retain(index, |d| !same(d));
-        // The same config may be reached by another manifest: compressed otherwise, say.
-        let kept: Vec<Digest> = index.manifests().iter().flat_map(|d| self.ids_of(d)).collect();
-        Ok(Removed { untagged: names, deleted: ids.into_iter().filter(|id| !kept.contains(id)).collect() })
     }
 
     /// The ids of the image, or of all images of a list. One that cannot be read has none: it must be removable too.
@@ -205,27 +166,7 @@ impl Store {
         manifests.iter().filter_map(|d| digest_of(self.manifest(d).ok()?.config()).ok()).collect()
     }
 
-    fn refuse_if_needed(&self, text: &str, ids: &[Digest], names: &[Reference], by_name: bool) -> Result<()> {
-        let doing = || format!("removing the image {text}");
-        if !by_name && names.len() > 1 {
-            let error = Error::new(Kind::InUse, doing(), format!("it has {} names", names.len()));
-            return Err(error.hint("remove them one by one, or all with --force"));
-        }
-        match self.pins()?.into_iter().find(|(_, pin)| ids.contains(&pin.image)) {
-            None => Ok(()),
-            Some((holder, _)) if holder.starts_with('/') => {
-                let error = Error::new(Kind::InUse, doing(), format!("the bundle {holder} was made from it"));
-                Err(error.hint("remove that folder first, or force"))
-            }
-            Some((container, _)) => {
-                let short = container.get(..12).unwrap_or(&container);
-                let error = Error::new(Kind::InUse, doing(), format!("container {short} was made from it"));
-                Err(error.hint(format!("remove the container first with kelp rm {short}, or force")))
-            }
-        }
-    }
-
-    fn find_in(&self, index: &ImageIndex, text: &str) -> Result<Descriptor> {
+    pub(super) fn find_in(&self, index: &ImageIndex, text: &str) -> Result<Descriptor> {
         if let Ok(reference) = text.parse::<Reference>()
             && let Some(found) = index.manifests().iter().find(|d| answers_to(d, &reference))
         {
@@ -237,14 +178,16 @@ impl Store {
     fn find_by_id(&self, index: &ImageIndex, text: &str) -> Result<Descriptor> {
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
         if hex.is_empty() || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(not_found(text));
+            // What could never be a name is told as such.
+            return Err(text.parse::<Reference>().map_or_else(|error| no_name(text, &error), |_| not_found(text)));
         }
         let mut found: Vec<(Vec<Digest>, &Descriptor)> = Vec::new();
         for descriptor in index.manifests() {
             let mut ids = self.ids_of(descriptor);
             ids.push(digest_of(descriptor)?);
             ids.retain(|id| id.hex().starts_with(hex));
-            let known = found.iter().any(|(_, other)| other.digest() == descriptor.digest());
+            // Two manifests may have one config: they are one image.
+            let known = found.iter().any(|(same, other)| other.digest() == descriptor.digest() || *same == ids);
             if !ids.is_empty() && !known {
                 found.push((ids, descriptor));
             }
@@ -277,6 +220,10 @@ impl Store {
     }
 }
 
+fn named<'i>(index: &'i ImageIndex, name: &Reference) -> Result<&'i Descriptor> {
+    index.manifests().iter().find(|d| answers_to(d, name)).ok_or_else(|| not_found(&name.familiar()))
+}
+
 fn empty_index() -> Result<ImageIndex> {
     ImageIndexBuilder::default()
         .schema_version(2u32)
@@ -291,8 +238,26 @@ fn not_found(name: &str) -> Error {
         .hint(format!("get it with kelp pull {name} or kelp load; kelp images lists what is here"))
 }
 
+/// There is no image of a name that none could have.
+fn no_name(text: &str, error: &Error) -> Error {
+    Error::new(Kind::NotFound, format!("looking for the image {text}"), error.because())
+        .hint("a name looks like debian, user/app:1.0 or localhost:5000/app@sha256:…, in lower case")
+}
+
 pub(super) fn name_of(descriptor: &Descriptor) -> Option<Reference> {
-    descriptor.annotations().as_ref()?.get(REF_NAME)?.parse().ok()
+    descriptor.annotations().as_ref()?.get(REF_NAME)?.parse().ok().map(kept)
+}
+
+/// The name as the store keeps it: where a digest decides, a tag beside it is no name of the image. As in Docker.
+fn kept(name: Reference) -> Reference {
+    name.digest().map(|digest| name.with_digest(digest)).unwrap_or(name)
+}
+
+/// The name by which a registry knows the entry: `repository@digest`.
+pub(super) fn pinned_name(entry: &Descriptor) -> Option<Reference> {
+    let name = name_of(entry)?;
+    let digest = pulled_digest(entry).or_else(|| name.digest().cloned())?;
+    Some(name.with_digest(&digest))
 }
 
 pub(super) fn pulled_digest(descriptor: &Descriptor) -> Option<Digest> {
@@ -300,7 +265,7 @@ pub(super) fn pulled_digest(descriptor: &Descriptor) -> Option<Digest> {
 }
 
 /// Whether a person who says `reference` means this entry.
-fn answers_to(descriptor: &Descriptor, reference: &Reference) -> bool {
+pub(super) fn answers_to(descriptor: &Descriptor, reference: &Reference) -> bool {
     let Some(name) = name_of(descriptor) else { return false };
     let Some(digest) = reference.digest() else { return name == *reference };
     // A digest decides; the tag beside it is for people.
@@ -308,7 +273,21 @@ fn answers_to(descriptor: &Descriptor, reference: &Reference) -> bool {
         && name.repository() == reference.repository()
         && (descriptor.digest().to_string() == digest.as_str()
             || pulled_digest(descriptor).as_ref() == Some(digest)
-            || name == *reference)
+            || name.digest() == Some(digest))
+}
+
+/// The digest by which a registry knows the image in the repository of `name`.
+fn known_there(index: &ImageIndex, image: &Descriptor, name: &Reference) -> Option<Digest> {
+    let there = |it: &Reference| (it.registry(), it.repository()) == (name.registry(), name.repository());
+    let entries = index.manifests().iter().filter(|d| d.digest() == image.digest());
+    entries.filter_map(pinned_name).find(there)?.digest().cloned()
+}
+
+pub(super) fn note_digest(descriptor: &mut Descriptor, digest: Option<&Digest>) {
+    let mut annotations = descriptor.annotations().clone().unwrap_or_default();
+    annotations.remove(PULLED_DIGEST);
+    annotations.extend(digest.map(|digest| (PULLED_DIGEST.to_owned(), digest.to_string())));
+    descriptor.set_annotations(Some(annotations).filter(|a| !a.is_empty()));
 }
 
 fn rename(descriptor: &mut Descriptor, name: Option<&Reference>) {
@@ -350,7 +329,7 @@ fn insert(index: &mut ImageIndex, name: Option<&Reference>, descriptor: Descript
     index.set_manifests(kept);
 }
 
-fn retain(index: &mut ImageIndex, keep: impl FnMut(&Descriptor) -> bool) {
+pub(super) fn retain(index: &mut ImageIndex, keep: impl FnMut(&Descriptor) -> bool) {
     let mut manifests = index.manifests().clone();
     manifests.retain(keep);
     index.set_manifests(manifests);

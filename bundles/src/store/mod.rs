@@ -29,6 +29,7 @@ mod index;
 mod listing;
 mod pin;
 mod prune;
+mod remove;
 mod usage;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -47,10 +48,11 @@ pub use claim::{BlobWriter, Claims};
 pub use collect::{Freed, Partials};
 pub use image::{Image, Layer};
 pub(crate) use image::{check_manifest, digest_of, is_index, is_manifest, layers_of};
-pub use index::{Force, Listed, Removed};
+pub use index::Listed;
 pub(crate) use index::{PULLED_DIGEST, REF_NAME};
 pub use listing::{About, Summary};
 pub use prune::Prune;
+pub use remove::{Force, Removed};
 pub use usage::{ImageUsage, Usage};
 
 /// The store below one folder.

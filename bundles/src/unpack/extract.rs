@@ -128,6 +128,9 @@ impl<'b> Extract<'b> {
                     format!("it has more than {limit} entries"),
                 ));
             }
+            if entry.kind == EntryKind::File {
+                self.done.bytes = self.done.bytes.saturating_add(entry.size);
+            }
             self.entry(&entry, tar).map_err(|trouble| trouble.about(&entry))?;
         }
         self.end_like_below().doing(|| "unpacking a layer")?;

@@ -93,7 +93,7 @@ pub struct Unpacked {
 pub(crate) struct Done {
     /// Entries of the tar.
     pub(crate) entries: u64,
-    /// Bytes of the tar.
+    /// Bytes of its files, as Docker counts the size of an image.
     pub(crate) bytes: u64,
     /// Device nodes the kernel did not let us make.
     pub(crate) skipped_devices: u64,
@@ -147,10 +147,14 @@ impl Store {
         Unpack { folder: self.layers(), layers, origin, owners, limits: *self.limits() }
     }
 
-    /// How large the image's layers are on disk, for those that are unpacked; the others count as their blobs.
+    /// The bytes of the files of the image's layers, for those that are unpacked; the others count as their blobs.
     pub fn size(&self, image: &Image) -> u64 {
-        let layers = image.layers.iter();
-        layers.map(|l| Done::read(&self.layer(&l.chain_id)).ok().flatten().map_or(l.size, |done| done.bytes)).sum()
+        image.layers.iter().map(|layer| self.layer_size(layer)).sum()
+    }
+
+    /// The same of one layer.
+    pub fn layer_size(&self, layer: &Layer) -> u64 {
+        Done::read(&self.layer(&layer.chain_id)).ok().flatten().map_or(layer.size, |done| done.bytes)
     }
 
     /// The image's layers if all of them are unpacked. Takes no lock.
@@ -314,8 +318,8 @@ fn unpack_layer(
         let mut tar = crate::tar::Reader::new(tar, limits.header);
         let mut extract = extract::Extract::new(&to.join("fs"), below, job.owners)?;
         let counts = extract.all(&mut tar, limits.entries).map_err(|e| e.while_doing(doing()))?;
-        let bytes = drain(tar.into_inner()).doing(doing)?;
-        Ok(Done { bytes, ..counts })
+        drain(tar.into_inner()).doing(doing)?;
+        Ok(counts)
     })?;
     if diff_id != source.diff_id {
         let because = format!("its content is {diff_id}, the image says {}", source.diff_id);
@@ -329,11 +333,11 @@ fn unpack_layer(
 }
 
 /// Reads what follows the archive's end: it counts in the digest.
-fn drain(mut rest: pipeline::Chunks) -> io::Result<u64> {
+fn drain(mut rest: pipeline::Chunks) -> io::Result<()> {
     loop {
         let n = rest.fill_buf()?.len();
         if n == 0 {
-            return Ok(rest.total());
+            return Ok(());
         }
         rest.consume(n);
     }

@@ -36,14 +36,6 @@ pub(super) struct Chunks {
     from: Receiver<io::Result<Arc<Chunk>>>,
     current: Option<Arc<Chunk>>,
     position: usize,
-    total: u64,
-}
-
-impl Chunks {
-    /// How many bytes were taken.
-    pub(super) fn total(&self) -> u64 {
-        self.total
-    }
 }
 
 impl BufRead for Chunks {
@@ -62,7 +54,6 @@ impl BufRead for Chunks {
 
     fn consume(&mut self, n: usize) {
         self.position += n;
-        self.total += n as u64;
     }
 }
 
@@ -87,7 +78,7 @@ pub(super) fn run<T>(
     thread::scope(|scope| {
         scope.spawn(move || inflate(input, limit, &to_hash, &to_write));
         let hash = scope.spawn(move || hash(&from_inflate));
-        let written = write(Chunks { from: plain, current: None, position: 0, total: 0 });
+        let written = write(Chunks { from: plain, current: None, position: 0 });
         let digest = hash.join().map_err(|_| Error::new(Kind::Other, "hashing a layer", "a thread stopped"))?;
         Ok((written?, digest))
     })

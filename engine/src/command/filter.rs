@@ -40,12 +40,36 @@ impl Filters {
         self.by_key.get(key)?.first().map(String::as_str)
     }
 
+    /// An error where one of these keys has a value that is neither true nor false.
+    pub(crate) fn check_truths(&self, keys: &[&str]) -> Result<()> {
+        let values = keys.iter().filter_map(|key| Some((key, self.by_key.get(*key)?)));
+        match values
+            .flat_map(|(key, values)| values.iter().map(move |it| (key, it)))
+            .find(|(_, it)| truth(it).is_none())
+        {
+            None => Ok(()),
+            Some((key, value)) => {
+                let doing = format!("cannot filter by \"{key}={value}\"");
+                Err(Error::new(Kind::BadInput, doing, format!("{value:?} is neither true nor false")))
+            }
+        }
+    }
+
     /// Whether all keys have a value that holds. Labels must all hold, as in Docker.
     pub(crate) fn all(&self, holds: impl Fn(&str, &str) -> bool) -> bool {
         self.by_key.iter().all(|(key, values)| match key.as_str() {
             "label" | "label!" => values.iter().all(|value| holds(key, value)),
             _ => values.iter().any(|value| holds(key, value)),
         })
+    }
+}
+
+/// What a filter says: `true`, `1`, `false`, `0`.
+pub(crate) fn truth(value: &str) -> Option<bool> {
+    match value {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::output;
 use crate::places::Places;
 use crate::time;
 use clap::Args;
+use kelp_bundles::store::Layer;
 use kelp_bundles::{Image, Store};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -22,32 +23,38 @@ pub(crate) struct History {
     /// Ids only
     #[arg(short, long)]
     quiet: bool,
+    /// Sizes with units and times from now; =false: bytes and dates
+    #[arg(short = 'H', long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
+          default_missing_value = "true", require_equals = true)]
+    human: bool,
     /// json, or a template such as 'table {{.CreatedBy}}\t{{.Size}}'
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
 }
 
 const TABLE: &str = "table {{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
-const HEADINGS: &[(&str, &str)] = &[("ID", "IMAGE"), ("CreatedSince", "CREATED"), ("CreatedBy", "CREATED BY")];
+const PLAIN: &str = "table {{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
+const HEADINGS: &[(&str, &str)] =
+    &[("ID", "IMAGE"), ("CreatedSince", "CREATED"), ("CreatedAt", "CREATED AT"), ("CreatedBy", "CREATED BY")];
 
 /// Performs the command.
 pub(crate) fn run(args: &History, places: &Places) -> Result<ExitCode> {
     let store = Store::open(&places.store)?;
     let image = store.find_any(&args.image)?;
-    let steps = steps(args, &image);
+    let steps = steps(args, &image, &|layer| store.layer_size(layer));
     match args.format.as_deref() {
         _ if args.quiet => steps.iter().try_for_each(|s| output::line(s["ID"].as_str().unwrap_or_default()))?,
-        Some("json") => steps.iter().try_for_each(output::json_line)?,
         format => {
-            let template = format.filter(|f| *f != "table").unwrap_or(TABLE);
-            super::render_rows(template, steps.into_iter(), HEADINGS)?;
+            let table = if args.human { TABLE } else { PLAIN };
+            super::render_rows(format, table, steps.into_iter(), HEADINGS)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Newest first; steps without a layer have no size.
-fn steps(args: &History, image: &Image) -> Vec<Value> {
+fn steps(args: &History, image: &Image, size: &dyn Fn(&Layer) -> u64) -> Vec<Value> {
+    let shown = |bytes: u64| if args.human { size::human(bytes) } else { bytes.to_string() };
     let mut layers = image.layers.iter();
     let mut steps = Vec::new();
     for step in image.config.history.iter().flatten() {
@@ -57,15 +64,15 @@ fn steps(args: &History, image: &Image) -> Vec<Value> {
         steps.push(json!({
             "ID": "<missing>",
             "CreatedSince": if created.is_empty() { "N/A".to_owned() } else { format!("{} ago", time::since(&created)) },
-            "CreatedAt": created,
+            "CreatedAt": time::to_the_second(&created),
             "CreatedBy": if args.no_trunc { command } else { cut(&command) },
-            "Size": size::human(layer.map_or(0, |layer| layer.size)),
+            "Size": shown(layer.map_or(0, size)),
             "Comment": step.comment.clone().unwrap_or_default(),
         }));
     }
     // Whoever wrote no history has layers all the same.
     steps.extend(layers.map(|layer| {
-        json!({ "ID": "<missing>", "CreatedSince": "N/A", "CreatedAt": "", "CreatedBy": "", "Size": size::human(layer.size), "Comment": "" })
+        json!({ "ID": "<missing>", "CreatedSince": "N/A", "CreatedAt": "", "CreatedBy": "", "Size": shown(size(layer)), "Comment": "" })
     }));
     if let Some(last) = steps.last_mut() {
         last["ID"] = Value::from(if args.no_trunc { image.id.to_string() } else { image.id.short().to_owned() });

@@ -74,13 +74,12 @@ pub(crate) fn run(args: &ImageArgs, places: &Places) -> Result<ExitCode> {
 }
 
 fn inspect_images(args: &Inspect, places: &Places) -> Result<ExitCode> {
-    let one = |name: &String| {
+    let one = |name: &str| {
         let found = crate::image::inspect(places, name)?;
         found.ok_or_else(|| {
             Error::new(Kind::NotFound, format!("cannot inspect {name}"), format!("no such image: {name}"))
                 .hint("kelp images shows what there is")
         })
     };
-    let objects = args.images.iter().map(one).collect::<Result<Vec<_>>>()?;
-    inspect::show(objects, args.format.as_deref())
+    inspect::show(&args.images, one, args.format.as_deref())
 }

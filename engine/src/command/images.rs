@@ -3,15 +3,16 @@
 
 use super::filter::Filters;
 use crate::error::{Error, Kind, Result};
+use crate::glob;
 use crate::options::size;
-use crate::output::{self, Table};
+use crate::output;
 use crate::places::Places;
 use crate::time;
 use clap::Args;
 use kelp_bundles::store::{About, Summary};
-use kelp_bundles::{Reference, Store};
+use kelp_bundles::{Digest, Reference, Store};
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::process::ExitCode;
 
 /// List images
@@ -41,8 +42,9 @@ pub(crate) struct Images {
 }
 
 const KEYS: [&str; 6] = ["dangling", "label", "reference", "before", "since", "until"];
-const HEADINGS: &[(&str, &str)] =
-    &[("ID", "IMAGE ID"), ("CreatedSince", "CREATED"), ("CreatedAt", "CREATED AT"), ("Repository", "REPOSITORY")];
+const TABLE: &str = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+const WITH_DIGESTS: &str = "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+const HEADINGS: &[(&str, &str)] = &[("ID", "IMAGE ID"), ("CreatedSince", "CREATED"), ("CreatedAt", "CREATED AT")];
 
 /// An image and what to show of it.
 struct Row {
@@ -50,11 +52,26 @@ struct Row {
     about: About,
     /// Seconds since 1970.
     created: i64,
+    /// The digest that a registry knows it by in this repository.
+    digest: Option<Digest>,
+}
+
+impl Row {
+    /// A name with a digest only is not shown where a tag of the same repository is.
+    fn is_pinned(&self) -> bool {
+        self.summary.name.as_ref().is_some_and(|name| name.tag().is_none())
+    }
+
+    /// The image within a repository.
+    fn place(&self) -> Option<(Digest, String)> {
+        Some((self.about.id.clone(), self.summary.name.as_ref()?.familiar_name()))
+    }
 }
 
 /// Performs the command.
 pub(crate) fn run(args: &Images, places: &Places) -> Result<ExitCode> {
     let filters = Filters::parse(&args.filter, &KEYS)?;
+    filters.check_truths(&["dangling"])?;
     let store = Store::open(&places.store)?;
     let mut rows: Vec<Row> = Vec::new();
     for summary in store.summaries()? {
@@ -62,11 +79,13 @@ pub(crate) fn run(args: &Images, places: &Places) -> Result<ExitCode> {
             Ok(about) => {
                 let about = about.clone();
                 let created = seconds(about.created.as_deref());
-                rows.push(Row { summary, about, created });
+                let digest = summary.pulled.clone().or_else(|| summary.name.as_ref()?.digest().cloned());
+                rows.push(Row { summary, about, created, digest });
             }
             Err(error) => output::note(format!("{}: {}", error.doing(), error.because())),
         }
     }
+    let mut rows = fold(rows);
     let bound = |key: &str| bound(&store, &filters, key);
     let (before, since, until) = (bound("before")?, bound("since")?, until(&filters)?);
     rows.retain(|row| named(args.name.as_deref(), &row.summary) && matches(&filters, row));
@@ -75,6 +94,27 @@ pub(crate) fn run(args: &Images, places: &Places) -> Result<ExitCode> {
     rows.sort_by_key(|row| std::cmp::Reverse(row.created));
     show(args, &rows)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// As in Docker: one line for a tag, with the digest its repository has for it, and one for a digest without a tag.
+fn fold(rows: Vec<Row>) -> Vec<Row> {
+    let mut digests: HashMap<(Digest, String), Digest> = HashMap::new();
+    let mut tagged = HashSet::new();
+    for row in &rows {
+        let Some(place) = row.place() else { continue };
+        if let Some(digest) = &row.digest {
+            digests.insert(place.clone(), digest.clone());
+        }
+        if !row.is_pinned() {
+            tagged.insert(place);
+        }
+    }
+    let shown = |row: &Row| !row.is_pinned() || row.place().is_none_or(|place| !tagged.contains(&place));
+    let mut rows: Vec<Row> = rows.into_iter().filter(shown).collect();
+    for row in &mut rows {
+        row.digest = row.digest.take().or_else(|| digests.get(&row.place()?).cloned());
+    }
+    rows
 }
 
 fn seconds(created: Option<&str>) -> i64 {
@@ -98,29 +138,16 @@ fn until(filters: &Filters) -> Result<Option<i64>> {
 
 fn matches(filters: &Filters, row: &Row) -> bool {
     filters.all(|key, value| match key {
-        "dangling" => matches!(value, "true" | "1") == row.summary.name.is_none(),
+        "dangling" => super::filter::truth(value) == Some(row.summary.name.is_none()),
         "label" => super::filter::label(&row.about.labels, value),
         "reference" => row.summary.name.as_ref().is_some_and(|name| fits(value, name)),
         _ => true,
     })
 }
 
-/// Whether the pattern (`*` and `?`) fits the name with or without its tag.
+/// Whether the pattern fits the name with or without its tag.
 fn fits(pattern: &str, name: &Reference) -> bool {
-    glob(pattern.as_bytes(), name.familiar().as_bytes()) || glob(pattern.as_bytes(), name.familiar_name().as_bytes())
-}
-
-/// Shell patterns; as in Go's `path.Match`, `*` stops at a slash.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern.split_first(), text.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => {
-            glob(rest, text) || text.split_first().is_some_and(|(c, text)| *c != b'/' && glob(pattern, text))
-        }
-        (Some((b'?', rest)), Some((c, text))) => *c != b'/' && glob(rest, text),
-        (Some((p, rest)), Some((c, text))) => p == c && glob(rest, text),
-        _ => false,
-    }
+    glob::fits(pattern, &name.familiar()) || glob::fits(pattern, &name.familiar_name())
 }
 
 /// A repository shows all its tags; a whole name shows one image.
@@ -139,28 +166,8 @@ fn show(args: &Images, rows: &[Row]) -> Result<()> {
             .filter(|row| shown.insert(&row.about.id))
             .try_for_each(|row| output::line(shown_id(args, &row.about)));
     }
-    match args.format.as_deref() {
-        Some("json") => rows.iter().try_for_each(|row| output::json_line(&fields(args, row))),
-        Some("table") | None => table(args, rows).print(),
-        Some(template) => super::render_rows(template, rows.iter().map(|row| fields(args, row)), HEADINGS),
-    }
-}
-
-fn table(args: &Images, rows: &[Row]) -> Table {
-    let mut headings = vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
-    if args.digests {
-        headings.insert(2, "DIGEST");
-    }
-    let mut table = Table::with_headings(headings.into_iter().map(str::to_owned).collect());
-    for row in rows {
-        let mut cells =
-            vec![repository(row), tag(row), shown_id(args, &row.about), created(row), size::human(row.about.size)];
-        if args.digests {
-            cells.insert(2, digest(row));
-        }
-        table.row(cells);
-    }
-    table
+    let table = if args.digests { WITH_DIGESTS } else { TABLE };
+    super::render_rows(args.format.as_deref(), table, rows.iter().map(|row| fields(args, row)), HEADINGS)
 }
 
 fn none() -> String {
@@ -176,7 +183,7 @@ fn tag(row: &Row) -> String {
 }
 
 fn digest(row: &Row) -> String {
-    row.summary.pulled.as_ref().map_or_else(none, ToString::to_string)
+    row.digest.as_ref().map_or_else(none, ToString::to_string)
 }
 
 fn created(row: &Row) -> String {
@@ -195,29 +202,13 @@ fn fields(args: &Images, row: &Row) -> Value {
         "Repository": repository(row),
         "Tag": tag(row),
         "Digest": digest(row),
-        "CreatedAt": row.about.created.as_deref().filter(|text| !text.is_empty()).unwrap_or("N/A"),
+        "CreatedAt": time::in_words(row.about.created.as_deref().filter(|text| !text.is_empty()).unwrap_or("N/A")),
         "CreatedSince": created(row),
         "Size": size::human(row.about.size),
         "VirtualSize": size::human(row.about.size),
         "Containers": "N/A",
+        "SharedSize": "N/A",
+        "UniqueSize": "N/A",
         "Platform": row.about.platform,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_stop_at_slashes() {
-        for (pattern, text, fits) in [
-            ("bus*", "busybox:1", true),
-            ("*", "a/b", false),
-            ("*/*", "a/b", true),
-            ("b?x", "box", true),
-            ("b", "bb", false),
-        ] {
-            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), fits, "{pattern} {text}");
-        }
-    }
 }

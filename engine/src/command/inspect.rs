@@ -35,11 +35,7 @@ pub(crate) struct Inspect {
 /// Performs the command.
 pub(crate) fn run(args: &Inspect, places: &Places) -> Result<ExitCode> {
     let wants = |kind: &str| args.r#type.as_deref().is_none_or(|wanted| wanted == kind);
-    let mut objects = Vec::new();
-    for name in &args.names {
-        objects.push(object(places, name, &wants)?);
-    }
-    show(objects, args.format.as_deref())
+    show(&args.names, |name| object(places, name, &wants), args.format.as_deref())
 }
 
 /// The first that has this name: a container, an image, a volume.
@@ -67,17 +63,30 @@ fn object(places: &Places, name: &str, wants: &impl Fn(&str) -> bool) -> Result<
         .hint("kelp ps -a, kelp images and kelp volume ls show what there is"))
 }
 
-/// Prints objects as a JSON list, or each through the template.
-pub(crate) fn show(objects: Vec<Value>, format: Option<&str>) -> Result<ExitCode> {
+/// Prints objects as a JSON list, or each through the template. What is not there is told after those that are.
+pub(crate) fn show(names: &[String], find: impl Fn(&str) -> Result<Value>, format: Option<&str>) -> Result<ExitCode> {
+    let (mut objects, mut errors) = (Vec::new(), Vec::new());
+    for name in names {
+        match find(name) {
+            Ok(object) => objects.push(object),
+            Err(error) => errors.push(error),
+        }
+    }
+    print(&objects, format)?;
+    errors.iter().for_each(output::error);
+    Ok(errors.last().map_or(ExitCode::SUCCESS, |error| ExitCode::from(error.exit_status())))
+}
+
+fn print(objects: &[Value], format: Option<&str>) -> Result<()> {
     match format {
-        None => output::json(&objects)?,
+        None | Some("") => output::json(&objects)?,
         Some("json") => output::json_line(&objects)?,
         Some(text) => {
             let template = Template::parse(text)?;
             objects.iter().try_for_each(|object| output::line(template.render(object)?))?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn describe(places: &Places, container: &Container) -> Result<Value> {

@@ -4,12 +4,13 @@
 use crate::error::{Doing, Error, Kind, Result};
 use crate::output;
 use crate::places::Places;
+use crate::terminal;
 use clap::Args;
 use kelp_bundles::{Credentials, login};
-use kelp_sys::rustix::termios::{self, LocalModes, OptionalActions};
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::Read;
 use std::process::ExitCode;
 
+const DOING: &str = "cannot log in";
 /// Docker's own registry, where none is named.
 const HUB: &str = "docker.io";
 
@@ -44,16 +45,26 @@ pub(crate) struct Logout {
 
 /// Performs `kelp login`.
 pub(crate) fn run(args: &Login, _places: &Places) -> Result<ExitCode> {
-    let name = match &args.username {
-        Some(name) => name.clone(),
-        None => ask("Username: ", Echo::On)?,
-    };
+    let registry = login::host_of(&args.registry);
+    if args.password.is_some() {
+        output::note("others can read a password in the list of processes: --password-stdin is safer");
+    }
+    let kept = if args.asks() { login::find(registry)? } else { None };
+    if let Some(kept) = &kept
+        && still_works(args, registry, kept)
+    {
+        output::line("Login Succeeded")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let name = name(args, kept.as_ref())?;
     let password = match &args.password {
         Some(password) => password.clone(),
         None if args.password_stdin => from_stdin()?,
-        None => ask("Password: ", Echo::Off)?,
+        None => terminal::ask_secret("Password: ")?,
     };
-    let file = login::login(&args.registry, &Credentials::Password { name, password }, args.tls_verify)?;
+    let credentials =
+        Credentials::Password { name: given("the name", name)?, password: given("the password", password)? };
+    let file = login::login(registry, &credentials, args.tls_verify)?;
     output::note(format!("the login is kept in {}", file.display()));
     output::line("Login Succeeded")?;
     Ok(ExitCode::SUCCESS)
@@ -61,48 +72,62 @@ pub(crate) fn run(args: &Login, _places: &Places) -> Result<ExitCode> {
 
 /// Performs `kelp logout`.
 pub(crate) fn run_logout(args: &Logout, _places: &Places) -> Result<ExitCode> {
-    match login::logout(&args.registry)? {
-        true => output::line(format!("Removing login credentials for {}", args.registry))?,
-        false => output::line(format!("Not logged in to {}", args.registry))?,
+    let registry = login::host_of(&args.registry);
+    match login::logout(registry)? {
+        true => output::line(format!("Removing login credentials for {registry}"))?,
+        false => output::line(format!("Not logged in to {registry}"))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Login {
+    /// Whether nothing was said of who you are.
+    fn asks(&self) -> bool {
+        self.username.is_none() && self.password.is_none() && !self.password_stdin
+    }
+}
+
+/// As in Docker, a login that is kept is tried before anything is asked.
+fn still_works(args: &Login, registry: &str, kept: &Credentials) -> bool {
+    let who = match kept {
+        Credentials::Password { name, .. } => format!(" of {name}"),
+        _ => String::new(),
+    };
+    match login::check(registry, kept, args.tls_verify) {
+        Ok(()) => {
+            output::note(format!("the login{who} that is kept is good; kelp logout {registry} forgets it"));
+            true
+        }
+        Err(error) => {
+            output::note(format!("the login{who} that is kept is not taken: {}", error.because()));
+            false
+        }
+    }
+}
+
+fn name(args: &Login, kept: Option<&Credentials>) -> Result<String> {
+    match (&args.username, kept) {
+        (Some(name), _) => Ok(name.clone()),
+        (None, _) if args.password_stdin => {
+            Err(Error::new(Kind::BadInput, DOING, "--password-stdin needs --username, too"))
+        }
+        (None, Some(Credentials::Password { name, .. })) => {
+            let answer = terminal::ask(&format!("Username ({name}): "))?;
+            Ok(if answer.is_empty() { name.clone() } else { answer })
+        }
+        (None, _) => terminal::ask("Username: "),
+    }
+}
+
+fn given(what: &str, text: String) -> Result<String> {
+    match text.is_empty() {
+        true => Err(Error::new(Kind::BadInput, DOING, format!("{what} is empty"))),
+        false => Ok(text),
+    }
 }
 
 fn from_stdin() -> Result<String> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).doing(|| "cannot read the password")?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-#[derive(PartialEq, Eq)]
-enum Echo {
-    On,
-    Off,
-}
-
-/// Asks on the terminal.
-fn ask(prompt: &str, echo: Echo) -> Result<String> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        return Err(Error::new(Kind::BadInput, "cannot ask for a login", "standard input is no terminal")
-            .hint("use --username and --password-stdin"));
-    }
-    let mut err = std::io::stderr();
-    err.write_all(prompt.as_bytes()).and_then(|()| err.flush()).doing(|| "cannot ask for a login")?;
-    let before = termios::tcgetattr(&stdin).map_err(std::io::Error::from).doing(|| "cannot ask for a login")?;
-    if echo == Echo::Off {
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
-        let set = termios::tcsetattr(&stdin, OptionalActions::Now, &quiet);
-        set.map_err(std::io::Error::from).doing(|| "cannot hide the password")?;
-    }
-    let mut text = String::new();
-    let read = stdin.lock().read_line(&mut text);
-    if echo == Echo::Off {
-        let set = termios::tcsetattr(&stdin, OptionalActions::Now, &before);
-        set.map_err(std::io::Error::from).doing(|| "cannot restore the terminal")?;
-        output::raw_error(b"\n")?;
-    }
-    read.doing(|| "cannot read the answer")?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

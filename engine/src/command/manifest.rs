@@ -6,8 +6,8 @@ use crate::output;
 use crate::places::Places;
 use clap::{Args, Subcommand};
 use kelp_bundles::pull::{self, Options};
-use kelp_bundles::{Store, registries};
-use serde_json::Value;
+use kelp_bundles::{Digest, Reference, Store, registries};
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// Look at manifests and lists of images
@@ -29,7 +29,7 @@ struct Inspect {
     /// debian, user/app:1.0, localhost:5000/app@sha256:…
     #[arg(value_name = "IMAGE")]
     image: String,
-    /// Show its digest, too
+    /// Show digests, too, and of a list each manifest
     #[arg(short, long)]
     verbose: bool,
     /// Do not check certificates, and do without TLS where there is none
@@ -46,15 +46,45 @@ pub(crate) fn run(args: &Manifest, places: &Places) -> Result<ExitCode> {
     let Verb::Inspect(args) = &args.verb;
     let store = Store::open(&places.store)?;
     let options = Options { verify: args.tls_verify && !args.insecure, ..Options::default() };
-    let (digest, bytes) = pull::inspect(&store, &registries::complete(&args.image)?, &options)?;
-    let document = serde_json::from_slice::<Value>(&bytes).map_err(std::io::Error::from);
-    let document = document.doing(|| format!("cannot read the manifest of {}", args.image))?;
-    let shown = match args.verbose {
-        true => serde_json::json!({ "Ref": args.image, "Digest": digest.to_string(), "Manifest": document }),
-        false => document,
+    let name = registries::complete(&args.image)?;
+    let look = |name: &Reference| -> Result<Found> {
+        let (digest, bytes) = pull::inspect(&store, name, &options)?;
+        let document = serde_json::from_slice::<Value>(&bytes).map_err(std::io::Error::from);
+        let document = document.doing(|| format!("cannot read the manifest of {}", name.familiar()))?;
+        Ok(Found { digest, size: bytes.len(), document })
     };
-    let text =
-        serde_json::to_string_pretty(&shown).map_err(std::io::Error::from).doing(|| "cannot show the manifest")?;
-    output::line(text)?;
+    let found = look(&name)?;
+    match (args.verbose, found.document["manifests"].as_array()) {
+        (false, _) => output::json(&found.document)?,
+        (true, None) => output::json(&found.described(&args.image, None))?,
+        (true, Some(members)) => {
+            let member = |descriptor: &Value| -> Result<Value> {
+                let digest: Digest = descriptor["digest"].as_str().unwrap_or_default().parse()?;
+                let name = name.with_digest(&digest);
+                Ok(look(&name)?.described(&format!("{}@{digest}", args.image), descriptor.get("platform")))
+            };
+            output::json(&members.iter().map(member).collect::<Result<Vec<_>>>()?)?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A document of a registry.
+struct Found {
+    digest: Digest,
+    size: usize,
+    document: Value,
+}
+
+impl Found {
+    /// As Docker shows it with `--verbose`.
+    fn described(&self, name: &str, platform: Option<&Value>) -> Value {
+        let media_type = self.document["mediaType"].as_str().unwrap_or("application/vnd.oci.image.manifest.v1+json");
+        let mut descriptor = json!({ "mediaType": media_type, "digest": self.digest.to_string(), "size": self.size });
+        if let Some(platform) = platform {
+            descriptor["platform"] = platform.clone();
+        }
+        let kind = if media_type.contains(".docker.") { "SchemaV2Manifest" } else { "OCIManifest" };
+        json!({ "Ref": name, "Descriptor": descriptor, kind: self.document })
+    }
 }

@@ -253,36 +253,36 @@ pub(crate) fn detach_keys(text: &str) -> Result<DetachKeys> {
     Ok(text.parse::<DetachKeys>()?)
 }
 
-/// Rows through a template: each on its line, or with `table ` before it under headings, aligned.
+/// Rows as `--format` asks: `json`, `table`, a template: each on its line, or with `table ` before it under headings,
+/// aligned. What is not said, or no more than `table`, is the template `usual`.
 ///
 /// A heading is the field's name in capitals, unless `headings` has another for it.
 pub(crate) fn render_rows(
-    template: &str,
+    format: Option<&str>,
+    usual: &str,
     mut rows: impl Iterator<Item = Value>,
     headings: &[(&str, &str)],
 ) -> Result<()> {
+    let template = match format {
+        Some("json") => return rows.try_for_each(|row| output::json_line(&row)),
+        None | Some("" | "table") => usual,
+        Some(template) => template,
+    };
     let Some(columns) = template.strip_prefix("table ") else {
         let template = Template::parse(template)?;
         return rows.try_for_each(|row| output::line(template.render(&row)?));
     };
-    let parsed = Template::parse(columns)?;
-    let mut table = None;
-    for row in rows {
-        let table = table.get_or_insert_with(|| Table::with_headings(titles(&parsed, &row, headings)));
-        table.row(parsed.render(&row)?.split('\t').map(str::to_owned));
-    }
-    table.map_or(Ok(()), |table| table.print())
-}
-
-/// The headings: the same template, filled with the names of the fields.
-fn titles(template: &Template, row: &Value, headings: &[(&str, &str)]) -> Vec<String> {
-    let title = |key: &String| {
-        let given = headings.iter().find(|(name, _)| name == key).map(|(_, title)| (*title).to_owned());
-        given.unwrap_or_else(|| key.to_uppercase())
+    let columns = Template::parse(columns)?;
+    let title = |field: &str| {
+        let given = headings.iter().find(|(name, _)| *name == field).map(|(_, title)| (*title).to_owned());
+        given.unwrap_or_else(|| field.to_uppercase())
     };
-    let names = row.as_object().into_iter().flatten().map(|(key, _)| (key.clone(), Value::String(title(key))));
-    let filled = template.render(&Value::Object(names.collect())).unwrap_or_default();
-    filled.split('\t').map(str::to_owned).collect()
+    let cells = |line: String| line.split('\t').map(str::to_owned).collect::<Vec<_>>();
+    let mut table = Table::with_headings(cells(columns.headings(title)));
+    for row in rows {
+        table.row(cells(columns.render(&row)?));
+    }
+    table.print()
 }
 
 /// Asks on the terminal; without one the answer is no.

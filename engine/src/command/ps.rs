@@ -7,9 +7,8 @@ use crate::container::id;
 use crate::container::status::{self, Status};
 use crate::error::Result;
 use crate::options::restart;
-use crate::output::{self, Table};
+use crate::output;
 use crate::places::Places;
-use crate::template::Template;
 use crate::time;
 use clap::Args;
 use kelp_shim::Restart;
@@ -151,21 +150,11 @@ fn show(args: &Ps, rows: &[(Container, Status)]) -> Result<()> {
         return rows.iter().try_for_each(|(container, _)| output::line(shown_id(args, container)));
     }
     let fields = |(container, status): &(Container, Status)| fields(args, container, status);
-    match args.format.as_deref() {
-        Some("json") => rows.iter().try_for_each(|row| output::json_line(&fields(row))),
-        Some(template) => super::render_rows(template, rows.iter().map(fields), HEADINGS),
-        None => {
-            let mut table = Table::new(["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]);
-            let columns = Template::parse(
-                "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
-            )?;
-            for row in rows {
-                table.row(columns.render(&fields(row))?.split('\t').map(str::to_owned));
-            }
-            table.print()
-        }
-    }
+    super::render_rows(args.format.as_deref(), TABLE, rows.iter().map(fields), HEADINGS)
 }
+
+/// What is shown where nothing else is asked for.
+const TABLE: &str = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
 
 /// The headings of `--format 'table …'`.
 const HEADINGS: &[(&str, &str)] = &[("ID", "CONTAINER ID"), ("RunningFor", "CREATED"), ("CreatedAt", "CREATED AT")];

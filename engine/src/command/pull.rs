@@ -35,26 +35,52 @@ pub(crate) struct Pull {
 /// Performs the command.
 pub(crate) fn run(args: &Pull, places: &Places) -> Result<ExitCode> {
     let reference = registries::complete(&args.image)?;
+    if !(args.quiet || args.all_tags || has_tag(&args.image)) {
+        output::line("Using default tag: latest")?;
+    }
     let store = Store::open(&places.store)?;
     let platform = args.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse)?;
     let unpack = Some(IdMap::of_caller()?);
-    let options = Options { platform, verify: args.tls_verify, unpack, ..Options::default() };
+    let options = Options { platform: platform.clone(), verify: args.tls_verify, unpack, ..Options::default() };
     let progress = if args.quiet { Shown::quiet() } else { Shown::new() };
     let names = if args.all_tags { all(args, &reference)? } else { vec![reference] };
     for name in names {
+        let before = store.find_named(&name).ok().map(|image| image.manifest);
         let image = pull::pull(&store, &name, &options, &progress)?;
         warn_if_foreign(&image);
+        if args.platform.is_some() && image.check_platform(&platform).is_err() {
+            output::note(format!(
+                "it is for {}, not for {platform}: the registry has no other",
+                image.config.platform()
+            ));
+        }
         match args.quiet {
             true => output::line(&image.id)?,
-            false => output::line(name)?,
+            false => show(&store, &name, &image, before.as_ref() == Some(&image.manifest))?,
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Docker's last lines.
+fn show(store: &Store, name: &Reference, image: &Image, had_it: bool) -> Result<()> {
+    let here = |it: &&Reference| (it.registry(), it.repository()) == (name.registry(), name.repository());
+    let pinned = store.digests(image)?;
+    if let Some(digest) = pinned.iter().find(here).and_then(Reference::digest) {
+        output::line(format!("Digest: {digest}"))?;
+    }
+    let status = if had_it { "Image is up to date" } else { "Downloaded newer image" };
+    output::line(format!("Status: {status} for {}", name.familiar()))?;
+    output::line(name)
+}
+
+/// Whether the name as it was typed has a tag or a digest.
+fn has_tag(name: &str) -> bool {
+    name.rsplit('/').next().is_some_and(|last| last.contains(['@', ':']))
+}
+
 fn all(args: &Pull, reference: &Reference) -> Result<Vec<Reference>> {
-    let last = args.image.rsplit('/').next().unwrap_or_default();
-    if last.contains(['@', ':']) {
+    if has_tag(&args.image) {
         let error = Error::new(Kind::BadInput, format!("cannot pull {}", args.image), "--all-tags takes no tag");
         return Err(error.hint(format!("kelp pull -a {}", reference.familiar_name())));
     }

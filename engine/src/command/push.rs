@@ -33,10 +33,9 @@ pub(crate) fn run(args: &Push, places: &Places) -> Result<ExitCode> {
     let store = Store::open(&places.store)?;
     let progress = if args.quiet { Shown::quiet() } else { Shown::new() };
     let options = Options { verify: args.tls_verify, ..Options::default() };
-    let names = if args.all_tags { all(args, &store)? } else { vec![args.name.parse()?] };
+    let names = if args.all_tags { all(args, &store)? } else { vec![one(args)?] };
     for name in &names {
-        // By the name as it was typed: an id, or a part of one, has none.
-        let image = store.find_any(if args.all_tags { name.to_string() } else { args.name.clone() }.as_str())?;
+        let image = store.find_named(name).map_err(|error| absent(args, error))?;
         let pushed = push::push(&store, &image, name, &options, &progress)?;
         match args.quiet {
             true => output::line(name)?,
@@ -50,6 +49,29 @@ pub(crate) fn run(args: &Push, places: &Places) -> Result<ExitCode> {
 }
 
 /// The repository's tags in the store, sorted.
+/// An id, or a part of one, is no name: what it means here would go somewhere nobody meant.
+fn absent(args: &Push, error: kelp_bundles::Error) -> Error {
+    let error = Error::from(error);
+    match error.kind() {
+        Kind::NotFound => {
+            Error::new(Kind::NotFound, format!("cannot push {}", args.name), "no image here has this name")
+                .hint("kelp images shows what is here; kelp tag IMAGE NAME gives a name")
+        }
+        _ => error,
+    }
+}
+
+fn one(args: &Push) -> Result<Reference> {
+    let name: Reference = args.name.parse()?;
+    match name.digest() {
+        None => Ok(name),
+        Some(_) => {
+            Err(Error::new(Kind::BadInput, format!("cannot push {}", args.name), "a digest is no name to push to")
+                .hint("give the name with a tag, as in app:1.0"))
+        }
+    }
+}
+
 fn all(args: &Push, store: &Store) -> Result<Vec<Reference>> {
     let doing = || format!("cannot push {}", args.name);
     let last = args.name.rsplit('/').next().unwrap_or_default();

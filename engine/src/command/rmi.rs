@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `kelp rmi`: names of images, and with the last one the image.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output;
 use crate::places::Places;
 use clap::Args;
@@ -25,7 +25,13 @@ pub(crate) fn run(args: &Rmi, places: &Places) -> Result<ExitCode> {
     let store = Store::open(&places.store)?;
     let force = if args.force { Force::Yes } else { Force::No };
     super::each(&args.images, |name| {
-        let removed = store.remove(name, force)?;
+        let removed = match store.remove(name, force) {
+            // As in Docker, who forces does not mind.
+            Err(error) if args.force && error.kind() == kelp_bundles::Kind::NotFound => {
+                return output::raw_error(format!("{}\n", Error::from(error)).as_bytes());
+            }
+            other => other?,
+        };
         removed.untagged.iter().try_for_each(|name| output::line(format!("Untagged: {}", name.familiar())))?;
         removed.deleted.iter().try_for_each(|id| output::line(format!("Deleted: {id}")))
     })

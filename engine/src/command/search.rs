@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `kelp search` and `kelp tags`: what a registry has.
 
-use super::filter::Filters;
+use super::filter::{self, Filters};
 use crate::error::{Error, Kind, Result};
 use crate::output::{self, Table};
 use crate::places::Places;
@@ -50,9 +50,9 @@ pub(crate) struct Tags {
     tls_verify: bool,
 }
 
-const KEYS: [&str; 2] = ["stars", "is-official"];
+const KEYS: [&str; 3] = ["stars", "is-official", "is-automated"];
 const TABLE: &str = "table {{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}";
-const HEADINGS: &[(&str, &str)] = &[("StarCount", "STARS"), ("IsOfficial", "OFFICIAL")];
+const HEADINGS: &[(&str, &str)] = &[("StarCount", "STARS"), ("IsOfficial", "OFFICIAL"), ("IsAutomated", "AUTOMATED")];
 /// Characters of a description, as in Docker.
 const DESCRIPTION: usize = 45;
 
@@ -67,18 +67,12 @@ pub(crate) fn run(args: &Search, _places: &Places) -> Result<ExitCode> {
         return Err(Error::new(Kind::BadInput, format!("cannot search for {}", args.term), because));
     }
     let filters = Filters::parse(&args.filter, &KEYS)?;
+    filters.check_truths(&["is-official", "is-automated"])?;
     let mut found = search::search(&args.term, &options)?;
     found.retain(|one| fits(&filters, one));
-    let rows = found.iter().map(|one| fields(one, args.no_trunc));
-    match args.format.as_deref() {
-        Some("json") => found.iter().try_for_each(|one| output::json_line(&fields(one, true)))?,
-        Some(template) => super::render_rows(template, rows, HEADINGS)?,
-        None if found.is_empty() => {
-            let headings = ["NAME", "DESCRIPTION", "STARS", "OFFICIAL"];
-            Table::with_headings(headings.map(str::to_owned).to_vec()).print()?;
-        }
-        None => super::render_rows(TABLE, rows, HEADINGS)?,
-    }
+    let is_json = args.format.as_deref() == Some("json");
+    let rows = found.iter().map(|one| fields(one, args.no_trunc || is_json));
+    super::render_rows(args.format.as_deref(), TABLE, rows, HEADINGS)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -103,7 +97,8 @@ fn list_tags(repository: &str, options: &Options) -> Result<ExitCode> {
 fn fits(filters: &Filters, one: &Found) -> bool {
     filters.all(|key, value| match key {
         "stars" => value.parse().is_ok_and(|least: u64| one.stars >= least),
-        "is-official" => matches!(value, "true" | "1") == one.official,
+        "is-official" => filter::truth(value) == Some(one.official),
+        "is-automated" => filter::truth(value) == Some(false),
         _ => true,
     })
 }
@@ -121,5 +116,7 @@ fn fields(one: &Found, whole: bool) -> Value {
         "Description": if whole { one.description.clone() } else { short() },
         "StarCount": one.stars.to_string(),
         "IsOfficial": if one.official { "[OK]" } else { "" },
+        // No registry says so any more.
+        "IsAutomated": "",
     })
 }

@@ -9,7 +9,7 @@ use crate::container::runtime::Runtime;
 use crate::container::status;
 use crate::error::{Kind, Result};
 use crate::options::size::human;
-use crate::output::{self, Table};
+use crate::output;
 use crate::places::Places;
 use clap::Args;
 use kelp_runtime::cgroup::Statistics;
@@ -109,28 +109,12 @@ const HEADINGS: &[(&str, &str)] = &[
 ];
 
 fn print(args: &Stats, rows: Vec<Value>) -> Result<()> {
-    match args.format.as_deref() {
-        Some("json") => rows.iter().try_for_each(output::json_line),
-        Some(template) => super::render_rows(template, rows.into_iter(), HEADINGS),
-        None => {
-            let keys = ["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"];
-            let mut table = Table::new([
-                "CONTAINER ID",
-                "NAME",
-                "CPU %",
-                "MEM USAGE / LIMIT",
-                "MEM %",
-                "NET I/O",
-                "BLOCK I/O",
-                "PIDS",
-            ]);
-            for row in &rows {
-                table.row(keys.map(|key| row[key].as_str().unwrap_or_default().to_owned()));
-            }
-            table.print()
-        }
-    }
+    super::render_rows(args.format.as_deref(), TABLE, rows.into_iter(), HEADINGS)
 }
+
+/// What is shown where nothing else is asked for.
+const TABLE: &str =
+    "table {{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}";
 
 /// Docker's fields, as text; `--` where nothing is counted.
 fn row(args: &Stats, look: &Look, before: &[Look]) -> Value {

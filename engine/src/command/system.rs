@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::options::size;
 use crate::output::{self, Table};
 use crate::places::Places;
+use crate::template::Template;
 use crate::volume::{self, Volume};
 use crate::{ids, time};
 use clap::{Args, Subcommand};
@@ -86,10 +87,9 @@ fn df(places: &Places, verbose: bool, format: Option<&str>) -> Result<ExitCode> 
     let taken = measure(places)?;
     match format {
         Some("json") if verbose => output::json_line(&taken.details())?,
-        Some("json") => taken.rows().iter().try_for_each(output::json_line)?,
-        Some(template) => super::render_rows(template, taken.rows().into_iter(), HEADINGS)?,
-        None if verbose => taken.show_details()?,
-        None => super::render_rows(TABLE, taken.rows().into_iter(), HEADINGS)?,
+        None | Some("" | "table") if verbose => taken.show_details()?,
+        Some(template) if verbose => output::raw(Template::parse(template)?.render(&taken.details())?.as_bytes())?,
+        format => super::render_rows(format, TABLE, taken.rows().into_iter(), HEADINGS)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -101,10 +101,10 @@ impl Taken {
     /// Docker's rows, and one for what interrupted commands left.
     fn rows(&self) -> Vec<Value> {
         let images = &self.images;
-        // An image with several names is one.
-        let all: HashSet<_> = images.images.iter().map(|image| &image.listed.target).collect();
-        let in_use: HashSet<_> =
-            images.images.iter().filter(|image| image.containers > 0).map(|image| &image.listed.target).collect();
+        // An image with several names is one, and so are two manifests of the same.
+        let id = |it: &&ImageUsage| it.listed.image.as_ref().map_or(it.listed.target.clone(), |image| image.id.clone());
+        let all: HashSet<_> = images.images.iter().map(|it| id(&it)).collect();
+        let in_use: HashSet<_> = images.images.iter().filter(|it| it.containers > 0).map(|it| id(&it)).collect();
         let alive = self.containers.iter().filter(|(_, status, _)| status.state.is_alive());
         let ended = self.containers.iter().filter(|(_, status, _)| !status.state.is_alive());
         let used = self.volumes.iter().filter(|(_, links, _)| *links > 0).count();
@@ -180,10 +180,11 @@ fn text(value: &Value) -> String {
 }
 
 fn row(kind: &str, total: usize, active: usize, bytes: u64, reclaimable: u64) -> Value {
-    let percent = reclaimable.saturating_mul(100).checked_div(bytes).unwrap_or_default();
+    let percent = reclaimable.saturating_mul(100).checked_div(bytes).filter(|_| total > 0 || reclaimable > 0);
+    let percent = percent.map(|percent| format!(" ({percent}%)")).unwrap_or_default();
     json!({
         "Type": kind, "TotalCount": total.to_string(), "Active": active.to_string(), "Size": size::human(bytes),
-        "Reclaimable": format!("{} ({percent}%)", size::human(reclaimable)), "SizeBytes": bytes,
+        "Reclaimable": size::human(reclaimable) + &percent, "SizeBytes": bytes,
     })
 }
 
@@ -196,7 +197,8 @@ fn image(usage: &ImageUsage) -> Value {
         "Repository": name.map_or_else(none, Reference::familiar_name),
         "Tag": name.and_then(Reference::tag).map_or_else(none, str::to_owned),
         "ID": image.map_or_else(none, |image| image.id.short().to_owned()),
-        "CreatedSince": created.map_or_else(|| "N/A".to_owned(), |it| format!("{} ago", time::since(&it))),
+        "CreatedSince": created.as_ref().map_or_else(|| "N/A".to_owned(), |it| format!("{} ago", time::since(it))),
+        "CreatedAt": time::in_words(&created.unwrap_or_else(|| "N/A".to_owned())),
         "Size": size::human(usage.bytes),
         "SharedSize": size::human(usage.bytes - usage.unique),
         "UniqueSize": size::human(usage.unique),

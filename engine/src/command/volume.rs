@@ -5,7 +5,7 @@ use super::filter::{self, Filters};
 use crate::container;
 use crate::error::{Error, Kind, Result};
 use crate::options::env;
-use crate::output::{self, Table};
+use crate::output;
 use crate::places::Places;
 use crate::volume::{self, Volume};
 use clap::{Args, Subcommand};
@@ -88,8 +88,7 @@ pub(crate) fn run(args: &VolumeArgs, places: &Places) -> Result<ExitCode> {
         }
         Verb::Ls { quiet, filter, format } => list(places, *quiet, filter, format.as_deref()),
         Verb::Inspect { format, names } => {
-            let volumes = names.iter().map(|name| one(places, name)).collect::<Result<Vec<_>>>()?;
-            super::inspect::show(volumes.iter().map(fields).collect(), format.as_deref())
+            super::inspect::show(names, |name| Ok(fields(&one(places, name)?)), format.as_deref())
         }
         Verb::Rm { force, names } => super::each(names, |name| match volume::remove(places, name) {
             Err(error) if *force && error.kind() == Kind::NotFound => Ok(()),
@@ -123,14 +122,9 @@ fn list(places: &Places, quiet: bool, filter: &[String], format: Option<&str>) -
     }
     match format {
         _ if quiet => volumes.iter().try_for_each(|volume| output::line(&volume.name))?,
-        Some("json") => volumes.iter().try_for_each(|volume| output::json_line(&fields(volume)))?,
-        Some(template) => super::render_rows(template, volumes.iter().map(fields), &[])?,
-        None => {
-            let mut table = Table::new(["DRIVER", "VOLUME NAME"]);
-            for volume in volumes {
-                table.row(["local".to_owned(), volume.name]);
-            }
-            table.print()?;
+        format => {
+            let headings = [("Name", "VOLUME NAME")];
+            super::render_rows(format, "table {{.Driver}}\t{{.Name}}", volumes.iter().map(fields), &headings)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -25,7 +25,7 @@ pub(crate) fn bytes_or_unlimited(text: &str) -> Result<i64, String> {
     if text == "-1" { Ok(-1) } else { bytes(text) }
 }
 
-/// A number of bytes in decimal units with three digits, as Docker shows image sizes: `4.26MB`.
+/// A number of bytes in decimal units with three digits, as Docker shows image sizes: `4.26MB`, `2MB`.
 pub(crate) fn human(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
     #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
@@ -42,7 +42,9 @@ pub(crate) fn human(bytes: u64) -> String {
     } else {
         2
     };
-    format!("{value:.decimals$}{}", UNITS[unit])
+    let digits = format!("{value:.decimals$}");
+    let digits = if decimals > 0 { digits.trim_end_matches('0').trim_end_matches('.') } else { &digits };
+    format!("{digits}{}", UNITS[unit])
 }
 
 #[cfg(test)]
@@ -63,5 +65,6 @@ mod tests {
         assert_eq!(human(999), "999B");
         assert_eq!(human(4_261_000), "4.26MB");
         assert_eq!(human(142_000_000), "142MB");
+        assert_eq!((human(0), human(2_000_000), human(1_500)), ("0B".into(), "2MB".into(), "1.5kB".into()));
     }
 }
