@@ -51,7 +51,10 @@ pub(crate) fn resolve(places: &Places, options: &Options) -> Result<Chosen> {
     let name = options.image();
     let found = match options.pull {
         Pull::Always => None,
-        Pull::Missing | Pull::Never => present(&store, name, &platform)?,
+        Pull::Missing | Pull::Never => match present(&store, name, &platform) {
+            Err(error) if options.platform.is_none() => Some(emulated(&store, name, error)?),
+            found => found?,
+        },
     };
     let (image, is_hello) = match found {
         Some(image) => (image, false),
@@ -83,6 +86,20 @@ fn present(store: &Store, name: &str, platform: &Platform) -> Result<Option<Imag
         Ok(image) => Ok(Some(image)),
         Err(error) if error.kind() == kelp_bundles::Kind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Of another machine, but binfmt_misc has an interpreter: it runs, unless a platform was asked for. As in Docker.
+fn emulated(store: &Store, name: &str, error: Error) -> Result<Image> {
+    if error.kind() != Kind::Unsupported {
+        return Err(error);
+    }
+    match store.find_any(name) {
+        Ok(image) if image.config.platform().runs_here() => {
+            output::note(format!("the image is for {}, this machine is {}", image.config.platform(), Platform::host()));
+            Ok(image)
+        }
+        _ => Err(error),
     }
 }
 

@@ -231,7 +231,7 @@ fn system_df_says_what_du_says(w: &World) {
     assert_eq!((&row("Images")["TotalCount"], &row("Images")["Active"]), (&json!("3"), &json!("1")));
     assert_eq!((&row("Local Volumes")["TotalCount"], &row("Local Volumes")["Active"]), (&json!("2"), &json!("1")));
     let table = w.kelp(["system", "df"]).ok();
-    assert!(table.stdout.starts_with("TYPE            TOTAL   ACTIVE   SIZE"), "{table}");
+    assert!(table.stdout.starts_with("TYPE            TOTAL     ACTIVE    SIZE"), "{table}");
     let details = w.kelp(["system", "df", "-v"]).ok();
     assert!(details.stdout.contains("SHARED SIZE") && details.stdout.contains("unused"), "{details}");
     // Two of the three images share their lower layer.

@@ -181,6 +181,7 @@ impl Maker<'_> {
             hostname,
             network: self.network,
             maps: maps.as_ref(),
+            last_group: ids::last_group()?,
             root,
             files,
             attachments: &self.mounted.attachments,

@@ -94,6 +94,8 @@ pub(crate) struct Input<'a> {
     pub(crate) network: Network,
     /// Who the container's users are on the host; nothing: no user namespace.
     pub(crate) maps: Option<&'a Maps>,
+    /// The highest group of the user namespace we are in ourselves.
+    pub(crate) last_group: u32,
     /// The root filesystem.
     pub(crate) root: &'a RootFilesystem,
     /// `/etc/hosts` and its like, made for this container.

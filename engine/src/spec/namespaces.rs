@@ -56,8 +56,8 @@ pub(super) fn sysctls(input: &Input<'_>) -> Result<HashMap<String, String>> {
         // Servers that run as an ordinary user may take port 80 of their own network.
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
         // ping without a setuid program. In a user namespace the kernel takes mapped groups only.
-        let groups = if input.maps.is_some() { "0 0" } else { "0 2147483647" };
-        sysctls.insert("net.ipv4.ping_group_range".to_owned(), groups.to_owned());
+        let last = if input.maps.is_some() { 0 } else { input.last_group.min(i32::MAX.unsigned_abs()) };
+        sysctls.insert("net.ipv4.ping_group_range".to_owned(), format!("0 {last}"));
     }
     for (key, value) in &input.options.isolation.sysctl {
         sysctls.insert(namespaced(input, key)?, value.clone());

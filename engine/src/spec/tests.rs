@@ -53,6 +53,7 @@ fn configured(line: &str, maps: Option<&Maps>, root: &RootFilesystem, change: im
         hostname: "c0ffee",
         network: options.network.network.unwrap_or(Network::None),
         maps,
+        last_group: u32::MAX,
         root,
         files: &files,
         attachments: &[],
@@ -165,6 +166,7 @@ fn parameters_of_the_whole_machine_are_refused() {
         hostname: "c0ffee",
         network: Network::None,
         maps: None,
+        last_group: u32::MAX,
         root: &root,
         files: &[],
         attachments: &[],
@@ -173,6 +175,18 @@ fn parameters_of_the_whole_machine_are_refused() {
         annotations: HashMap::new(),
     };
     assert_eq!(build(&input).unwrap_err().kind(), Kind::BadInput);
+}
+
+#[test]
+fn root_of_some_groups_lets_those_ping() {
+    let range = |last_group| {
+        let value = configured("busybox", None, &overlay(), |input| {
+            input.network = Network::None;
+            input.last_group = last_group;
+        });
+        value["linux"]["sysctl"]["net.ipv4.ping_group_range"].as_str().unwrap().to_owned()
+    };
+    assert_eq!([range(u32::MAX), range(65535)], ["0 2147483647", "0 65535"]);
 }
 
 #[test]
