@@ -160,19 +160,16 @@ pub(crate) fn time_crowd(lines: &[Line], errors: &Path) -> Result<Vec<std::resul
         let errors = errors.with_extension(n.to_string());
         crowd.push((start(line, Stdio::null(), &errors)?, errors, None));
     }
-    let until = Instant::now() + PATIENCE * 3;
-    while crowd.iter().any(|c| c.2.is_none()) {
-        let mut fds: Vec<_> = crowd.iter().map(|c| PollFd::new(&c.0.pidfd, PollFlags::IN)).collect();
-        // An ended one stays readable for ever: ask only for those still running.
-        for (fd, one) in fds.iter_mut().zip(&crowd) {
-            if one.2.is_some() {
-                *fd = PollFd::new(&one.0.pidfd, PollFlags::empty());
-            }
-        }
+    // They are in each other's way.
+    let until = Instant::now() + lines.iter().map(|line| line.patience).max().unwrap_or_default() * 3;
+    while crowd.iter().any(|one| one.2.is_none()) {
+        // Not those that have ended: a pidfd says so for ever, whatever it is asked for.
+        let mut running: Vec<_> = crowd.iter_mut().filter(|one| one.2.is_none()).collect();
+        let mut fds: Vec<_> = running.iter().map(|one| PollFd::new(&one.0.pidfd, PollFlags::IN)).collect();
         let in_time = wait_for(&mut fds, until)?;
-        let ended: Vec<_> = fds.iter().map(|f| f.revents().contains(PollFlags::IN)).collect();
-        for (one, ended) in crowd.iter_mut().zip(ended) {
-            if one.2.is_none() && (ended || !in_time) {
+        let ended: Vec<_> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        for (one, ended) in running.iter_mut().zip(ended) {
+            if ended || !in_time {
                 one.2 = Some(reap(&mut one.0, &one.1, ended)?);
             }
         }
@@ -257,5 +254,18 @@ mod tests {
         let (line, errors) = hangs("sleep 2 & echo begun");
         assert_eq!(output(&line.patient(PATIENCE), &errors).expect("it ends"), "begun\n");
         drop((fs::remove_file(errors.with_extension("out")), fs::remove_file(errors)));
+    }
+    #[test]
+    fn one_of_a_crowd_that_hangs_fails_after_the_others_have_ended_and_nobody_spins() {
+        let (hanging, errors) = hangs("exec sleep 60");
+        let (ending, _) = hangs("exit 0");
+        let processor = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let before = processor();
+        let told = time_crowd(&[ending, hanging], &errors).expect("they start");
+        assert!(told[0].is_ok(), "{told:?}");
+        assert_eq!(told[1], Err("hung".to_owned()));
+        let after = processor();
+        let spent = (after.tv_sec - before.tv_sec) * 1_000_000_000 + after.tv_nsec - before.tv_nsec;
+        assert!(spent < 300_000_000, "of 900 ms, {spent} ns were spent on the processor");
     }
 }
