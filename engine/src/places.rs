@@ -53,10 +53,11 @@ impl Places {
         self.run.join("runtime")
     }
 
-    /// Makes the run folder, private to its owner, and checks that nobody else made it first.
+    /// Makes the run folder, private to its owner, and checks that nobody else made it first. Sticky: nobody shall clean old
+    /// files out of it (XDG Base Directory Specification, XDG_RUNTIME_DIR).
     pub(crate) fn make_run(&self) -> Result<()> {
         let doing = || format!("cannot use the run folder {}", self.run.display());
-        DirBuilder::new().mode(0o700).recursive(true).create(&self.run).doing(doing)?;
+        DirBuilder::new().mode(0o1700).recursive(true).create(&self.run).doing(doing)?;
         let uid = kelp_sys::rustix::process::geteuid().as_raw();
         let owner = fs::symlink_metadata(&self.run).doing(doing)?;
         // In /tmp anybody may make our folder before us, with a symlink or with his own sockets in it.

@@ -47,7 +47,7 @@ fn no_config(folder: &Path, error: &std::io::Error) -> Error {
 /// Strictly first, which is fast; only when that fails, once more as the types want it: see `border`.
 fn parse(text: &[u8], path: &Path) -> Result<Bundle> {
     let (spec, mut warnings) = border::read(text, "/process", path)?;
-    warnings.extend(foreign(&spec));
+    warnings.extend(foreign(&spec, has_freebsd(text)));
     Ok(Bundle { spec, warnings })
 }
 
@@ -78,11 +78,22 @@ fn refuse_unhonoured(spec: &Spec) -> Result<()> {
 }
 
 /// Parts for other platforms, which mean nothing here: config.md "Platform-specific configuration".
-fn foreign(spec: &Spec) -> Vec<String> {
-    let parts =
-        [("solaris", spec.solaris().is_some()), ("windows", spec.windows().is_some()), ("zos", spec.zos().is_some())];
+fn foreign(spec: &Spec, freebsd: bool) -> Vec<String> {
+    let parts = [
+        ("solaris", spec.solaris().is_some()),
+        ("windows", spec.windows().is_some()),
+        ("zos", spec.zos().is_some()),
+        ("freebsd", freebsd),
+    ];
     let there = parts.iter().filter(|(_, there)| *there);
     there.map(|(part, _)| format!("{part} is for another platform and is ignored")).collect()
+}
+
+/// The types of oci-spec 0.10 do not have it. Nearly no text has the word, and only one that has is read again.
+fn has_freebsd(text: &[u8]) -> bool {
+    let word = b"\"freebsd\"";
+    text.windows(word.len()).any(|window| window == word)
+        && serde_json::from_slice::<serde_json::Value>(text).is_ok_and(|spec| spec.get("freebsd").is_some())
 }
 
 /// The process of a JSON file, for `exec --process`, and what was odd about it.
@@ -113,7 +124,8 @@ mod tests {
             parse(text.as_bytes(), Path::new("config.json")).unwrap()
         };
         assert_eq!(spec(r#","solaris":{}"#).warnings, ["solaris is for another platform and is ignored"]);
-        assert!(spec("").warnings.is_empty());
+        assert_eq!(spec(r#","freebsd":{"devices":[]}"#).warnings, ["freebsd is for another platform and is ignored"]);
+        assert!(spec("").warnings.is_empty() && spec(r#","hostname":"freebsd""#).warnings.is_empty());
         for (member, value) in [("username", "bob"), ("username", "")] {
             let mut spec = spec("").spec;
             spec.process_mut().as_mut().unwrap().user_mut().set_username(Some(value.into()));

@@ -329,14 +329,16 @@ impl Folder {
         if creating {
             return Ok(Status::Creating);
         }
-        if self.has(GATE) {
-            return Ok(Status::Created);
-        }
+        // As in runc, whoever stands still is paused, be it before or after start: so that it can be resumed.
         let frozen = match record.cgroup.as_ref().map(cgroup::Cgroup::open).transpose()?.flatten() {
             Some(cgroup) => cgroup.is_frozen()?,
             None => false,
         };
-        Ok(if frozen { Status::Paused } else { Status::Running })
+        Ok(match frozen {
+            true => Status::Paused,
+            false if self.has(GATE) => Status::Created,
+            false => Status::Running,
+        })
     }
 }
 
@@ -367,12 +369,13 @@ fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {
     openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Makes the state root, 0700.
+/// Makes the state root, 0700. Sticky, so that nobody cleans old files out of it while containers run: XDG Base Directory
+/// Specification, XDG_RUNTIME_DIR.
 fn make_root(root: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)
-        .mode(0o700)
+        .mode(0o1700)
         .create(root)
         .doing(|| format!("cannot make the state directory {}", root.display()))
 }

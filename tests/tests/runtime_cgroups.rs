@@ -13,6 +13,7 @@ use serde_json::json;
 claims!(as_root, as_user:
     the_program_runs_in_a_cgroup_of_its_own_that_goes_with_it,
     pause_freezes_every_process_and_resume_thaws_them,
+    a_container_that_waits_for_start_can_be_paused_and_resumed,
     kill_all_ends_every_process,
     delete_ends_what_the_program_left_running,
     a_limit_is_written_where_its_controller_is_there_and_refused_where_not,
@@ -83,6 +84,25 @@ fn pause_freezes_every_process_and_resume_thaws_them(w: &World) {
     kelp_tests::until("it ticks again", || ticks() > before);
     bundle.verb("pause", &[]).ok();
     // A frozen container must be deletable.
+    bundle.delete();
+}
+
+fn a_container_that_waits_for_start_can_be_paused_and_resumed(w: &World) {
+    let delegated = match caller(w) {
+        Ok(delegated) => delegated,
+        Err(reason) => return w.skip(&reason),
+    };
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/sleep", "1000"]);
+    let create = bundle.create();
+    if let Some(cgroup) = &delegated { create.cgroup(cgroup) } else { create }.ok();
+    bundle.verb("pause", &[]).ok();
+    assert_eq!(bundle.status(), "paused");
+    bundle.verb("start", &[]).output().explains(&["paused"]);
+    bundle.verb("resume", &[]).ok();
+    assert_eq!(bundle.status(), "created");
+    bundle.verb("start", &[]).ok();
+    assert_eq!(bundle.status(), "running");
     bundle.delete();
 }
 

@@ -74,6 +74,7 @@ fn update_changes_what_it_names_or_says_which_controller_is_missing(w: &World) {
         }
     }
     bundle.verb("update", &["-r", "-"]).stdin("{").output().explains(&["stdin", "line 1"]);
+    bundle.verb("update", &["-r", "-"]).stdin(" []").output().explains(&["stdin", "a list"]);
     bundle.verb("update", &["--memory", "much"]).output().explains(&["--memory", "much"]);
     bundle.delete();
 }

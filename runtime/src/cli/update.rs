@@ -122,8 +122,12 @@ fn read(path: &Path) -> Result<LinuxResources> {
     } else {
         (path.display().to_string(), std::fs::read(path).doing(|| format!("cannot read {}", path.display()))?)
     };
-    serde_json::from_slice(&text)
-        .map_err(|error| Error::bad_input(format!("cannot understand the new limits in {name}")).because(error))
+    let wrong = || Error::bad_input(format!("cannot understand the new limits in {name}"));
+    // serde would take a list for the members in their order.
+    if text.trim_ascii_start().starts_with(b"[") {
+        return Err(wrong().because("it is a list, not an object as linux.resources is"));
+    }
+    serde_json::from_slice(&text).map_err(|error| wrong().because(error))
 }
 
 #[cfg(test)]

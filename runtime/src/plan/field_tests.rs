@@ -52,6 +52,20 @@ fn scheduler_and_io_priority_are_planned_in_the_kernels_numbers() {
 }
 
 #[test]
+fn a_spec_without_the_part_linux_asks_for_no_namespace_and_no_mask() {
+    let mut spec = with("/mounts", json!([]));
+    for linux in [Some(Value::Null), None] {
+        match linux {
+            Some(null) => spec["linux"] = null,
+            None => drop(spec.as_object_mut().unwrap().remove("linux")),
+        }
+        let planned = plan(spec.clone(), &root()).unwrap();
+        assert!(planned.namespaces.is_empty() && planned.joins.is_empty(), "{planned}");
+        assert!(planned.masked_paths.is_empty() && planned.readonly_paths.is_empty(), "{planned}");
+    }
+}
+
+#[test]
 fn memory_policy_and_personality_are_planned_in_the_kernels_numbers() {
     let policy = json!({ "mode": "MPOL_INTERLEAVE", "nodes": "0,2", "flags": ["MPOL_F_STATIC_NODES"] });
     let planned = plan(with("/linux/memoryPolicy", policy), &root()).unwrap();

@@ -124,7 +124,9 @@ impl Plan {
     /// What the spec asks for is wrong, or cannot be on this host.
     pub fn make(bundle: &Bundle, folder: &Path, id: &str, host: &Host, options: Options) -> Result<Self> {
         let spec = &bundle.spec;
-        let nothing = Linux::default();
+        // A spec that has no part `linux` asks for nothing: oci-spec's default is an example.
+        let mut nothing = Linux::default();
+        nothing.set_namespaces(None).set_masked_paths(None).set_readonly_paths(None).set_resources(None);
         let linux = spec.linux().as_ref().unwrap_or(&nothing);
         let folder: PathBuf = host.cwd.join(folder).components().collect();
         let (namespaces, joins) = namespace::plan(linux)?;

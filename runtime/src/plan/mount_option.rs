@@ -75,7 +75,7 @@ fn meaning(word: &str) -> Option<Meaning> {
         "lazytime" => flag(0x200_0000, NO_ATTRIBUTE, true),
         "nolazytime" => flag(0x200_0000, NO_ATTRIBUTE, false),
         // podman writes an empty word where it has no size to say.
-        "" | "defaults" | "norelatime" | "nofail" | "acl" => Meaning::Nothing,
+        "" | "defaults" | "norelatime" | "nofail" | "acl" | "noacl" => Meaning::Nothing,
         "bind" => Meaning::Bind(Reach::Mount),
         "rbind" => Meaning::Bind(Reach::Tree),
         "idmap" => Meaning::Ids(Reach::Mount),
