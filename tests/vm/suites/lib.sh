@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# TAP for suites: `. /suites/lib.sh`, then `check "claim" COMMAND…`, `skip "claim" "why"`, and `finish`.
+# TAP for suites: `. /suites/lib.sh`, then `check "claim" COMMAND…`, `skip "claim" "why"`, and `finish`. Each suite has a
+# guest of its own; what a check makes for itself alone it removes by `finally`, so that the next sees nothing of it.
 count=0
 failed=0
 
@@ -7,13 +8,24 @@ check() {
 	count=$((count + 1))
 	claim=$1
 	shift
-	if said=$("$@" 2>&1); then
+	if said=$(undoing "$@" 2>&1); then
 		echo "ok $count - $claim"
 	else
 		failed=$((failed + 1))
 		echo "not ok $count - $claim"
 		printf '%s\n' "$said" | sed 's/^/# /'
 	fi
+}
+
+undoing() (
+	undo=
+	trap 'status=$?; eval "$undo"; exit $status' EXIT
+	"$@"
+)
+
+# In a check: the command removes what it is about to make, when it ends and however it ends; the last of them first.
+finally() {
+	undo="$* >/dev/null 2>&1; $undo"
 }
 
 skip() {
@@ -31,15 +43,16 @@ is() {
 	[ "$1" = "$2" ] || { echo "it is '$1', and should be '$2'"; return 1; }
 }
 
-# Until the command succeeds, for 30 seconds: emulated machines are slow.
+# Until the command succeeds, for 30 seconds: emulated machines are slow. What the last try said is said when none does.
 soon() {
-	tries=0
-	until "$@"; do
-		tries=$((tries + 1))
-		[ $tries -lt 150 ] || { echo "not within 30 s: $*"; return 1; }
+	patience=$(($(uptime_s) + 30))
+	until tried=$("$@" 2>&1); do
+		[ "$(uptime_s)" -lt $patience ] || { printf '%s\nnot within 30 s: %s\n' "$tried" "$*"; return 1; }
 		sleep 0.2
 	done
 }
+# Not the time of day, which suites change.
+uptime_s() { cut -d. -f1 /proc/uptime; }
 
 # The root file system of all tests at $1.
 rootfs() {
