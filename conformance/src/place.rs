@@ -89,7 +89,7 @@ impl Place {
         let said = Command::new(&self.runtime).arg("--version").output();
         let said = said.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
         let name = self.name();
-        let line = said.lines().next().unwrap_or("").trim().replace(" version ", " ");
+        let line = said.lines().next().unwrap_or("").trim().replace(" version ", " ").replace(" version: ", " ");
         if line.starts_with(&name) { line } else { format!("{name} {line}") }
     }
 

@@ -200,6 +200,8 @@ impl<'a> Trial<'a> {
         let mut command = Command::new(&self.place.runtime);
         command.arg("--root").arg(self.place.work.join("state")).args(globals).args(words).current_dir(bundle);
         command.env("XDG_RUNTIME_DIR", self.place.work.join("x"));
+        // What a runtime in Rust says last shall be its error.
+        command.env_remove("RUST_BACKTRACE");
         command.stdin(Stdio::null()).stdout(appending(out)?).stderr(appending(&errors)?);
         let code = self.ended(&mut command)?;
         let mut ran = Ran { verb, code, stdout: text(out), stderr: text(&errors) };
