@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! slirp4netns: a TCP/IP stack in a process, which joins a container's network namespace to the host's sockets.
 //!
-//! Runs in the engine, between the shim's “created” and its “start”. slirp4netns enters the user and network namespace
-//! of the container's init by itself, makes `tap0` there and gives it [`ADDRESS`]. It runs confined: its own mount
+//! Runs in the engine, between the shim's “born” or “created” and its “start”: its own start takes as long as all that the
+//! runtime still has to do once init is born, so both go on at the same time. slirp4netns enters the user and network
+//! namespace of the container's init by itself, makes `tap0` there and gives it [`ADDRESS`]. It runs confined: its own mount
 //! namespace without capabilities (`--enable-sandbox`), a seccomp filter (`--enable-seccomp`), and the container cannot reach
 //! the services that listen on the host's loopback (`--disable-host-loopback`).
 //!
@@ -14,10 +15,8 @@ use crate::program::{self, Program};
 use crate::{Error, Kind, Port, Protocol, Published, Result};
 use kelp_sys::rustix;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_setfd, read, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
-use std::fs::File;
-use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -50,6 +49,15 @@ pub fn available() -> Result<()> {
     program::tunnel_is_usable()
 }
 
+/// A slirp4netns that has been started and may not be ready. Dropped before it is, it is ended.
+#[derive(Debug)]
+pub struct Starting {
+    child: Option<Child>,
+    ready: OwnedFd,
+    socket: PathBuf,
+    doing: String,
+}
+
 /// A running slirp4netns.
 #[derive(Debug)]
 pub struct Slirp {
@@ -58,20 +66,20 @@ pub struct Slirp {
     warnings: Vec<String>,
 }
 
-impl Slirp {
-    /// Gives the network namespace of process `init` a way out, and returns when it works.
+impl Starting {
+    /// Starts to give the network namespace of process `init` a way out, without waiting for it.
     ///
     /// slirp4netns ends when the other end of the pipe `exit` is closed: the shim holds it. `socket` is made by slirp4netns
     /// for [`Slirp::publish`]; its messages go to the file beside it with the ending `.log`.
-    pub fn start(init: i32, exit: OwnedFd, socket: &Path) -> Result<Slirp> {
+    pub fn begin(init: i32, exit: OwnedFd, socket: &Path) -> Result<Starting> {
         let doing = format!("connect process {init} to the network with slirp4netns");
+        let cannot = |errno| Error::new(Kind::Other, &doing, errno);
         let program = SLIRP4NETNS.find()?;
         make_way_for(socket)?;
-        let log = socket.with_extension("log");
-        let (ready, write_end) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| Error::new(Kind::Other, &doing, e))?;
+        let (ready, write_end) = pipe_with(PipeFlags::CLOEXEC).map_err(cannot)?;
         // Inherited by the program. We start no other one until the end is closed below.
-        fcntl_setfd(&write_end, FdFlags::empty()).map_err(|e| Error::new(Kind::Other, &doing, e))?;
-        let mut child = SLIRP4NETNS.spawn(
+        fcntl_setfd(&write_end, FdFlags::empty()).map_err(cannot)?;
+        let child = SLIRP4NETNS.spawn(
             Command::new(program)
                 .args(["--configure", MTU, "--disable-host-loopback", "--enable-sandbox", "--enable-seccomp"])
                 .arg("--exit-fd=0")
@@ -85,18 +93,40 @@ impl Slirp {
                 .process_group(0)
                 .stdin(exit)
                 .stdout(Stdio::null())
-                .stderr(program::new_log(&log)?),
+                .stderr(program::new_log(&socket.with_extension("log"))?),
         )?;
-        drop(write_end);
-        match await_ready(ready) {
-            Ready::Yes => {
-                Ok(Slirp { socket: socket.into(), pid: Some(child.id()), warnings: warnings(&program::read_log(&log)) })
-            }
-            not_ready => {
-                let exit = end(&mut child);
-                Err(explain(doing, not_ready, &exit, &program::read_log(&log)))
+        Ok(Starting { child: Some(child), ready, socket: socket.into(), doing })
+    }
+
+    /// Returns when the way out works.
+    pub fn finish(mut self) -> Result<Slirp> {
+        let log = self.socket.with_extension("log");
+        match (await_ready(&self.ready), self.child.take()) {
+            (Ready::Yes, child) => Ok(Slirp {
+                socket: self.socket.clone(),
+                pid: child.map(|child| child.id()),
+                warnings: warnings(&program::read_log(&log)),
+            }),
+            (not_ready, child) => {
+                let exit = child.map(|mut child| end(&mut child)).unwrap_or_default();
+                Err(explain(self.doing.clone(), not_ready, &exit, &program::read_log(&log)))
             }
         }
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            end(child);
+        }
+    }
+}
+
+impl Slirp {
+    /// Gives the network namespace of process `init` a way out, and returns when it works: as [`Starting`], in one.
+    pub fn start(init: i32, exit: OwnedFd, socket: &Path) -> Result<Slirp> {
+        Starting::begin(init, exit, socket)?.finish()
     }
 
     /// The slirp4netns that an earlier [`Slirp::start`] with this `socket` left running.
@@ -198,19 +228,18 @@ enum Ready {
 }
 
 /// Waits for the `1` that slirp4netns writes when everything, the API socket included, works.
-fn await_ready(pipe: OwnedFd) -> Ready {
+fn await_ready(pipe: &OwnedFd) -> Ready {
     let timeout = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
     loop {
-        match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&timeout)) {
+        match poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&timeout)) {
             Ok(0) => return Ready::TimedOut,
             Err(rustix::io::Errno::INTR) => continue,
             _ => break,
         }
     }
-    let mut answer = [0; 1];
-    match File::from(pipe).read_exact(&mut answer) {
-        Ok(()) => Ready::Yes,
-        Err(_) => Ready::Ended,
+    match retry_on_intr(|| read(pipe, &mut [0; 1])) {
+        Ok(1) => Ready::Yes,
+        _ => Ready::Ended,
     }
 }
 

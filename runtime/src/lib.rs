@@ -45,7 +45,7 @@ pub use kelp_init::Step;
 pub use plan::Options;
 pub use state::{State, Status};
 pub use verb::checkpoint::Dump;
-pub use verb::create::{CreateRequest, Created, Gate, Remains, Stdio};
+pub use verb::create::{CreateRequest, Created, Gate, OnBirth, Remains, Stdio};
 pub use verb::events::Event;
 pub use verb::exec::{Changes, ExecProcess, ExecRequest};
 

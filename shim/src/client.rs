@@ -3,33 +3,28 @@
 //!
 //! Runs in `kelp`. A [`Connection`] is one socket; its calls block, and none of them starts a thread.
 
+mod birth;
 mod keys;
 mod relay;
 mod terminal;
 
 use crate::Restart;
 use crate::error::{Doing, Error, Kind};
-use crate::launch::{Launch, socket_address, socket_path};
+use crate::launch::{socket_address, socket_path};
 use crate::protocol::{MESSAGE_MAX, Phase, Reply, Request, Size, Status, VERSION};
+pub use birth::{KEPT_MAX, Waiting, launch};
 use kelp_sys::rustix::fs::{FlockOperation, flock};
 use kelp_sys::rustix::io::Errno;
 use kelp_sys::rustix::net::sockopt::socket_peercred;
 use kelp_sys::rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-    connect as connect_socket, recv, send, sendmsg, socket_with, socketpair,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect as connect_socket, recv, send, socket_with,
 };
 use kelp_sys::rustix::process::geteuid;
 pub use keys::DetachKeys;
 pub use relay::{Ended, Relay};
 use std::fs::File;
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-
-/// How many descriptors can be handed to the holder.
-pub const KEPT_MAX: usize = 8;
 
 /// A conversation with the holder of one container.
 #[derive(Debug)]
@@ -43,50 +38,6 @@ pub struct Connection {
     heard: bool,
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
-}
-
-/// Starts a holder, by the path of `kelp-shim`, and waits until the container exists: its network can be made now.
-///
-/// `kept` stays open in the holder until it ends. Dropping the connection before [`Connection::start`] tears the
-/// container down.
-///
-/// # Errors
-/// Whatever keeps the runtime from creating the container, as the runtime says it.
-pub fn launch(shim: &Path, launch: &Launch, kept: &[OwnedFd]) -> Result<Connection, Error> {
-    let doing = || format!("cannot start a holder for container {}", launch.id);
-    let json = serde_json::to_vec(launch).doing(doing)?;
-    if json.len() >= MESSAGE_MAX || kept.len() > KEPT_MAX {
-        return Err(Error::new(doing(), "its configuration does not fit one message").kind(Kind::BadInput));
-    }
-    let (ours, theirs) =
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).doing(doing)?;
-    let child = spawn(shim, launch, theirs)?;
-    let mut connection = Connection::new(ours, &launch.id);
-    connection.launched = true;
-    let created = connection.introduce(&json, kept).and_then(|()| connection.created());
-    let spawned = reap(child);
-    created.map_err(|error| match (error.kind, spawned) {
-        (Kind::Lost, Err(why)) => Error::new(doing(), why).kind(Kind::Lost),
-        _ => error,
-    })?;
-    Ok(connection)
-}
-
-fn spawn(shim: &Path, launch: &Launch, socket: OwnedFd) -> Result<Child, Error> {
-    let child = Command::new(shim).arg(&launch.id).stdin(socket).stdout(Stdio::null()).spawn();
-    child.map_err(|because| {
-        Error::new(format!("cannot start the holder {}", shim.display()), because)
-            .hint("kelp-shim belongs beside kelp or in PATH; KELP_SHIM=PATH names another")
-    })
-}
-
-/// The process that we spawned leaves at once and its child is the holder: without this wait it would be a zombie.
-fn reap(mut child: Child) -> Result<(), String> {
-    match child.wait() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("kelp-shim ended at once ({status})")),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 /// Finds the holder of a container.
@@ -274,28 +225,6 @@ impl Connection {
             Reply::Error(error) => Err(error),
             reply => Ok(reply),
         }
-    }
-
-    fn introduce(&mut self, launch: &[u8], kept: &[OwnedFd]) -> Result<(), Error> {
-        self.send(&Request::Hello { version: VERSION })?;
-        let kept: Vec<BorrowedFd<'_>> = kept.iter().map(AsFd::as_fd).collect();
-        let mut space = [MaybeUninit::uninit(); kelp_sys::rustix::cmsg_space!(ScmRights(KEPT_MAX))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !kept.is_empty() {
-            control.push(SendAncillaryMessage::ScmRights(&kept));
-        }
-        Request::Launch(launch).encode(&mut self.outgoing);
-        sendmsg(&self.socket, &[IoSlice::new(&self.outgoing)], &mut control, SendFlags::NOSIGNAL)
-            .map(drop)
-            .map_err(|errno| self.lost(errno))
-    }
-
-    fn created(&mut self) -> Result<(), Error> {
-        match self.receive()? {
-            Reply::Created { pid } => self.pid = pid,
-            other => return Err(unexpected(&other)),
-        }
-        Ok(())
     }
 
     /// The status, whatever else is under way before it.

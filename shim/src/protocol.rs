@@ -102,7 +102,7 @@ pub enum Request<'a> {
         version: u8,
     },
     /// A [`Launch`](crate::Launch) as JSON; file descriptors sent along are kept open until the holder exits.
-    /// Answered by [`Reply::Created`].
+    /// Answered by [`Reply::Created`], and before it perhaps by [`Reply::Born`].
     Launch(&'a [u8]),
     /// Run the program. Answered by [`Reply::Started`].
     Start,
@@ -147,6 +147,12 @@ pub enum Request<'a> {
 /// What the holder says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
+    /// Init lives in its namespaces, and the rest of the container is being made: its network may be, too. Said at most once,
+    /// to the client that started the holder, before [`Reply::Created`].
+    Born {
+        /// Init's pid, as the holder sees it.
+        pid: i32,
+    },
     /// The container exists; this is its init's pid as the holder sees it.
     Created {
         /// The pid.
@@ -207,6 +213,7 @@ mod tag {
     pub(super) const SETTLED: u8 = b'c';
     pub(super) const POLICY: u8 = b'y';
 
+    pub(super) const BORN: u8 = b'B';
     pub(super) const CREATED: u8 = b'C';
     pub(super) const STARTED: u8 = b'S';
     pub(super) const ATTACHED: u8 = b'A';
@@ -309,6 +316,7 @@ impl Reply<'_> {
     pub fn encode(&self, packet: &mut Vec<u8>) {
         packet.clear();
         match self {
+            Reply::Born { pid } => put_i32(packet, tag::BORN, *pid),
             Reply::Created { pid } => put_i32(packet, tag::CREATED, *pid),
             Reply::Started => packet.push(tag::STARTED),
             Reply::Attached { terminal, stdin } => {
@@ -343,6 +351,7 @@ impl Reply<'_> {
         let (&tag, rest) = packet.split_first().ok_or(Malformed)?;
         let mut fields = Fields(rest);
         let reply = match tag {
+            tag::BORN => Reply::Born { pid: fields.i32()? },
             tag::CREATED => Reply::Created { pid: fields.i32()? },
             tag::STARTED => Reply::Started,
             tag::ATTACHED => Reply::Attached { terminal: fields.flag()?, stdin: fields.flag()? },
@@ -566,6 +575,7 @@ mod tests {
             assert_eq!(Request::decode(&packet), Ok(request));
         }
         let replies = [
+            Reply::Born { pid: 41 },
             Reply::Created { pid: 42 },
             Reply::Started,
             Reply::Attached { terminal: true, stdin: false },

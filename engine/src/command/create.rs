@@ -19,7 +19,7 @@ pub(crate) struct Create {
 
 /// Performs the command.
 pub(crate) fn run(args: &Create, places: &Places) -> Result<ExitCode> {
-    let container = create::create(places, &args.options)?;
+    let container = create::create(places, &args.options, |_| Ok(()))?;
     output::line(container.record.id)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -37,8 +37,12 @@ pub(crate) fn run(args: &Run, places: &Places) -> Result<ExitCode> {
 
 fn make_and_start(args: &Run, places: &Places) -> Result<ExitCode> {
     let stay = stay(args)?;
-    let container = create::create(places, &args.options)?;
-    match start::start(places, &container, &stay) {
+    let mut shim = None;
+    let container = create::create(places, &args.options, |id| {
+        shim = Some(start::call_shim(id)?);
+        Ok(())
+    })?;
+    match start::start_with(places, &container, &stay, shim) {
         Ok(Left::Exited(code)) => Ok(exit_code(code)),
         Ok(Left::Lost(error)) => Err(error),
         Ok(Left::Running) => {

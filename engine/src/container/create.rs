@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
 /// Docker's time from the stop signal to SIGKILL.
 const STOP_TIMEOUT: i64 = 10;
 
-/// Makes a container of these options.
-pub(crate) fn create(places: &Places, options: &Options) -> Result<Container> {
+/// Makes a container of these options. `begun` hears its id when nothing that takes long is left to do: the image is here.
+pub(crate) fn create(places: &Places, options: &Options, begun: impl FnOnce(&str) -> Result<()>) -> Result<Container> {
     if let Some(name) = &options.name {
         name::check(name)?;
     }
@@ -46,7 +46,7 @@ pub(crate) fn create(places: &Places, options: &Options) -> Result<Container> {
     let (id, folder, claim) = new_folder(places)?;
     let mut maker =
         Maker { places, options, chosen, ids, network, id, folder, name: None, mounted: Mounted::default() };
-    let made = maker.make();
+    let made = begun(&maker.id).and_then(|()| maker.make());
     let container = made.map_err(|error| maker.undo(error))?;
     drop(claim);
     Ok(container)
@@ -225,6 +225,7 @@ impl Maker<'_> {
             log: log::limits(life),
             init: options.process.init,
             limited: options.limits.any(),
+            network_sysctls: options.isolation.sysctl.iter().any(|(key, _)| network::is_sysctl(key)),
             env: wanted.program.env.clone(),
             working_dir: wanted.program.cwd.clone(),
             user: options.process.user.clone().or_else(|| wanted.user.clone()).unwrap_or_default(),

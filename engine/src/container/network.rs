@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which network a container gets, and bringing it up between the shim's “created” and its “started”.
+//! Which network a container gets, and bringing it up between the shim's “born” and its “started”.
 
 use super::record::Record;
 use crate::error::{Doing, Error, Kind, Result};
@@ -7,11 +7,12 @@ use crate::options::NetworkFlags;
 use crate::options::network::Network;
 use crate::output;
 use crate::places::Places;
-use kelp_network::slirp::{self, Slirp};
+use kelp_network::slirp::{self, Slirp, Starting};
 use kelp_network::{Port, Published};
 use kelp_sys::rustix::pipe::{PipeFlags, pipe_with};
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The user's choice; without one slirp4netns where it works, else none, said in one line.
@@ -36,30 +37,68 @@ pub(crate) fn decide(flags: &NetworkFlags) -> Result<Network> {
     }
 }
 
-/// The uplink's life line: when the shim's end closes, slirp4netns ends.
+/// What connects a container, how far it has come.
 #[derive(Debug)]
-pub(crate) struct Uplink {
-    theirs: OwnedFd,
+pub(crate) enum Uplink {
+    /// Nothing does.
+    None,
+    /// Its life line: when the shim's end closes, slirp4netns ends.
+    Prepared { theirs: OwnedFd },
+    /// It has been started, and is started once more if it does not come up: init may have hidden at the wrong moment, as
+    /// the kernel has it whenever a process changes its user.
+    Begun { starting: Result<Starting, kelp_network::Error>, theirs: OwnedFd },
+}
+
+impl Uplink {
+    /// Starts it for a container that is still being made: both take the same few milliseconds, on two processors.
+    ///
+    /// Not where the user sets the network's sysctls: some of them are what a device has that is made after them.
+    pub(crate) fn begin(&mut self, places: &Places, record: &Record, pid: i32) {
+        if record.network_sysctls {
+            return;
+        }
+        *self = match std::mem::replace(self, Uplink::None) {
+            Uplink::Prepared { theirs } => match theirs.try_clone() {
+                Ok(copy) => Uplink::Begun { starting: Starting::begin(pid, copy, &socket(places, record)), theirs },
+                Err(_) => Uplink::Prepared { theirs },
+            },
+            other => other,
+        };
+    }
+}
+
+/// Where it hears which ports to forward.
+fn socket(places: &Places, record: &Record) -> PathBuf {
+    places.run.join(&record.id).join("slirp.sock")
 }
 
 /// What must be there before the container is: its ports free, and the life line.
-pub(crate) fn prepare(record: &Record) -> Result<(Option<Uplink>, Vec<OwnedFd>)> {
+pub(crate) fn prepare(record: &Record) -> Result<(Uplink, Vec<OwnedFd>)> {
     if record.network != Network::Slirp4netns {
-        return Ok((None, Vec::new()));
+        return Ok((Uplink::None, Vec::new()));
     }
     for port in &record.ports {
         port.probe()?;
     }
     let (read, write) = pipe_with(PipeFlags::CLOEXEC).doing(|| "cannot make a pipe for the network")?;
-    Ok((Some(Uplink { theirs: read }), vec![write]))
+    Ok((Uplink::Prepared { theirs: read }, vec![write]))
 }
 
-/// Connects the network namespace of `pid`, and publishes the record's ports.
-pub(crate) fn connect(places: &Places, record: &Record, pid: i32, uplink: Option<Uplink>) -> Result<Vec<Published>> {
-    let Some(uplink) = uplink else { return Ok(Vec::new()) };
-    let folder = places.run.join(&record.id);
-    fs::create_dir_all(&folder).doing(|| format!("cannot make {}", folder.display()))?;
-    let mut slirp = Slirp::start(pid, uplink.theirs, &folder.join("slirp.sock"))?;
+/// Connects the network namespace of `pid`, unless that is under way, waits until it is, and publishes the record's ports.
+pub(crate) fn connect(places: &Places, record: &Record, pid: i32, uplink: Uplink) -> Result<Vec<Published>> {
+    let (begun, theirs) = match uplink {
+        Uplink::None => return Ok(Vec::new()),
+        Uplink::Begun { starting, theirs } => (starting.and_then(Starting::finish).ok(), theirs),
+        Uplink::Prepared { theirs } => (None, theirs),
+    };
+    let mut slirp = match begun {
+        Some(slirp) => slirp,
+        None => {
+            let folder = places.run.join(&record.id);
+            fs::create_dir_all(&folder).doing(|| format!("cannot make {}", folder.display()))?;
+            Slirp::start(pid, theirs, &socket(places, record))?
+        }
+    };
     let published = record.ports.iter().map(|port| slirp.publish(port)).collect::<Result<Vec<_>, _>>()?;
     for warning in slirp.warnings() {
         output::note(warning);
@@ -75,12 +114,16 @@ pub(crate) fn reconnect(places: &Places, record: &Record, pid: i32, uplink: Owne
     if record.network != Network::Slirp4netns {
         return Ok(Vec::new());
     }
-    let socket = places.run.join(&record.id).join("slirp.sock");
-    if !Slirp::at(&socket).await_end(UPLINK_MAX) {
+    if !Slirp::at(&socket(places, record)).await_end(UPLINK_MAX) {
         let doing = format!("cannot connect container {} again", record.name);
         return Err(Error::new(Kind::Other, doing, "the slirp4netns of its last run does not end"));
     }
-    connect(places, record, pid, Some(Uplink { theirs: uplink }))
+    connect(places, record, pid, Uplink::Prepared { theirs: uplink })
+}
+
+/// Whether a kernel parameter is the network's, in either spelling.
+pub(crate) fn is_sysctl(key: &str) -> bool {
+    key.starts_with("net.") || key.starts_with("net/")
 }
 
 /// The ports to publish: the user's, and with `-P` those the image exposes.

@@ -80,6 +80,9 @@ pub(crate) struct Record {
     /// It has limits, which need a cgroup of its own.
     #[serde(default)]
     pub(crate) limited: bool,
+    /// The user sets sysctls of its network, which must be there before its devices are.
+    #[serde(default)]
+    pub(crate) network_sysctls: bool,
     /// The program's environment, for `exec` and `inspect`.
     pub(crate) env: Vec<String>,
     /// Where the program starts.

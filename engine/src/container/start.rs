@@ -12,7 +12,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::places::Places;
 use crate::time;
 use kelp_network::Published;
-use kelp_shim::client::{self, Connection, DetachKeys, Ended, Relay};
+use kelp_shim::client::{Connection, DetachKeys, Ended, Relay, Waiting};
 use kelp_shim::{Cgroups, Launch, Runtime, Stdin, Streams};
 use std::env;
 use std::fs;
@@ -53,16 +53,27 @@ pub(crate) enum Left {
 
 /// Starts it. On an error before the program ran, the caller decides what becomes of the container.
 pub(crate) fn start(places: &Places, container: &Container, stay: &Stay) -> Result<Left> {
-    attempt(places, container, stay).map_err(|error| interpreter::explain(error, container))
+    start_with(places, container, stay, None)
 }
 
-fn attempt(places: &Places, container: &Container, stay: &Stay) -> Result<Left> {
+/// The same, with a shim that may have been called before.
+pub(crate) fn start_with(places: &Places, container: &Container, stay: &Stay, shim: Option<Waiting>) -> Result<Left> {
+    attempt(places, container, stay, shim).map_err(|error| interpreter::explain(error, container))
+}
+
+/// Starts the shim of a container that is still to be made: the one's start and the other's making go on at once.
+pub(crate) fn call_shim(id: &str) -> Result<Waiting> {
+    Ok(Waiting::start(&shim_program()?, id)?)
+}
+
+fn attempt(places: &Places, container: &Container, stay: &Stay, shim: Option<Waiting>) -> Result<Left> {
     let record = &container.record;
     let claim = claim(places, container)?;
     places.make_run()?;
-    let (uplink, kept) = network::prepare(record)?;
+    let (mut uplink, kept) = network::prepare(record)?;
     let launch = launch(places, container, stay)?;
-    let mut shim = client::launch(&shim_program()?, &launch, &kept)?;
+    let shim = shim.map_or_else(|| call_shim(&record.id), Ok)?;
+    let mut shim = shim.launch(&launch, &kept, &mut |pid| uplink.begin(places, record, pid))?;
     drop(kept);
     connect(places, container, &shim, uplink)?;
     let left = match stay {
@@ -108,7 +119,7 @@ fn claim(places: &Places, container: &Container) -> Result<Claim> {
     Ok(claim)
 }
 
-fn connect(places: &Places, container: &Container, shim: &Connection, uplink: Option<Uplink>) -> Result<()> {
+fn connect(places: &Places, container: &Container, shim: &Connection, uplink: Uplink) -> Result<()> {
     let published = network::connect(places, &container.record, shim.pid(), uplink)?;
     note_start(container, published)
 }

@@ -64,7 +64,7 @@ pub(crate) fn hide() -> Result<(), Errno> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
-/// Gets the ids of a new user namespace mapped, and becomes its root.
+/// Gets the ids of a new user namespace mapped, and becomes its root, with a keyring of its own.
 pub(crate) fn map_ids(script: &Script<'_>) -> Result<Mapped, Stop> {
     script.begin(Step::AwaitMaps)?;
     match script.birth.maps {
@@ -85,8 +85,25 @@ pub(crate) fn map_ids(script: &Script<'_>) -> Result<Mapped, Stop> {
         script.begin(Step::BecomeRoot)?;
         become_root().during(Step::BecomeRoot)?;
     }
-    hide().during(Step::AwaitMaps)?;
+    if let Some(name) = script.birth.keyring {
+        script.begin(Step::Keyring)?;
+        join_keyring(name).during(Step::Keyring)?;
+    }
+    if is_reachable(script) { show() } else { hide() }.during(Step::AwaitMaps)?;
     Ok(Mapped(()))
+}
+
+/// Whether we may be entered from outside while we wait at the gate, and on the way to it: our memory is still the runtime's,
+/// which belongs to the first user namespace, so that hidden, `/proc/PID/ns` is closed even to the user who made us, and with
+/// it the network that slirp4netns, pasta or a CNI plugin shall make now. Nobody else is in our user namespace yet. Without a
+/// gate nothing would hide us again before the program.
+pub(crate) fn is_reachable(script: &Script<'_>) -> bool {
+    script.gate.is_some() && script.birth.namespaces.has(Namespaces::USER)
+}
+
+/// Undoes [`hide`]; becoming root may have hidden us, too.
+pub(crate) fn show() -> Result<(), Errno> {
+    set_dumpable_behavior(DumpableBehavior::Dumpable)
 }
 
 /// A time namespace whose clocks are set before anybody is in it: unshare(2) makes it for children only, and then we enter it
@@ -117,7 +134,7 @@ pub(crate) fn become_root() -> Result<(), Errno> {
     set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
 }
 
-/// Session, standard streams, keyring, names, loopback.
+/// Session, standard streams, names, loopback: whatever our ids are.
 pub(crate) fn settle(script: &Script<'_>) -> Result<(), Stop> {
     let birth = &script.birth;
     script.begin(Step::Session)?;
@@ -126,10 +143,6 @@ pub(crate) fn settle(script: &Script<'_>) -> Result<(), Stop> {
     kelp_sys::process::default_signals().during(Step::Stdio)?;
     if let Some(stdio) = birth.stdio {
         place_stdio(stdio).during(Step::Stdio)?;
-    }
-    if let Some(name) = birth.keyring {
-        script.begin(Step::Keyring)?;
-        join_keyring(name).during(Step::Keyring)?;
     }
     if let Some(name) = birth.hostname {
         script.begin(Step::Hostname)?;

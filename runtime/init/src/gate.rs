@@ -9,11 +9,9 @@ use crate::born;
 use crate::channel::{Channel, Report};
 use crate::script::Script;
 use crate::step::{During, Step, Stop};
-use kelp_sys::clone::Namespaces;
 use kelp_sys::rustix::fd::{AsFd, OwnedFd};
 use kelp_sys::rustix::io::{Errno, read, retry_on_intr};
 use kelp_sys::rustix::net::{SocketFlags, accept_with};
-use kelp_sys::rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 /// The connection of whoever said `start`.
 pub(crate) struct Starter(OwnedFd);
@@ -28,12 +26,10 @@ impl Starter {
 pub(crate) fn await_start(script: &Script<'_>) -> Result<Option<Starter>, Stop> {
     let Some(gate) = script.gate else { return Ok(None) };
     script.begin(Step::Ready)?;
-    let reachable = script.birth.namespaces.has(Namespaces::USER);
+    let reachable = born::is_reachable(script);
     if reachable {
-        // Our memory is still the runtime's, which belongs to the first user namespace: hidden, `/proc/PID/ns` is closed even to
-        // the user who made us, and with it the network that slirp4netns, pasta or a CNI plugin shall make now. Nobody else
-        // is in our user namespace yet, and we have nothing of the host's any more.
-        set_dumpable_behavior(DumpableBehavior::Dumpable).during(Step::Ready)?;
+        // Dropping rights has hidden us.
+        born::show().during(Step::Ready)?;
     }
     script.channel().report(Report::Ready, None).during(Step::Ready)?;
     loop {

@@ -13,9 +13,7 @@ use kelp_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
 use kelp_sys::rustix::fd::{AsFd, OwnedFd};
 use kelp_sys::rustix::fs::{SeekFrom, seek};
 use kelp_sys::rustix::io::Errno;
-use kelp_sys::rustix::process::{
-    DumpableBehavior, Signal, WaitId, WaitIdOptions, pidfd_send_signal, set_dumpable_behavior, waitid,
-};
+use kelp_sys::rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 /// The container's state as createContainer and as startContainer hooks shall read it: files in memory.
 pub(crate) struct States {
@@ -31,7 +29,7 @@ pub(crate) fn pause_and_run_container_hooks(script: &Script<'_>) -> Result<State
     // Hooks of the runtime reach our namespaces through `/proc/PID/ns`, also those of the user who made us; as in `gate`.
     let reachable = script.birth.namespaces.has(Namespaces::USER);
     if reachable {
-        set_dumpable_behavior(DumpableBehavior::Dumpable).during(Step::AwaitRuntime)?;
+        born::show().during(Step::AwaitRuntime)?;
     }
     script.channel().report(Report::Furnished, None).during(Step::AwaitRuntime)?;
     let [creating, created] = script.channel().await_order(Order::Continue).during(Step::AwaitRuntime)?;

@@ -23,12 +23,13 @@ pub fn live(script: &Script<'_>, space: &mut [u8]) -> ! {
 fn attempt(script: &Script<'_>, space: &mut [u8]) -> Result<Infallible, Stop> {
     // Born: alone in our namespaces, still seeing the host's files.
     born::let_go(script.strays).during(Step::Clone)?;
-    let mapped = born::map_ids(script)?;
+    // What takes capabilities alone is done while newuidmap and newgidmap start.
     born::settle(script)?;
+    let private = root::cut_off(script)?;
+    let mapped = born::map_ids(script)?;
 
-    // Furnished. From here on nothing we mount can be seen by the host.
-    let private = root::cut_off(script, mapped)?;
-    let rootfs = root::mount(script, &private)?;
+    // Furnished. Nothing we mount can be seen by the host; what we make in it belongs to whom it shall.
+    let rootfs = root::mount(script, &private, mapped)?;
     mount::perform_all(script, &rootfs)?;
     dev::populate(script, &rootfs)?;
     let states = hook::pause_and_run_container_hooks(script)?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Cuts our mounts off from the host's, mounts the root file system and makes it the root.
 //!
-//! Runs in init, after the id maps. Must not allocate.
+//! Runs in init, around the id maps: cutting off takes none. Must not allocate.
 //! Spec: config.md "Root", config-linux.md "Rootfs Mount Propagation". Kernel: mount_namespaces(7), pivot_root(2).
 
 use crate::born::Mapped;
@@ -34,7 +34,7 @@ impl AsFd for Rootfs {
 
 /// `mount(NULL, "/", NULL, MS_SLAVE or MS_PRIVATE | MS_REC, NULL)`: never anything that would let ours reach the host; a shared
 /// root is made so after the pivot.
-pub(crate) fn cut_off(script: &Script<'_>, _: Mapped) -> Result<Private, Stop> {
+pub(crate) fn cut_off(script: &Script<'_>) -> Result<Private, Stop> {
     script.begin(Step::Private)?;
     if !has_own_mounts(script) {
         return Ok(Private(()));
@@ -52,7 +52,7 @@ fn has_own_mounts(script: &Script<'_>) -> bool {
 }
 
 /// Mounts the overlay, or binds the folder onto itself: pivot_root wants a mount.
-pub(crate) fn mount(script: &Script<'_>, _: &Private) -> Result<Rootfs, Stop> {
+pub(crate) fn mount(script: &Script<'_>, _: &Private, _: Mapped) -> Result<Rootfs, Stop> {
     script.begin(Step::MountRoot)?;
     let path = script.root.path;
     match &script.root.overlay {

@@ -52,24 +52,24 @@ steps! {
     JoinNamespaces => "join the namespace",
     /// Runtime: write uid_map and gid_map.
     WriteIdMaps => "map the ids of the user namespace",
-    /// Init: wait for the id maps.
-    AwaitMaps => "wait for the id maps",
-    /// Init: a time namespace with clocks of its own.
-    TimeOffsets => "set the clocks of the time namespace",
-    /// Init: become the root of the user namespace.
-    BecomeRoot => "become root of the user namespace",
     /// Init: a session of its own.
     Session => "open a session",
     /// Init: stdin, stdout, stderr.
     Stdio => "place stdin, stdout and stderr",
-    /// Init: a session keyring of its own.
-    Keyring => "join a new session keyring",
     /// Init: host and domain name.
     Hostname => "set the host name",
     /// Init: `lo` up.
     Loopback => "bring the loopback interface up",
     /// Init: cut the mounts off from the host's.
     Private => "cut the mounts off from the host's",
+    /// Init: wait for the id maps.
+    AwaitMaps => "wait for the id maps",
+    /// Init: a time namespace with clocks of its own.
+    TimeOffsets => "set the clocks of the time namespace",
+    /// Init: become the root of the user namespace.
+    BecomeRoot => "become root of the user namespace",
+    /// Init: a session keyring of its own.
+    Keyring => "join a new session keyring",
     /// Init: mount or bind the root file system.
     MountRoot => "mount the root file system",
     /// Init: one mount of the spec.

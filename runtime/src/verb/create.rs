@@ -46,6 +46,16 @@ pub enum Gate {
     Open,
 }
 
+/// Told init's pid as soon as a network can be made for it, while the rest of the container is.
+#[derive(Clone, Copy)]
+pub struct OnBirth<'a>(pub &'a dyn Fn(i32));
+
+impl std::fmt::Debug for OnBirth<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnBirth")
+    }
+}
+
 /// What to create.
 #[derive(Debug)]
 pub struct CreateRequest<'a> {
@@ -59,6 +69,8 @@ pub struct CreateRequest<'a> {
     pub gate: Gate,
     /// A file that gets the program's pid.
     pub pid_file: Option<&'a Path>,
+    /// Who hears of its birth. It is not promised: where init writes its own id maps, nobody does.
+    pub on_birth: Option<OnBirth<'a>>,
     /// Options of the command line.
     pub options: Options,
 }
@@ -67,7 +79,15 @@ impl<'a> CreateRequest<'a> {
     /// A request with all options as they are by default.
     #[must_use]
     pub fn new(id: &'a str, bundle: &'a Path) -> Self {
-        Self { id, bundle, stdio: Stdio::default(), gate: Gate::default(), pid_file: None, options: Options::default() }
+        Self {
+            id,
+            bundle,
+            stdio: Stdio::default(),
+            gate: Gate::default(),
+            pid_file: None,
+            on_birth: None,
+            options: Options::default(),
+        }
     }
 }
 
@@ -182,6 +202,7 @@ impl<'a> Build<'a> {
         // From here on init works at the same time: it mounts while we map, limit, compile and write.
         self.runtime.begin(Step::WriteIdMaps)?;
         idmap::write(init.pid, &self.plan.maps)?;
+        self.tell_of_birth(request, init.pid);
         if matches!(self.plan.maps, crate::plan::Maps::Write { .. } | crate::plan::Maps::Helpers { .. }) {
             channel.say(Order::Mapped, &[])?;
         }
@@ -211,6 +232,14 @@ impl<'a> Build<'a> {
         let pidfd = self.init.take().ok_or_else(|| Error::new("cannot find init").because("it was never made"))?;
         let warnings = cgroup_plan.limits.ignored.iter().map(ToString::to_string).collect();
         Ok((Created { pid: init.pid, pidfd, console, warnings }, journal.into_made(), record))
+    }
+
+    /// Its namespaces are there and its ids are mapped: who makes its network may enter them (see `kelp_init::born`).
+    fn tell_of_birth(&self, request: &CreateRequest<'_>, init: i32) {
+        let maps_itself = matches!(self.plan.maps, crate::plan::Maps::Own { .. });
+        if let (Some(OnBirth(told)), false) = (request.on_birth, maps_itself) {
+            told(init);
+        }
     }
 
     pub(super) fn make_cgroup(&self, plan: &CgroupPlan, journal: &mut Journal) -> Result<Option<Cgroup>> {

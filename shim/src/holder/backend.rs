@@ -9,6 +9,7 @@ mod program;
 
 pub(crate) use library::ours;
 
+use kelp_runtime::OnBirth;
 use kelp_shim::{Error, Launch, Runtime};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -47,9 +48,10 @@ impl Backend {
         }
     }
 
-    pub(crate) fn create(&self, streams: Streams) -> Result<Created, Error> {
+    /// `on_birth` may be told when there is more than nothing of it: another program does not say.
+    pub(crate) fn create(&self, streams: Streams, on_birth: Option<OnBirth<'_>>) -> Result<Created, Error> {
         match self {
-            Backend::Library(library) => library.create(streams),
+            Backend::Library(library) => library.create(streams, on_birth),
             Backend::Program(program) => program.create(streams),
         }
     }

@@ -73,6 +73,13 @@ pub(crate) fn refuse(socket: &OwnedFd, error: Error) {
     send(socket, &packet, SendFlags::NOSIGNAL).map(drop).unwrap_or_default();
 }
 
+/// Tells our client that a network can be made. A client that is gone, or does not take it, is found out when it matters.
+pub(crate) fn announce(socket: &OwnedFd, pid: i32) {
+    let mut packet = Vec::new();
+    Reply::Born { pid }.encode(&mut packet);
+    send(socket, &packet, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).map(drop).unwrap_or_default();
+}
+
 fn launch_of(socket: &OwnedFd) -> Result<(Launch, Vec<OwnedFd>), Error> {
     let doing = || "cannot understand what to hold";
     let mut packet = vec![0; MESSAGE_MAX];

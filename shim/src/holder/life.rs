@@ -16,6 +16,7 @@ use super::restart::{By, Restarts};
 use super::stdio::{Output, Stdio};
 use super::{SIGCHLD, SIGTERM, exit_of};
 use crate::complain;
+use kelp_runtime::OnBirth;
 use kelp_shim::protocol::Stream;
 use kelp_shim::{Doing, Error, Exit, Kind, Launch, Phase, Restart, Status, Stdin, log};
 use kelp_sys::process::signal_process;
@@ -112,6 +113,15 @@ pub(crate) struct Holder {
     kept: Vec<OwnedFd>,
 }
 
+/// Which creation this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Time {
+    /// Its client hears of the birth.
+    First,
+    /// By the restart policy: `on_restart` makes the network, when all else is there.
+    Again,
+}
+
 /// What poll found ready.
 #[derive(Clone, Copy, Debug)]
 enum Ready {
@@ -169,7 +179,7 @@ impl Holder {
 
     /// Creates the container and serves it until all is over and everybody has been told.
     pub(crate) fn live(mut self) {
-        match self.create() {
+        match self.create(Time::First) {
             Ok(pid) => self.clients.iter_mut().for_each(|client| client.owed.created = Some(pid)),
             Err(error) => self.fail(error),
         }
@@ -310,13 +320,13 @@ impl Holder {
 
     // ---- the container ----
 
-    fn create(&mut self) -> Result<i32, Error> {
-        let created = match self.try_create() {
+    fn create(&mut self, time: Time) -> Result<i32, Error> {
+        let created = match self.try_create(time) {
             // The lock is ours: what the runtime knows is left from a holder that was killed.
             Err(error) if error.kind == Kind::AlreadyExists => {
                 complain(&format_args!("removing what a killed holder has left: {}", error.because));
                 self.backend.delete()?;
-                self.try_create()?
+                self.try_create(time)?
             }
             created => created?,
         };
@@ -330,10 +340,17 @@ impl Holder {
         Ok(created.pid)
     }
 
-    fn try_create(&mut self) -> Result<Created, Error> {
+    fn try_create(&mut self, time: Time) -> Result<Created, Error> {
         let (theirs, ours) = Stdio::prepare(&self.launch)?;
         self.stdio = ours;
-        self.backend.create(theirs)
+        let starter = self.clients.iter().find(|client| client.starter);
+        let tell = |pid| {
+            if let Some(client) = starter {
+                super::birth::announce(&client.socket, pid);
+            }
+        };
+        let on_birth = if time == Time::First { Some(OnBirth(&tell)) } else { None };
+        self.backend.create(theirs, on_birth)
     }
 
     pub(super) fn start(&mut self) -> Result<(), Error> {
@@ -549,7 +566,7 @@ impl Holder {
     }
 
     fn create_again(&mut self) -> Result<i32, Error> {
-        let pid = self.create()?;
+        let pid = self.create(Time::Again)?;
         if !self.clients.iter().any(|client| client.streams.stdin) {
             self.input_left();
         }

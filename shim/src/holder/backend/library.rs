@@ -4,7 +4,7 @@
 use super::{Created, Streams};
 use crate::complain;
 use kelp_runtime::cgroup::Manager;
-use kelp_runtime::{CreateRequest, Runtime, Stdio};
+use kelp_runtime::{CreateRequest, OnBirth, Runtime, Stdio};
 use kelp_shim::{Cgroups, Error, Kind, Launch};
 use std::path::PathBuf;
 
@@ -26,8 +26,8 @@ impl Library {
         Library { runtime, id: launch.id.clone(), bundle: launch.bundle.clone() }
     }
 
-    pub(super) fn create(&self, streams: Streams) -> Result<Created, Error> {
-        let mut request = CreateRequest::new(&self.id, &self.bundle);
+    pub(super) fn create(&self, streams: Streams, on_birth: Option<OnBirth<'_>>) -> Result<Created, Error> {
+        let mut request = CreateRequest { on_birth, ..CreateRequest::new(&self.id, &self.bundle) };
         if let Streams::Three(streams) = streams {
             request.stdio = Stdio::Fds(streams);
         }
