@@ -22,6 +22,9 @@ claims!(as_root, as_user:
     the_network_ends_with_the_container,
     services_on_the_hosts_loopback_are_out_of_reach,
     slirp4netns_is_confined,
+    no_program_runs_before_its_network_is_there,
+    a_slirp4netns_that_came_too_early_is_started_again,
+    sysctls_of_devices_hold_for_the_one_that_slirp4netns_makes,
 );
 claims!(as_user: without_slirp4netns_the_default_is_none_and_says_so);
 
@@ -195,4 +198,53 @@ fn slirp4netns_is_confined(w: &World) {
     let own = fs::read_link("/proc/self/ns/mnt").unwrap();
     assert_ne!(fs::read_link(slirp.join("ns/mnt")).unwrap(), own, "it sees the host's files");
     w.kelp(["rm", "-f", "c"]).ok();
+}
+
+/// A `PATH` in which slirp4netns is this script; what it has to say goes on to the real one by `exec /usr/bin/slirp4netns "$@"`.
+fn path_with_slirp4netns(w: &World, script: &str) -> String {
+    let wrapper = w.script("wrapped/slirp4netns", script);
+    format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", wrapper.parent().unwrap().display())
+}
+
+fn no_program_runs_before_its_network_is_there(w: &World) {
+    if let Some(reason) = obstacle(w) {
+        return w.skip(&reason);
+    }
+    w.load_busybox();
+    let path = path_with_slirp4netns(w, "sleep 1\nexec /usr/bin/slirp4netns \"$@\"");
+    let run = ["run", "--rm", "--network", "slirp4netns", "busybox", "ip", "route"];
+    let output = w.kelp(run).env("PATH", &path).ok();
+    assert!(output.stdout.contains("default via 10.0.2.2"), "{output}");
+}
+
+/// It is started while the container is made, and whose user changes is closed to others for a moment.
+fn a_slirp4netns_that_came_too_early_is_started_again(w: &World) {
+    if let Some(reason) = obstacle(w) {
+        return w.skip(&reason);
+    }
+    w.load_busybox();
+    let came = w.dir().join("wrapped/came");
+    let script = format!(
+        "[ -e {0} ] || {{ : >{0}; echo 'cannot open /proc/1/ns/user' >&2; exit 1; }}\nexec /usr/bin/slirp4netns \"$@\"",
+        came.display()
+    );
+    let path = path_with_slirp4netns(w, &script);
+    let run = ["run", "--rm", "--user", "1000", "--network", "slirp4netns", "busybox", "ip", "route"];
+    let output = w.kelp(run).env("PATH", &path).ok();
+    assert!(output.stdout.contains("default via 10.0.2.2") && came.exists(), "{output}");
+    // One that never works is the user's to know.
+    let path = path_with_slirp4netns(w, "echo 'no way out' >&2; exit 1");
+    let run = ["run", "--rm", "--network", "slirp4netns", "busybox", "ip", "route"];
+    w.kelp(run).env("PATH", &path).output().code(125).explains(&["no way out"]);
+}
+
+fn sysctls_of_devices_hold_for_the_one_that_slirp4netns_makes(w: &World) {
+    if let Some(reason) = obstacle(w) {
+        return w.skip(&reason);
+    }
+    w.load_busybox();
+    let setting = ["run", "--rm", "--network", "slirp4netns", "--sysctl", "net.ipv4.conf.default.rp_filter=2"];
+    let shown = ["busybox", "cat", "/proc/sys/net/ipv4/conf/tap0/rp_filter"];
+    let output = w.kelp([&setting[..], &shown[..]].concat()).ok();
+    assert_eq!(output.stdout.trim(), "2", "{output}");
 }
