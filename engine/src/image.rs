@@ -66,6 +66,14 @@ pub(crate) fn resolve(places: &Places, options: &Options) -> Result<Chosen> {
     Ok(Chosen { store, image, is_hello })
 }
 
+/// The image of this name as it is here, or the one for this platform.
+pub(crate) fn look(store: &Store, name: &str, platform: Option<&str>) -> Result<Image> {
+    match platform {
+        None => Ok(store.find_any(name)?),
+        Some(text) => Ok(store.find(name, &text.parse()?)?),
+    }
+}
+
 /// The image of this name for this platform: the store's, the one in this program, or a registry's.
 pub(crate) fn find_or_pull(store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<Image> {
     match present(store, name, platform)? {
@@ -200,12 +208,12 @@ impl Chosen {
 }
 
 /// An image as `inspect` shows it, whatever machine it is for; nothing if there is none of this name.
-pub(crate) fn inspect(places: &Places, name: &str) -> Result<Option<Value>> {
+pub(crate) fn inspect(places: &Places, name: &str, platform: Option<&str>) -> Result<Option<Value>> {
     let store = Store::open(&places.store)?;
-    let image = match store.find_any(name) {
+    let image = match look(&store, name, platform) {
         Ok(image) => image,
-        Err(error) if error.kind() == kelp_bundles::Kind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
+        Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
     };
     let names = store.names(&image)?;
     let digests = store.digests(&image)?;

@@ -51,6 +51,9 @@ fn a_digest_is_one_more_name(w: &World) {
     w.kelp(["pull", &pinned]).ok();
     assert_eq!(listed(w), format!("{repository} <none> {digest}\n"));
     w.kelp(["run", "--rm", "--network", "none", "--pull", "never", &format!("{name}@{digest}"), "true"]).ok();
+    let pruned = w.kelp(["image", "prune", "-f"]).ok();
+    assert!(pruned.stdout.contains(&format!("untagged: {pinned}\ndeleted: sha256:")), "{pruned}");
+    w.kelp(["pull", &pinned]).ok();
     w.kelp(["pull", &name]).ok();
     assert_eq!(listed(w), format!("{repository} latest {digest}\n"), "one line, not three");
     // What a registry calls it in one repository says nothing of another.
@@ -62,13 +65,23 @@ fn a_digest_is_one_more_name(w: &World) {
     assert_eq!(w.kelp(["rmi", &pinned]).ok().text(), format!("Untagged: {pinned}"));
     assert!(listed(w).contains(&format!("{repository} latest <none>")), "{}", listed(w));
     w.kelp(["rmi", &pinned]).output().code(1).explains(&["digest"]).hints("--digests");
+    // A tag that moves on leaves the digest.
+    w.kelp(["pull", &name]).ok();
+    let other = busybox_image(w).with(layer(&[Entry::new("more", Kind::Folder)])).layout(w, "newer", "latest");
+    registry.push(&other, "app:latest");
+    w.kelp(["pull", &name]).ok();
+    assert!(listed(w).contains(&format!("{repository} <none> {digest}\n")), "{}", listed(w));
+    w.kelp(["image", "prune", "-f"]).ok();
+    assert!(listed(w).contains("other 1 <none>"), "an image that has a tag somewhere stays: {}", listed(w));
+    w.kelp(["rmi", &name]).ok();
+    w.kelp(["pull", &pinned]).ok();
     // Two repositories know it: an id does not say which one to forget.
     let id = w.kelp(["images", "-q"]).ok().text().to_owned();
     w.kelp(["rmi", &id]).output().code(1).explains(&["2 names"]);
     w.kelp(["rmi", "other:1"]).ok();
     w.kelp(["pull", &pinned]).ok();
     let gone = w.kelp(["rmi", &id]).ok();
-    assert_eq!(gone.stdout.matches("Untagged: ").count(), 2, "{gone}");
+    assert_eq!(gone.stdout.matches("Untagged: ").count(), 1, "{gone}");
     assert!(gone.stdout.contains("Deleted: sha256:") && listed(w).is_empty(), "{gone}");
 }
 
@@ -105,6 +118,12 @@ fn only_names_are_pushed(w: &World) {
     w.load_busybox();
     let id = w.kelp(["images", "-q"]).ok().text().to_owned();
     w.kelp(["push", &id[..6]]).output().code(1).explains(&["no image here has this name"]).hints("kelp tag");
+    w.kelp(["push", "--disable-content-trust=false", "busybox"]).output().code(1).explains(&["notary"]);
+    w.kelp(["push", "--platform", "linux/s390x", "busybox"]).output().code(1).explains(&["s390x"]);
+    for command in [&["history"][..], &["image", "inspect"], &["save", "-o", "/nowhere"]] {
+        let asked = command.iter().chain(&["--platform", "linux/s390x", "busybox"]);
+        w.kelp(asked).output().code(1).explains(&["wanted is linux/s390x"]);
+    }
     let pinned = format!("busybox@sha256:{}", "0".repeat(64));
     w.kelp(["push", &pinned]).output().code(1).explains(&["digest"]);
 }

@@ -3,7 +3,7 @@
 //!
 //! Spec: image-layout.md "index.json File", annotations.md (`org.opencontainers.image.ref.name`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 
@@ -152,11 +152,12 @@ impl Store {
     /// Enters the image under this name.
     fn give(&self, index: &mut ImageIndex, name: Option<&Reference>, mut descriptor: Descriptor) {
         rename(&mut descriptor, name);
-        insert(index, name, descriptor.clone());
-        // Another manifest of the same image, which lost its name, is the same image.
-        let ids = self.ids_of(&descriptor);
-        if name.is_some() && !ids.is_empty() {
-            retain(index, |d| name_of(d).is_some() || self.ids_of(d) != ids);
+        insert(index, name, descriptor);
+        let (named, nameless): (Vec<_>, Vec<_>) = index.manifests().iter().partition(|d| name_of(d).is_some());
+        if name.is_some() && !nameless.is_empty() {
+            // Another manifest of an image that has a name is the same image.
+            let known: HashSet<Vec<Digest>> = named.into_iter().map(|d| self.ids_of(d)).collect();
+            retain(index, |d| name_of(d).is_some() || self.ids_of(d).is_empty() || !known.contains(&self.ids_of(d)));
         }
     }
 
@@ -299,8 +300,8 @@ fn rename(descriptor: &mut Descriptor, name: Option<&Reference>) {
     descriptor.set_annotations(Some(annotations).filter(|a| !a.is_empty()));
 }
 
-/// Adds an entry. Who had the name before stays without one, unless other names keep him; an image that gets its first
-/// name is no longer listed without.
+/// Adds an entry. Who had the name before keeps the digest that a registry knows him by; without one he stays nameless,
+/// unless other names keep him. An image that gets its first name is no longer listed without.
 fn insert(index: &mut ImageIndex, name: Option<&Reference>, descriptor: Descriptor) {
     let target = descriptor.digest().clone();
     let mut nameless = Vec::new();
@@ -314,8 +315,13 @@ fn insert(index: &mut ImageIndex, name: Option<&Reference>, descriptor: Descript
             continue;
         }
         if old_name.is_some() && old_name.as_ref() == name {
-            rename(&mut old, None);
-            nameless.push(old);
+            let pinned = pinned_name(&old).filter(|pinned| pinned_name(&descriptor).as_ref() != Some(pinned));
+            rename(&mut old, pinned.as_ref());
+            if pinned.is_some() {
+                kept.push(old)
+            } else {
+                nameless.push(old)
+            }
             continue;
         }
         kept.push(old);

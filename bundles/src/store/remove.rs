@@ -103,7 +103,8 @@ fn removing(text: &str) -> String {
 pub(super) fn names(entries: &[Descriptor]) -> Vec<Reference> {
     let tags = entries.iter().filter_map(name_of).filter(|name| name.digest().is_none());
     let mut names: Vec<Reference> = tags.chain(entries.iter().filter_map(pinned_name)).collect();
-    names.sort();
+    // Tags before digests, as Docker tells them.
+    names.sort_by(|one, other| (one.digest().is_some(), one).cmp(&(other.digest().is_some(), other)));
     names.dedup();
     names
 }

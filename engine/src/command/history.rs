@@ -27,6 +27,9 @@ pub(crate) struct History {
     #[arg(short = 'H', long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
           default_missing_value = "true", require_equals = true)]
     human: bool,
+    /// Of a list, the image for this machine
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
     /// json, or a template such as 'table {{.CreatedBy}}\t{{.Size}}'
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
@@ -40,7 +43,7 @@ const HEADINGS: &[(&str, &str)] =
 /// Performs the command.
 pub(crate) fn run(args: &History, places: &Places) -> Result<ExitCode> {
     let store = Store::open(&places.store)?;
-    let image = store.find_any(&args.image)?;
+    let image = crate::image::look(&store, &args.image, args.platform.as_deref())?;
     let steps = steps(args, &image, &|layer| store.layer_size(layer));
     match args.format.as_deref() {
         _ if args.quiet => steps.iter().try_for_each(|s| output::line(s["ID"].as_str().unwrap_or_default()))?,

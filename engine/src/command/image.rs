@@ -50,6 +50,9 @@ pub(crate) struct Inspect {
     /// json, or a template such as '{{.Config.Cmd}}'
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
+    /// Of a list, the image for this machine
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -75,7 +78,7 @@ pub(crate) fn run(args: &ImageArgs, places: &Places) -> Result<ExitCode> {
 
 fn inspect_images(args: &Inspect, places: &Places) -> Result<ExitCode> {
     let one = |name: &str| {
-        let found = crate::image::inspect(places, name)?;
+        let found = crate::image::inspect(places, name, args.platform.as_deref())?;
         found.ok_or_else(|| {
             Error::new(Kind::NotFound, format!("cannot inspect {name}"), format!("no such image: {name}"))
                 .hint("kelp images shows what there is")

@@ -62,6 +62,10 @@ impl Row {
         self.summary.name.as_ref().is_some_and(|name| name.tag().is_none())
     }
 
+    fn is_dangling(&self) -> bool {
+        self.summary.name.as_ref().is_none_or(|name| name.tag().is_none())
+    }
+
     /// The image within a repository.
     fn place(&self) -> Option<(Digest, String)> {
         Some((self.about.id.clone(), self.summary.name.as_ref()?.familiar_name()))
@@ -138,7 +142,7 @@ fn until(filters: &Filters) -> Result<Option<i64>> {
 
 fn matches(filters: &Filters, row: &Row) -> bool {
     filters.all(|key, value| match key {
-        "dangling" => super::filter::truth(value) == Some(row.summary.name.is_none()),
+        "dangling" => super::filter::truth(value) == Some(row.is_dangling()),
         "label" => super::filter::label(&row.about.labels, value),
         "reference" => row.summary.name.as_ref().is_some_and(|name| fits(value, name)),
         _ => true,

@@ -49,7 +49,7 @@ fn object(places: &Places, name: &str, wants: &impl Fn(&str) -> bool) -> Result<
         }
     }
     if wants("image")
-        && let Some(image) = crate::image::inspect(places, name)?
+        && let Some(image) = crate::image::inspect(places, name, None)?
     {
         return Ok(image);
     }

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 /// Remove images that nothing uses
 #[derive(Debug, Args)]
 pub(crate) struct Images {
-    /// All that no container was made from, not only those without a name
+    /// All that no container was made from, not only those without a tag
     #[arg(short, long)]
     all: bool,
     #[command(flatten)]
@@ -49,7 +49,7 @@ pub(crate) struct Volumes {
 /// Remove all that nothing uses
 #[derive(Debug, Args)]
 pub(crate) struct System {
-    /// All images that no container was made from, not only those without a name
+    /// All images that no container was made from, not only those without a tag
     #[arg(short, long)]
     all: bool,
     /// Volumes without a name, too

@@ -26,14 +26,36 @@ pub(crate) struct Pull {
     /// Print the id only
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    trust: Trust,
     /// Check certificates and insist on TLS
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
           default_missing_value = "true", require_equals = true)]
     tls_verify: bool,
 }
 
+/// Docker's signatures of names, which nobody serves any more.
+#[derive(Debug, Args)]
+pub(crate) struct Trust {
+    /// Do not check signatures
+    #[arg(long, hide = true, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
+          default_missing_value = "true", require_equals = true)]
+    disable_content_trust: bool,
+}
+
+impl Trust {
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.disable_content_trust {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Unsupported, "cannot check signatures", "Kelp knows no notary")
+                .hint("name the image by its digest, as in app@sha256:…")),
+        }
+    }
+}
+
 /// Performs the command.
 pub(crate) fn run(args: &Pull, places: &Places) -> Result<ExitCode> {
+    args.trust.check()?;
     let reference = registries::complete(&args.image)?;
     if !(args.quiet || args.all_tags || has_tag(&args.image)) {
         output::line("Using default tag: latest")?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `kelp push`: an image to a registry.
 
+use super::pull::Trust;
 use crate::error::{Error, Kind, Result};
 use crate::output;
 use crate::places::Places;
@@ -22,6 +23,11 @@ pub(crate) struct Push {
     /// No progress
     #[arg(short, long)]
     quiet: bool,
+    /// Of a list, the image for this machine
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
+    #[command(flatten)]
+    trust: Trust,
     /// Check certificates and insist on TLS
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
           default_missing_value = "true", require_equals = true)]
@@ -30,12 +36,16 @@ pub(crate) struct Push {
 
 /// Performs the command.
 pub(crate) fn run(args: &Push, places: &Places) -> Result<ExitCode> {
+    args.trust.check()?;
     let store = Store::open(&places.store)?;
     let progress = if args.quiet { Shown::quiet() } else { Shown::new() };
     let options = Options { verify: args.tls_verify, ..Options::default() };
     let names = if args.all_tags { all(args, &store)? } else { vec![one(args)?] };
     for name in &names {
         let image = store.find_named(name).map_err(|error| absent(args, error))?;
+        if let Some(platform) = &args.platform {
+            image.check_platform(&platform.parse()?)?;
+        }
         let pushed = push::push(&store, &image, name, &options, &progress)?;
         match args.quiet {
             true => output::line(name)?,

@@ -19,6 +19,9 @@ pub(crate) struct Save {
     /// What to write; docker-archive is an OCI layout as well
     #[arg(long, value_enum, default_value_t = Format::DockerArchive)]
     format: Format,
+    /// Of a list, the image for this machine
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -34,7 +37,8 @@ enum Format {
 /// Performs the command.
 pub(crate) fn run(args: &Save, places: &Places) -> Result<ExitCode> {
     let store = Store::open(&places.store)?;
-    let images = args.images.iter().map(|name| store.find_any(name)).collect::<Result<Vec<_>, _>>()?;
+    let look = |name: &String| crate::image::look(&store, name, args.platform.as_deref());
+    let images = args.images.iter().map(look).collect::<Result<Vec<_>>>()?;
     let kind = if args.format == Format::OciArchive { save::Format::Oci } else { save::Format::Docker };
     match (&args.output, args.format) {
         (Some(folder), Format::OciDir) => save::layout(&store, &images, folder)?,
