@@ -8,7 +8,8 @@ pub fn run(bytes: &[u8]) {
     let mut stream = bytes;
     loaded(load::Source::Stream(&mut stream));
     // A file is not read from front to back.
-    let file = crate::scratch::empty("archive-file").join("archive");
+    let folder = crate::scratch::empty("archive-file");
+    let file = folder.join("archive");
     std::fs::write(&file, bytes).expect("a file in /dev/shm");
     loaded(load::Source::Path(&file));
 }

@@ -38,6 +38,6 @@ pub fn run(layer: &[u8]) {
     for image in &images {
         drop(store.unpack(image, &map, &Quiet));
     }
-    let beside: Vec<_> = std::fs::read_dir(&folder).expect("the folder").flatten().map(|e| e.file_name()).collect();
+    let beside: Vec<_> = std::fs::read_dir(&*folder).expect("the folder").flatten().map(|e| e.file_name()).collect();
     assert_eq!(beside, ["store"], "a layer wrote outside of the store");
 }

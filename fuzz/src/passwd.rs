@@ -12,7 +12,7 @@ pub fn run(bytes: &[u8]) {
     for name in ["passwd", "group"] {
         std::fs::write(folder.join("etc").join(name), &bytes[split..]).expect("a file of etc");
     }
-    let Ok(layers) = LayerStack::open(&[folder]) else { return };
+    let Ok(layers) = LayerStack::open(&[folder.to_path_buf()]) else { return };
     drop(user::find(wanted, &layers));
     drop(user::group(wanted, &layers));
 }

@@ -1,12 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A folder in memory for targets whose subject reads files, empty at every call.
+//! A folder in memory for targets whose subject reads files, empty at every call and gone after it.
 
-use std::path::PathBuf;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 
-pub(crate) fn empty(name: &str) -> PathBuf {
+/// Until it is dropped.
+pub(crate) struct Scratch(PathBuf);
+
+pub(crate) fn empty(name: &str) -> Scratch {
     let folder = PathBuf::from(format!("/dev/shm/kelp-fuzz-{name}-{}", std::process::id()));
-    // There is none at the first call; whatever else is wrong shows when it is made.
+    // There is one only where an earlier process of this number was killed.
     drop(std::fs::remove_dir_all(&folder));
     std::fs::create_dir_all(&folder).expect("a folder in /dev/shm");
-    folder
+    Scratch(folder)
+}
+
+impl Deref for Scratch {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What a crash leaves may be in no state to be removed; the crash is what matters.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
 }
