@@ -211,7 +211,9 @@ pub(crate) fn unpack_along<T: Send>(
             let helper = Helper::start(&Job::UnpackAlong(job.clone()), map)?;
             thread::scope(|scope| {
                 let bringing = scope.spawn(|| bring_to(&helper, bring));
-                (bringing.join(), helper.listen(progress).map(drop))
+                // First: a helper that is not heard stops at a full socket, and one that failed must end the bringing.
+                let unpacked = helper.listen(progress).map(drop);
+                (bringing.join(), unpacked)
             })
         }
     };

@@ -48,7 +48,10 @@ fn installed(program: &str) -> bool {
 }
 
 fn run(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).stdin(Stdio::null()).output().unwrap();
+    let mut command = Command::new(program);
+    // No logins of whoever runs the tests.
+    command.args(args).env("REGISTRY_AUTH_FILE", "/nonexistent/auth.json").stdin(Stdio::null());
+    let output = command.output().unwrap();
     assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
