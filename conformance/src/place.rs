@@ -80,8 +80,11 @@ impl Place {
         self.help.lines().any(|l| l.split([' ', '\t', ',']).find(|w| !w.is_empty()) == Some(verb))
     }
 
+    /// Those that a container may get. Root's is made at the top of the tree, whichever of its controllers the unit has
+    /// that root is in: systemd hands hugetlb to none.
     fn controllers(&self) -> String {
-        fs::read_to_string(format!("{CGROUP}{}/cgroup.controllers", own_cgroup())).unwrap_or_default()
+        let from = if self.rootless { own_cgroup() } else { String::new() };
+        fs::read_to_string(format!("{CGROUP}{from}/cgroup.controllers")).unwrap_or_default()
     }
 
     /// The first line of `--version`.

@@ -16,6 +16,9 @@ The judge is `conformance/`; it links nothing of Kelp. Each case is proved able 
 lies to it (an altered config, a lying probe, an altered answer of the runtime) and it must turn red.
 
     kelp-conformance compare kelp-runtime crun runc --html conformance.html --markdown docs/conformance.md
+
+crun and runc are Debian's packages. youki, where it is shown, is its crate as `cargo install` builds it, judged as root
+only: that leaves out its driver for systemd, without which it makes no container rootless.
 ";
 
 pub(super) fn page(cases: &[&'static Case], columns: &[Column]) -> String {
