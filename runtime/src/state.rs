@@ -271,16 +271,21 @@ impl Folder {
     /// There is none, or it cannot be understood.
     pub fn record(&self) -> Result<(Record, bool)> {
         if self.has(RECORD) {
-            Ok((self.read_json(RECORD)?, false))
-        } else {
-            Ok((self.read_json(RECORD_CREATING)?, true))
+            return Ok((self.read_json(RECORD)?, false));
+        }
+        match self.read_json(RECORD_CREATING) {
+            // Created between the two looks.
+            Err(_) if self.has(RECORD) => Ok((self.read_json(RECORD)?, false)),
+            // Its creator is writing it at this moment, or died over it: there is no container yet.
+            Err(error) => Err(error.of_kind(Kind::NoSuchContainer)),
+            Ok(record) => Ok((record, true)),
         }
     }
 
-    /// Whether the container is half made: no record at all.
+    /// Whether the container is half made: no whole record at all.
     #[must_use]
     pub fn is_torso(&self) -> bool {
-        !self.has(RECORD) && !self.has(RECORD_CREATING)
+        !self.has(RECORD) && self.read_json::<Record>(RECORD_CREATING).is_err()
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

@@ -310,7 +310,19 @@ fn list_knows_every_container(w: &World) {
     assert!(table.stdout.lines().skip(1).all(|line| line.ends_with(name)), "{table}");
     let quiet = w.runtime(["list", "--quiet"]).ok();
     assert_eq!(quiet.stdout.lines().count(), 2, "{quiet}");
-    first.delete();
+    let record = w.runtime_root().join(first.id()).join("state.json");
+    let whole = fs::read(&record).unwrap();
+    fs::write(&record, "{").unwrap();
+    let table = w.runtime(["list"]).ok();
+    assert!(table.stdout.contains(second.id()) && !table.stdout.contains(first.id()), "{table}");
+    assert!(table.stderr.contains(first.id()), "{table}");
+    fs::write(&record, whole).unwrap();
+    // A creator that died over the record left a container that can be deleted all the same.
+    let unfinished = record.with_file_name("state.creating");
+    fs::rename(&record, &unfinished).unwrap();
+    fs::write(&unfinished, "{").unwrap();
+    assert_eq!(w.runtime(["list"]).ok().stderr, "");
+    w.runtime(["delete", "--force", first.id()]).ok();
     second.delete();
     assert_eq!(w.runtime(["list", "--quiet"]).ok().text(), "");
 }

@@ -4,7 +4,7 @@
 use super::arguments::{Arguments, unknown_option};
 use super::{Log, Verb};
 use kelp_runtime::error::Doing;
-use kelp_runtime::{Error, Result, Runtime, State};
+use kelp_runtime::{Error, Kind, Result, Runtime, State};
 use serde::Serialize;
 use std::process::Command;
 
@@ -92,14 +92,27 @@ pub(crate) fn state(runtime: &Runtime, id: &str) -> Result<u8> {
     print_json(&runtime.state(id)?)
 }
 
-pub(crate) fn list(runtime: &Runtime, format: Format) -> Result<u8> {
+pub(crate) fn list(runtime: &Runtime, format: Format, log: &Log) -> Result<u8> {
     match format {
-        Format::Json => return print_json(&with_names_of_owners(runtime.list()?)),
+        Format::Json => return print_json(&with_names_of_owners(states(runtime, log)?)),
         // One write, not one a line.
         Format::Quiet => print!("{}", runtime.ids()?.iter().map(|id| format!("{id}\n")).collect::<String>()),
-        Format::Table => print_table(&with_names_of_owners(runtime.list()?)),
+        Format::Table => print_table(&with_names_of_owners(states(runtime, log)?)),
     }
     Ok(0)
+}
+
+/// All that can be read. One that cannot is said, and does not hide the others; one that has just gone is none.
+fn states(runtime: &Runtime, log: &Log) -> Result<Vec<State>> {
+    let mut states = Vec::new();
+    for id in runtime.ids()? {
+        match runtime.state(&id) {
+            Ok(state) => states.push(state),
+            Err(error) if error.kind() == Kind::NoSuchContainer => {}
+            Err(error) => log.warn(&format!("container {id} is left out: {error}")),
+        }
+    }
+    Ok(states)
 }
 
 /// As runc lists them: the user's name, or `#` and the number of one who has none. Read as text: NSS has no place here.

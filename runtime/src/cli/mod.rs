@@ -184,7 +184,7 @@ fn run(global: &Global, verb: Verb, log: &Log) -> Result<u8> {
         Verb::Pause { id } => runtime.pause(&id).map(|()| 0),
         Verb::Resume { id } => runtime.resume(&id).map(|()| 0),
         Verb::State { id } => list::state(&runtime, &id),
-        Verb::List(format) => list::list(&runtime, format),
+        Verb::List(format) => list::list(&runtime, format, log),
         Verb::Ps { id, json, arguments } => list::ps(&runtime, &id, json, &arguments),
         Verb::Plan { bundle } => create::plan(&bundle, runtime.cgroups),
         Verb::Spec(write) => spec::write(&write),
