@@ -89,7 +89,9 @@ pub(crate) fn map_ids(script: &Script<'_>) -> Result<Mapped, Stop> {
         script.begin(Step::Keyring)?;
         join_keyring(name).during(Step::Keyring)?;
     }
-    if is_reachable(script) { show() } else { hide() }.during(Step::AwaitMaps)?;
+    // In joined namespaces there may be others, and we still hold what is the host's.
+    let alone = script.birth.joins.is_empty();
+    if alone && is_reachable(script) { show() } else { hide() }.during(Step::AwaitMaps)?;
     Ok(Mapped(()))
 }
 

@@ -237,7 +237,9 @@ impl<'a> Build<'a> {
     /// Its namespaces are there and its ids are mapped: who makes its network may enter them (see `kelp_init::born`).
     fn tell_of_birth(&self, request: &CreateRequest<'_>, init: i32) {
         let maps_itself = matches!(self.plan.maps, crate::plan::Maps::Own { .. });
-        if let (Some(OnBirth(told)), false) = (request.on_birth, maps_itself) {
+        // Who joins others hides from them until it is at the gate.
+        let open = self.plan.joins.is_empty() && !maps_itself;
+        if let (Some(OnBirth(told)), true) = (request.on_birth, open) {
             told(init);
         }
     }
