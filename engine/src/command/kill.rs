@@ -2,6 +2,7 @@
 //! `kelp kill`: send the program a signal.
 
 use crate::container::find;
+use crate::container::status;
 use crate::error::Result;
 use crate::options::signal;
 use crate::output;
@@ -25,12 +26,18 @@ pub(crate) fn run(args: &Kill, places: &Places) -> Result<ExitCode> {
     super::each(&args.containers, |wanted| {
         let container = find::one(places, wanted)?;
         let mut shim = super::shim_of(places, &container, "kill")?;
-        if args.signal == signal::KILL {
+        let sent = if args.signal == signal::KILL {
             // Whoever kills wants it gone when the command returns, and not started again.
-            shim.stop(signal::KILL, Some(std::time::Duration::ZERO))?;
+            shim.stop(signal::KILL, Some(std::time::Duration::ZERO)).map(drop)
         } else {
-            shim.signal(args.signal)?;
+            shim.signal(args.signal)
+        };
+        match sent {
+            // The program had ended, and its shim was about to go.
+            Err(error) if error.kind == kelp_shim::Kind::Lost && !status::of(places, &container)?.state.is_alive() => {
+                Err(super::not_running(&container, "kill"))
+            }
+            sent => Ok(sent?).and_then(|()| output::line(wanted)),
         }
-        output::line(wanted)
     })
 }

@@ -239,13 +239,16 @@ pub(crate) fn runtime(places: &Places) -> kelp_runtime::Runtime {
 /// A connection to the shim of a container that runs.
 pub(crate) fn shim_of(places: &Places, container: &Container, verb: &str) -> Result<Connection> {
     client::connect(&places.run, &container.record.id).map_err(|error| match error.kind {
-        kelp_shim::Kind::NoSuchContainer => {
-            let doing = format!("cannot {verb} container {}", container.record.name);
-            Error::new(Kind::WrongState, doing, "it is not running")
-                .hint(format!("kelp start {}; kelp ps -a shows all", container.record.name))
-        }
+        kelp_shim::Kind::NoSuchContainer => not_running(container, verb),
         _ => error.into(),
     })
+}
+
+/// The error of a verb that wants a program.
+pub(crate) fn not_running(container: &Container, verb: &str) -> Error {
+    let name = &container.record.name;
+    Error::new(Kind::WrongState, format!("cannot {verb} container {name}"), "it is not running")
+        .hint(format!("kelp start {name}; kelp ps -a shows all"))
 }
 
 /// Reads `--detach-keys`.
