@@ -10,6 +10,11 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+/// How long a port that is taken is waited for. What served a container that was removed a moment ago ends by itself, and
+/// nobody waits for it: who gives its port to the next container must not lose the race.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// What travels through the port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -176,7 +181,21 @@ impl Port {
 
     /// Finds a host port that can be listened on right now, or says why none can: to be asked before a container is
     /// made. Another process may still take the port before it is forwarded; then forwarding gives the same error.
+    ///
+    /// A port that another has is asked for again for 0.3 s.
     pub fn probe(&self) -> Result<Published> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.try_once() {
+                Err(error) if error.kind() == Kind::InUse && Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                probed => return probed,
+            }
+        }
+    }
+
+    fn try_once(&self) -> Result<Published> {
         let address = self.address();
         let mut last = None;
         for candidate in self.candidates() {

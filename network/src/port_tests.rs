@@ -85,6 +85,18 @@ fn a_taken_port_is_an_error_that_names_it() {
 }
 
 #[test]
+fn a_port_that_becomes_free_in_a_moment_is_had() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap().port();
+    let leaving = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        drop(holder);
+    });
+    assert_eq!(parse(&format!("127.0.0.1:{taken}:80")).unwrap()[0].probe().unwrap().host, taken);
+    leaving.join().unwrap();
+}
+
+#[test]
 fn the_first_free_port_of_a_range_is_found() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().port();
