@@ -2,6 +2,7 @@
 //! `kelp kill`: send the program a signal.
 
 use crate::container::find;
+use crate::container::network;
 use crate::container::status;
 use crate::error::Result;
 use crate::options::signal;
@@ -28,7 +29,8 @@ pub(crate) fn run(args: &Kill, places: &Places) -> Result<ExitCode> {
         let mut shim = super::shim_of(places, &container, "kill")?;
         let sent = if args.signal == signal::KILL {
             // Whoever kills wants it gone when the command returns, and not started again.
-            shim.stop(signal::KILL, Some(std::time::Duration::ZERO)).map(drop)
+            shim.stop(signal::KILL, Some(std::time::Duration::ZERO))
+                .map(|_| network::await_release(places, &container.record))
         } else {
             shim.signal(args.signal)
         };

@@ -2,6 +2,7 @@
 //! `kelp stop` and `kelp restart`: ask the program to end, then make it.
 
 use crate::container::find::{self, Container};
+use crate::container::network;
 use crate::container::runtime::Runtime;
 use crate::container::start::{self, Stay};
 use crate::container::status;
@@ -73,6 +74,10 @@ fn stop(args: &Stop, places: &Places, container: &Container) -> Result<()> {
             }
             Ok(())
         }
-        other => other.map(drop).map_err(Into::into),
+        Err(error) => Err(error.into()),
+        Ok(_) => {
+            network::await_release(places, record);
+            Ok(())
+        }
     }
 }

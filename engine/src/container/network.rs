@@ -121,6 +121,16 @@ pub(crate) fn reconnect(places: &Places, record: &Record, pid: i32, uplink: Owne
     connect(places, record, pid, Uplink::Prepared { theirs: uplink })
 }
 
+/// Waits until nothing listens on the ports of a container that has ended: who gave them to it may give them to another.
+pub(crate) fn await_release(places: &Places, record: &Record) {
+    if record.network == Network::Slirp4netns
+        && !record.ports.is_empty()
+        && !Slirp::at(&socket(places, record)).await_end(UPLINK_MAX)
+    {
+        output::note(format_args!("slirp4netns of container {} does not end: its ports stay taken", record.name));
+    }
+}
+
 /// Whether a kernel parameter is the network's, in either spelling.
 pub(crate) fn is_sysctl(key: &str) -> bool {
     key.starts_with("net.") || key.starts_with("net/")

@@ -6,7 +6,7 @@
 use super::claim::{Claim, Tried};
 use super::find::Container;
 use super::record::Record;
-use super::{name, record, status};
+use super::{name, network, record, status};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::places::Places;
 use crate::{ids, volume};
@@ -56,6 +56,7 @@ pub(crate) fn container(places: &Places, container: &Container, force: Force, vo
     };
     record::withdraw(&container.folder)?;
     name::release(places, &record.name, &record.id)?;
+    network::await_release(places, record);
     forget(places, &record.id)?;
     tree(&container.folder)?;
     drop(claim);

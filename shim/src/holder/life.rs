@@ -4,16 +4,19 @@
 //! Created → Running → Draining → (Pausing → Running …) → Cleaning → Over. `exit.json` is written when draining is
 //! over, before anyone is told; then the runtime's state goes, then socket and lock, then clients hear of it.
 
+mod end;
+mod output;
+
 use super::backend::{Backend, Created};
 use super::birth::Birth;
-use super::clients::{Client, Flushed, Last, Spool};
+use super::clients::{Client, Flushed, Spool};
 use super::confinement;
 use super::hand::Hand;
 use super::oom::OomWatch;
 use super::place::Place;
 use super::requests::REQUEST_MAX;
 use super::restart::{By, Restarts};
-use super::stdio::{Output, Stdio};
+use super::stdio::Stdio;
 use super::{SIGCHLD, SIGTERM, exit_of};
 use crate::complain;
 use kelp_runtime::OnBirth;
@@ -23,23 +26,14 @@ use kelp_sys::process::signal_process;
 use kelp_sys::rustix::event::{PollFd, PollFlags, poll};
 use kelp_sys::rustix::fs::Timespec;
 use kelp_sys::rustix::io::Errno;
-use kelp_sys::rustix::pipe::{PipeFlags, pipe_with};
 use kelp_sys::rustix::process::{WaitOptions, WaitStatus, wait};
 use kelp_sys::sigaction::Caught;
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Command, Stdio as Redirect};
 use std::time::{Duration, Instant};
 
-/// How much output is read at once.
-const READ_MAX: usize = 16 << 10;
 /// After the end of the program: how long a pipe that others hold open may be silent, and how long it may go on.
 const QUIET_MAX: Duration = Duration::from_millis(100);
 const DRAIN_MAX: Duration = Duration::from_secs(2);
-/// … and how much of it waits in memory for clients that do not read.
-const SPOOL_MAX: usize = 4 << 20;
-/// How long `on_exit` may keep clients from hearing of the end.
-const CLEANING_MAX: Duration = Duration::from_secs(10);
 /// A container that has been silent for so long may be so for days.
 const REST_AFTER: Duration = Duration::from_secs(1);
 const SIGKILL: i32 = 9;
@@ -447,191 +441,6 @@ impl Holder {
                 complain(&format_args!("on_exit {:?} ended with {status:?}", self.launch.on_exit));
             }
             self.announce(last);
-        }
-    }
-
-    // ---- output and input ----
-
-    fn has_room(&self) -> bool {
-        match self.stage {
-            Stage::Draining { .. } => self.spool.bytes() < SPOOL_MAX,
-            _ => self.spool.bytes() == 0,
-        }
-    }
-
-    /// Reads one piece of output into the log and to the clients.
-    fn pump(&mut self, stream: Stream) -> Output {
-        if !self.has_room() {
-            return Output::Nothing;
-        }
-        let output = self.stdio.read(stream, &mut self.buffer[..READ_MAX]);
-        match output {
-            Output::Bytes(length) => {
-                let bytes = &self.buffer[..length];
-                let logged = self.log.write(stream, bytes);
-                if self.clients.iter().any(|client| client.wants(stream)) {
-                    self.spool.push(stream, bytes);
-                }
-                self.note_log_failure(logged);
-                self.flush_clients();
-            }
-            Output::End => {
-                self.stdio.close_output(stream);
-                if let (Stage::Draining { status, .. }, false) = (&self.stage, self.stdio.has_output()) {
-                    self.finish(*status);
-                }
-            }
-            Output::Nothing => {}
-        }
-        if let (Stage::Draining { quiet, .. }, Output::Bytes(_)) = (&mut self.stage, output) {
-            *quiet = Instant::now() + QUIET_MAX;
-        }
-        output
-    }
-
-    /// Reads what the ended program has left in its pipes, without waiting for more.
-    fn drain(&mut self) {
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            while matches!(self.stage, Stage::Draining { end, .. } if Instant::now() < end)
-                && self.stdio.output(stream).is_some()
-                && matches!(self.pump(stream), Output::Bytes(_))
-            {}
-        }
-        if let (Stage::Draining { status, .. }, false) = (&self.stage, self.stdio.has_output()) {
-            self.finish(*status);
-        }
-    }
-
-    /// A full disk must not stop the program: its lines are lost, and that is said once until it works again.
-    fn note_log_failure(&mut self, logged: std::io::Result<()>) {
-        match logged {
-            Ok(()) => self.log_failed = false,
-            Err(error) if !self.log_failed => {
-                self.log_failed = true;
-                complain(&format_args!("cannot write the log, output is lost: {error}"));
-            }
-            Err(_) => {}
-        }
-    }
-
-    /// Writes queued input; who sent it may send more.
-    pub(super) fn write_input(&mut self) {
-        let clients = &mut self.clients;
-        self.stdio.input.write_some(|id, bytes| {
-            if let Some(client) = clients.iter_mut().find(|client| client.id == id) {
-                client.stdin_under_way -= bytes.min(client.stdin_under_way);
-                client.owed.stdin_taken += u32::try_from(bytes).unwrap_or(u32::MAX);
-            }
-        });
-    }
-
-    // ---- the end ----
-
-    /// The container is over, or this round of it: records, releases, and tells or restarts.
-    fn finish(&mut self, status: Status) {
-        let flushed = self.log.flush();
-        self.note_log_failure(flushed);
-        self.stdio = Stdio::default();
-        let mut exit = Exit::now(status, None);
-        exit.oom = std::mem::take(&mut self.oom).killed;
-        if let Some(error) = &self.verdict {
-            exit = exit_of(error);
-        }
-        exit.stopped = self.was_stopped();
-        if let Err(error) = exit.write(&self.launch.container, self.launch.durable) {
-            complain(&error);
-        }
-        if std::mem::take(&mut self.exists)
-            && let Err(error) = self.hand.as_ref().map_or_else(|| self.backend.delete(), Hand::delete)
-        {
-            complain(&error);
-        }
-        let ran_for = self.started.elapsed();
-        let status = exit.status();
-        match if self.verdict.is_none() { self.restarts.next(status, ran_for) } else { None } {
-            Some(pause) => self.stage = Stage::Pausing { status, until: Instant::now() + pause },
-            None => self.leave(status),
-        }
-    }
-
-    fn restart(&mut self) {
-        if let Err(error) = fs::remove_file(self.launch.container.join("exit.json")) {
-            complain(&format_args!("cannot remove exit.json: {error}"));
-        }
-        let restarted = self.create_again().and_then(|pid| self.prepare_restarted(pid)).and_then(|()| self.start());
-        if let Err(error) = restarted {
-            complain(&error);
-            self.fail(error);
-        }
-    }
-
-    fn create_again(&mut self) -> Result<i32, Error> {
-        let pid = self.create(Time::Again)?;
-        if !self.clients.iter().any(|client| client.streams.stdin) {
-            self.input_left();
-        }
-        Ok(pid)
-    }
-
-    /// What the engine did between `Created` and `Start` the first time.
-    fn prepare_restarted(&mut self, pid: i32) -> Result<(), Error> {
-        let Some((program, args)) = self.launch.on_restart.split_first() else { return Ok(()) };
-        let doing = || format!("cannot prepare container {} with {program}", self.launch.id);
-        // What served the container that has ended, its network, ends with it; what will serve this one has a line of its own.
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC).doing(doing)?;
-        self.kept = vec![write];
-        let status = Command::new(program).args(args).arg(pid.to_string()).stdin(read).status();
-        match status.doing(doing)? {
-            status if status.success() => Ok(()),
-            status => Err(Error::new(doing(), status)),
-        }
-    }
-
-    /// Nothing more will be: socket and lock go. Without a client that cleans up, `on_exit` does before others hear.
-    pub(super) fn leave(&mut self, status: Status) {
-        if let Some(place) = self.place.take() {
-            place.leave();
-        }
-        match self.clients.iter().any(|client| client.starter) {
-            true => self.announce(status),
-            false => self.clean_up(status),
-        }
-    }
-
-    fn clean_up(&mut self, status: Status) {
-        if self.settled {
-            return self.announce(status);
-        }
-        self.settled = true;
-        match self.begin_clean_up() {
-            Ok(pid) => self.stage = Stage::Cleaning { status, pid, until: Instant::now() + CLEANING_MAX },
-            Err(error) => {
-                complain(&error);
-                self.announce(status);
-            }
-        }
-    }
-
-    fn begin_clean_up(&self) -> Result<i32, Error> {
-        if let Some(hand) = &self.hand {
-            return hand.clean_up();
-        }
-        let none = || Error::new("cannot clean up", "no on_exit was given");
-        let (program, args) = self.launch.on_exit.split_first().ok_or_else(none)?;
-        let child = Command::new(program).args(args).stdin(Redirect::null()).spawn();
-        let child = child.doing(|| format!("cannot run on_exit {program}"))?;
-        Ok(i32::try_from(child.id()).unwrap_or(0))
-    }
-
-    fn announce(&mut self, status: Status) {
-        self.stage = Stage::Over { status };
-        for client in &mut self.clients {
-            let last = match (&self.verdict, client.waits) {
-                (Some(error), true) if client.starter => Last::Error(error.clone()),
-                (_, true) => Last::Exit(status),
-                (_, false) => Last::Silence,
-            };
-            client.owed.last.get_or_insert(last);
         }
     }
 
