@@ -255,6 +255,7 @@ mod tests {
         assert_eq!(output(&line.patient(PATIENCE), &errors).expect("it ends"), "begun\n");
         drop((fs::remove_file(errors.with_extension("out")), fs::remove_file(errors)));
     }
+
     #[test]
     fn one_of_a_crowd_that_hangs_fails_after_the_others_have_ended_and_nobody_spins() {
         let (hanging, errors) = hangs("exec sleep 60");

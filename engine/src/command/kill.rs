@@ -39,7 +39,8 @@ pub(crate) fn run(args: &Kill, places: &Places) -> Result<ExitCode> {
             Err(error) if error.kind == kelp_shim::Kind::Lost && !status::of(places, &container)?.state.is_alive() => {
                 Err(super::not_running(&container, "kill"))
             }
-            sent => Ok(sent?).and_then(|()| output::line(wanted)),
+            Err(error) => Err(error.into()),
+            Ok(()) => output::line(wanted),
         }
     })
 }

@@ -66,18 +66,15 @@ fn stop(args: &Stop, places: &Places, container: &Container) -> Result<()> {
         }
         Err(error) => return Err(error.into()),
     };
-    match shim.stop(args.signal.unwrap_or(record.stop_signal), timeout) {
-        // The shim went away while it answered: what was asked for has come true, or the runtime makes it so.
-        Err(error) if error.kind == kelp_shim::Kind::Lost => {
-            if status::of(places, container)?.state.is_alive() {
-                return crate::container::remove::forget(places, &record.id);
-            }
-            Ok(())
+    if let Err(error) = shim.stop(args.signal.unwrap_or(record.stop_signal), timeout) {
+        if error.kind != kelp_shim::Kind::Lost {
+            return Err(error.into());
         }
-        Err(error) => Err(error.into()),
-        Ok(_) => {
-            network::await_release(places, record);
-            Ok(())
+        // The shim went away while it answered: what was asked for has come true, or the runtime makes it so.
+        if status::of(places, container)?.state.is_alive() {
+            return crate::container::remove::forget(places, &record.id);
         }
     }
+    network::await_release(places, record);
+    Ok(())
 }

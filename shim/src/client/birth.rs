@@ -19,6 +19,7 @@ use std::process::{Child, Command, Stdio};
 
 /// How many descriptors can be handed to the holder.
 pub const KEPT_MAX: usize = 8;
+
 /// A holder that waits to hear what to hold. Dropped before [`Waiting::launch`], it ends.
 #[derive(Debug)]
 pub struct Waiting {
