@@ -4,6 +4,7 @@
 //! The engine's side of `kelp_bundles`: found in the store, embedded, or pulled.
 
 use crate::error::{Error, Kind, Result};
+use crate::events;
 use crate::options::{Options, Pull, env};
 use crate::places::Places;
 use crate::progress::Shown;
@@ -60,7 +61,7 @@ pub(crate) fn resolve(places: &Places, options: &Options) -> Result<Chosen> {
         Some(image) => (image, false),
         None if name == hello::NAME && options.pull != Pull::Always => (unpack_hello(&store)?, true),
         None if options.pull == Pull::Never => return Err(absent(&store, name)),
-        None => (fetch(&store, name, &platform, options.quiet)?, false),
+        None => (fetch(places, &store, name, &platform, options.quiet)?, false),
     };
     let is_hello = is_hello || name == hello::NAME;
     Ok(Chosen { store, image, is_hello })
@@ -75,11 +76,17 @@ pub(crate) fn look(store: &Store, name: &str, platform: Option<&str>) -> Result<
 }
 
 /// The image of this name for this platform: the store's, the one in this program, or a registry's.
-pub(crate) fn find_or_pull(store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<Image> {
+pub(crate) fn find_or_pull(
+    places: &Places,
+    store: &Store,
+    name: &str,
+    platform: &Platform,
+    quiet: bool,
+) -> Result<Image> {
     match present(store, name, platform)? {
         Some(image) => Ok(image),
         None if name == hello::NAME => unpack_hello(store),
-        None => fetch(store, name, platform, quiet),
+        None => fetch(places, store, name, platform, quiet),
     }
 }
 
@@ -121,7 +128,7 @@ fn unpack_hello(store: &Store) -> Result<Image> {
         .ok_or_else(|| Error::new(Kind::Other, "cannot load the embedded image hello", "its archive holds no image"))
 }
 
-fn fetch(store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<Image> {
+fn fetch(places: &Places, store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<Image> {
     let reference = registries::complete(name)?;
     if !quiet {
         output::note(format!("{} is not here: pulling it", reference.familiar()));
@@ -129,13 +136,15 @@ fn fetch(store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<
     let unpack = Some(IdMap::of_caller()?);
     let options = pull::Options { platform: platform.clone(), unpack, ..pull::Options::default() };
     let progress = if quiet { Shown::quiet() } else { Shown::new() };
-    pull::pull(store, &reference, &options, &progress).map_err(|error| {
+    let image = pull::pull(store, &reference, &options, &progress).map_err(|error| {
         let error = Error::from(error);
         match near(store, name) {
             Some(other) => error.hint(format!("did you mean {other}? It is here")),
             None => error,
         }
-    })
+    })?;
+    events::transfer(places, "pull", &reference);
+    Ok(image)
 }
 
 fn absent(store: &Store, name: &str) -> Error {

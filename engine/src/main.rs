@@ -8,6 +8,7 @@ mod command;
 mod container;
 mod copy_job;
 mod error;
+mod events;
 mod glob;
 mod hello;
 mod ids;

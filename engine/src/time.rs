@@ -90,6 +90,18 @@ pub(crate) fn moment(text: &str) -> Result<i64, String> {
     found.ok_or_else(|| format!("{text:?} is not a time: use 2026-01-31T12:00:00Z, 10m or seconds since 1970"))
 }
 
+/// The same to the nanosecond: `1136073600.000000001` and fractions of RFC 3339 count.
+pub(crate) fn nano_moment(text: &str) -> Result<i64, String> {
+    let whole = moment(text)?.checked_mul(1_000_000_000);
+    if let (Some(whole), Some(_)) = (whole, duration(text)) {
+        return Ok(whole.saturating_add(Timestamp::now().nanoseconds.into()));
+    }
+    let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).take(9).count();
+    let nanoseconds = format!("{:0<9}", &fraction[..digits]).parse::<i64>().unwrap_or(0);
+    whole.and_then(|whole| whole.checked_add(nanoseconds)).ok_or_else(|| format!("{text:?} is too far away"))
+}
+
 /// Seconds in Go's form of a duration: `1h30m`, `90s`, `2d` too.
 fn duration(text: &str) -> Option<i64> {
     let mut total = 0;
@@ -125,6 +137,14 @@ mod tests {
         assert_eq!(seconds("2024-13-01T00:00:00Z"), None);
         let now = Timestamp::now();
         assert_eq!(seconds(&now.to_string()), Some(now.seconds));
+    }
+
+    #[test]
+    fn moments_have_nanoseconds() {
+        assert_eq!(nano_moment("7.000000001"), Ok(7_000_000_001));
+        assert_eq!(nano_moment("7"), Ok(7_000_000_000));
+        assert_eq!(nano_moment("1970-01-01T00:00:01.25Z"), Ok(1_250_000_000));
+        assert!(nano_moment("99999999999999").is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::places::Places;
-use crate::{container, time};
+use crate::{container, events, time};
 use kelp_sys::rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -106,7 +106,10 @@ pub(crate) fn make(places: &Places, name: &str, labels: BTreeMap<String, String>
     fs::create_dir(new.join("_data")).doing(doing)?;
     container::record::write(&new, FILE, &record)?;
     match fs::rename(&new, &folder) {
-        Ok(()) => Ok(Volume { folder, name, record }),
+        Ok(()) => {
+            events::volume(places, "create", &name);
+            Ok(Volume { folder, name, record })
+        }
         // Somebody made it between our looking and our renaming.
         Err(error) => {
             fs::remove_dir_all(&new).doing(doing)?;
@@ -157,6 +160,7 @@ pub(crate) fn remove(places: &Places, name: &str) -> Result<()> {
     // Out of sight first: what is left of an interrupted removal is no volume any more.
     let gone = places.volumes().join(format!(".gone-{}", container::id::random()?));
     fs::rename(&volume.folder, &gone).doing(doing)?;
+    events::volume(places, "destroy", name);
     container::remove::tree(&gone)
 }
 

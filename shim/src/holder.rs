@@ -7,6 +7,7 @@ mod backend;
 mod birth;
 mod clients;
 mod confinement;
+mod events;
 mod hand;
 mod life;
 mod oom;

@@ -48,6 +48,9 @@ pub struct Launch {
     pub on_exit: Vec<String>,
     /// Whether `exit.json` must survive a power cut (fsync). Not needed where `on_exit` removes it at once.
     pub durable: bool,
+    /// The folder of the journal that hears what happens to the container (see [`events`](crate::events)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<PathBuf>,
 }
 
 /// Who creates, starts and deletes the container.
@@ -172,6 +175,7 @@ impl Launch {
             on_restart: Vec::new(),
             on_exit: Vec::new(),
             durable: true,
+            events: None,
         }
     }
 

@@ -57,6 +57,7 @@
 
 pub mod client;
 mod error;
+pub mod events;
 mod exit;
 mod launch;
 pub mod log;

@@ -7,6 +7,7 @@
 
 use crate::container::find;
 use crate::error::Result;
+use crate::events;
 use crate::places::Places;
 use clap::Args;
 use kelp_shim::Streams;
@@ -39,9 +40,13 @@ pub(crate) fn run(args: &Attach, places: &Places) -> Result<ExitCode> {
         detach_keys: super::detach_keys(&args.detach_keys)?,
         proxy_signals: args.sig_proxy,
     };
+    events::container(places, &container.record, "attach");
     Ok(match shim.attach(&relay)? {
         Ended::Exited(status) => super::run::exit_code(status.code),
-        Ended::Detached => ExitCode::SUCCESS,
+        Ended::Detached => {
+            events::container(places, &container.record, "detach");
+            ExitCode::SUCCESS
+        }
         Ended::Signalled(signal) => super::run::exit_code(128 + signal),
     })
 }

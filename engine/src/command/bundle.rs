@@ -38,7 +38,7 @@ pub(crate) struct Bundle {
 pub(crate) fn run(args: &Bundle, places: &Places) -> Result<ExitCode> {
     let store = Store::open(&places.store)?;
     let platform = args.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse)?;
-    let image = image::find_or_pull(&store, &args.image, &platform, args.quiet)?;
+    let image = image::find_or_pull(places, &store, &args.image, &platform, args.quiet)?;
     let defaults = IsolationFlags::default();
     let capabilities = spec::capabilities(&defaults)?;
     let options = Options {

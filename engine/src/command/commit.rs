@@ -4,6 +4,7 @@
 use crate::container::find::{self, Container};
 use crate::container::status::{self, State};
 use crate::error::{Error, Result};
+use crate::events;
 use crate::options::env;
 use crate::places::Places;
 use crate::{ids, output, time};
@@ -54,6 +55,9 @@ pub(crate) fn run(args: &Commit, places: &Places) -> Result<ExitCode> {
     let thawed = if frozen { runtime.resume(&container.record.id) } else { Ok(()) };
     let image = made?;
     thawed?;
+    let reference = args.name.clone().unwrap_or_default();
+    let extra = [("imageID", image.id.to_string()), ("imageRef", reference)];
+    events::container_with(places, &container.record, "commit", extra);
     output::line(&image.id)?;
     Ok(ExitCode::SUCCESS)
 }

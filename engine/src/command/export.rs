@@ -3,6 +3,7 @@
 
 use crate::container::find;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::events;
 use crate::ids;
 use crate::places::Places;
 use clap::Args;
@@ -45,5 +46,6 @@ pub(crate) fn run(args: &Export, places: &Places) -> Result<ExitCode> {
         None => std::io::stdout().as_fd().try_clone_to_owned().doing(doing)?,
     };
     job::pack_tree(&lower, out, &ids::of_caller()?).map_err(|error| Error::from(error).while_doing(doing()))?;
+    events::container(places, &container.record, "export");
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 //! `kelp import`: a tar of files becomes an image of one layer.
 
 use crate::error::{Doing, Error, Kind, Result};
+use crate::events;
 use crate::output;
 use crate::places::Places;
 use crate::time;
@@ -54,6 +55,7 @@ pub(crate) fn run(args: &Import, places: &Places) -> Result<ExitCode> {
         changes: args.change.clone(),
     };
     let image = import::import(&Store::open(&places.store)?, &mut *input, &wanted)?;
+    events::image(places, "import", &image.id.to_string(), args.name.as_deref().unwrap_or_default());
     output::line(&image.id)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 //! `kelp load`: images from an archive, from standard input, or from an OCI layout.
 
 use crate::error::{Doing, Error, Kind, Result};
+use crate::events;
 use crate::output;
 use crate::places::Places;
 use crate::progress::Shown;
@@ -46,6 +47,8 @@ pub(crate) fn run(args: &Load, places: &Places) -> Result<ExitCode> {
         }
     };
     for image in &images {
+        let name = image.name.as_ref().map(Reference::familiar).unwrap_or_default();
+        events::image(places, "load", &image.id.to_string(), &name);
         match &image.name {
             Some(name) => output::line(format!("Loaded image: {}", Reference::familiar(name)))?,
             None => output::line(format!("Loaded image ID: {}", image.id))?,

@@ -11,9 +11,10 @@ mod container;
 mod cp;
 mod create;
 mod diff;
+mod events;
 mod exec;
 mod export;
-mod filter;
+pub(crate) mod filter;
 mod history;
 mod image;
 mod images;
@@ -96,6 +97,8 @@ pub(crate) enum Command {
     Rm(rm::Rm),
     /// Give a container another name
     Rename(rename::Rename),
+    /// Show what happens to containers, images and volumes
+    Events(events::Events),
     /// Show the processes of a container
     Top(top::Top),
     /// Show what containers use
@@ -183,6 +186,7 @@ pub(crate) fn perform(command: &Command, places: &Places) -> Result<ExitCode> {
         Command::Wait(args) => wait::run(args, places),
         Command::Rm(args) => rm::run(args, places),
         Command::Rename(args) => rename::run(args, places),
+        Command::Events(args) => events::run(args, places),
         Command::Top(args) => top::run(args, places),
         Command::Stats(args) => stats::run(args, places),
         Command::Update(args) => update::run(args, places),

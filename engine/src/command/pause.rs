@@ -5,6 +5,7 @@ use crate::container::find;
 use crate::container::runtime::Runtime;
 use crate::container::status::{self, State};
 use crate::error::{Error, Kind, Result};
+use crate::events;
 use crate::output;
 use crate::places::Places;
 use clap::Args;
@@ -43,6 +44,7 @@ fn change(
             return Err(Error::new(Kind::WrongState, doing, format!("it is {}", state.word())));
         }
         act(&Runtime::of(places, &container.record))?;
+        events::container(places, &container.record, verb);
         output::line(wanted)
     })
 }

@@ -8,6 +8,7 @@ use crate::container::find::Container;
 use crate::container::remove::{self, Force};
 use crate::container::{self, find, status};
 use crate::error::{Error, Kind, Result};
+use crate::events;
 use crate::options::size;
 use crate::places::Places;
 use crate::volume::{self, Volume};
@@ -183,7 +184,7 @@ fn asked(filters: &Filters, created: &str, labels: &BTreeMap<String, String>) ->
 
 impl Gone {
     fn containers(&mut self, places: &Places, filters: &Filters) -> Result<()> {
-        let map = ids::of_caller()?;
+        let (map, before) = (ids::of_caller()?, self.bytes);
         for container in find::all(places)? {
             let record = &container.record;
             let ended = |it: &Container| Ok::<_, Error>(!status::of(places, it)?.state.is_alive());
@@ -201,11 +202,12 @@ impl Gone {
                 Err(error) => return Err(error),
             }
         }
+        events::pruned(places, "container", self.bytes - before);
         remove::sweep(places)
     }
 
     fn volumes(&mut self, places: &Places, all: bool, filters: &Filters) -> Result<()> {
-        let map = ids::of_caller()?;
+        let (map, before) = (ids::of_caller()?, self.bytes);
         for volume in volume::all(places)? {
             let wanted =
                 (all || is_anonymous(&volume)) && asked(filters, &volume.record.created, &volume.record.labels)?;
@@ -223,6 +225,7 @@ impl Gone {
                 Err(error) => return Err(error),
             }
         }
+        events::pruned(places, "volume", self.bytes - before);
         Ok(())
     }
 
@@ -243,6 +246,10 @@ impl Gone {
         self.images.extend(removed.untagged.iter().map(|name| format!("untagged: {}", Reference::familiar(name))));
         self.images.extend(removed.deleted.iter().map(|id| format!("deleted: {id}")));
         self.bytes += freed.bytes;
+        for id in &removed.deleted {
+            events::image(places, "delete", &id.to_string(), &id.to_string());
+        }
+        events::pruned(places, "image", freed.bytes);
         Ok(())
     }
 

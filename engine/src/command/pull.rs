@@ -2,6 +2,7 @@
 //! `kelp pull`: images from a registry.
 
 use crate::error::{Error, Kind, Result};
+use crate::events;
 use crate::output;
 use crate::places::Places;
 use crate::progress::Shown;
@@ -69,6 +70,7 @@ pub(crate) fn run(args: &Pull, places: &Places) -> Result<ExitCode> {
     for name in names {
         let before = store.find_named(&name).ok().map(|image| image.manifest);
         let image = pull::pull(&store, &name, &options, &progress)?;
+        events::transfer(places, "pull", &name);
         warn_if_foreign(&image);
         if args.platform.is_some() && image.check_platform(&platform).is_err() {
             output::note(format!(

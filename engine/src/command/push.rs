@@ -3,6 +3,7 @@
 
 use super::pull::Trust;
 use crate::error::{Error, Kind, Result};
+use crate::events;
 use crate::output;
 use crate::places::Places;
 use crate::progress::Shown;
@@ -47,6 +48,7 @@ pub(crate) fn run(args: &Push, places: &Places) -> Result<ExitCode> {
             image.check_platform(&platform.parse()?)?;
         }
         let pushed = push::push(&store, &image, name, &options, &progress)?;
+        events::transfer(places, "push", name);
         match args.quiet {
             true => output::line(name)?,
             false => {

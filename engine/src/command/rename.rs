@@ -3,6 +3,7 @@
 
 use crate::container::{find, name};
 use crate::error::Result;
+use crate::events;
 use crate::places::Places;
 use clap::Args;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ pub(crate) fn run(args: &Rename, places: &Places) -> Result<ExitCode> {
         let old = std::mem::replace(&mut container.record.name, args.name.clone());
         container.record.write(&container.folder)?;
         name::release(places, &old, &container.record.id)?;
+        events::container_with(places, &container.record, "rename", [("oldName", format!("/{old}"))]);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 //! `kelp rmi`: names of images, and with the last one the image.
 
 use crate::error::{Error, Result};
+use crate::events;
 use crate::output;
 use crate::places::Places;
 use clap::Args;
@@ -25,6 +26,7 @@ pub(crate) fn run(args: &Rmi, places: &Places) -> Result<ExitCode> {
     let store = Store::open(&places.store)?;
     let force = if args.force { Force::Yes } else { Force::No };
     super::each(&args.images, |name| {
+        let id = store.find_any(name).map_or_else(|_| name.to_owned(), |image| image.id.to_string());
         let removed = match store.remove(name, force) {
             // As in Docker, who forces does not mind.
             Err(error) if args.force && error.kind() == kelp_bundles::Kind::NotFound => {
@@ -32,6 +34,7 @@ pub(crate) fn run(args: &Rmi, places: &Places) -> Result<ExitCode> {
             }
             other => other?,
         };
+        events::removed(places, &id, &removed);
         removed.untagged.iter().try_for_each(|name| output::line(format!("Untagged: {}", name.familiar())))?;
         removed.deleted.iter().try_for_each(|id| output::line(format!("Deleted: {id}")))
     })

@@ -2,6 +2,7 @@
 //! `kelp save`: images into an archive, to standard output, or into an OCI layout.
 
 use crate::error::{Doing, Error, Kind, Result};
+use crate::events;
 use crate::places::Places;
 use clap::{Args, ValueEnum};
 use kelp_bundles::{Store, save};
@@ -51,6 +52,9 @@ pub(crate) fn run(args: &Save, places: &Places) -> Result<ExitCode> {
                 .hint("kelp save -o FILE, or kelp save … > FILE"));
         }
         (None, _) => save::archive(&store, &images, kind, std::io::stdout().lock())?,
+    }
+    for (image, name) in images.iter().zip(&args.images) {
+        events::image(places, "save", &image.id.to_string(), name);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use crate::container::runtime::Runtime;
 use crate::container::start::{self, Stay};
 use crate::container::status;
 use crate::error::Result;
+use crate::events;
 use crate::options::signal;
 use crate::output;
 use crate::places::Places;
@@ -42,6 +43,7 @@ pub(crate) fn run_restart(args: &Stop, places: &Places) -> Result<ExitCode> {
         let container = find::one(places, wanted)?;
         stop(args, places, &container)?;
         start::start(places, &container, &Stay::Detached)?;
+        events::container(places, &container.record, "restart");
         output::line(wanted)
     })
 }
@@ -76,5 +78,6 @@ fn stop(args: &Stop, places: &Places, container: &Container) -> Result<()> {
         }
     }
     network::await_release(places, record);
+    events::container(places, record, "stop");
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! `kelp tag`: another name for an image.
 
 use crate::error::Result;
+use crate::events;
 use crate::places::Places;
 use clap::Args;
 use kelp_bundles::{Reference, Store};
@@ -21,6 +22,9 @@ pub(crate) struct Tag {
 /// Performs the command.
 pub(crate) fn run(args: &Tag, places: &Places) -> Result<ExitCode> {
     let target: Reference = args.target.parse()?;
-    Store::open(&places.store)?.tag(&args.source, &target)?;
+    let store = Store::open(&places.store)?;
+    store.tag(&args.source, &target)?;
+    let id = store.find_named(&target)?.id;
+    events::image(places, "tag", &id.to_string(), &target.familiar());
     Ok(ExitCode::SUCCESS)
 }

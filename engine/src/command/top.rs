@@ -5,6 +5,7 @@ use crate::container::find;
 use crate::container::runtime::Runtime;
 use crate::container::status;
 use crate::error::{Error, Kind, Result};
+use crate::events;
 use crate::output::Table;
 use crate::places::Places;
 use clap::Args;
@@ -46,6 +47,7 @@ pub(crate) fn run(args: &Top, places: &Places) -> Result<ExitCode> {
         let time = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
         table.row([process.uid.to_string(), pid.to_string(), process.parent, time, process.command]);
     }
+    events::container(places, record, "top");
     table.print()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,6 +8,7 @@ use crate::container::record;
 use crate::container::runtime::Runtime;
 use crate::container::status;
 use crate::error::{Error, Kind, Result};
+use crate::events;
 use crate::options::{LimitFlags, restart};
 use crate::output;
 use crate::places::Places;
@@ -47,6 +48,7 @@ pub(crate) fn run(args: &Update, places: &Places) -> Result<ExitCode> {
         if args.limits.any() {
             set_limits(args, places, &container)?;
         }
+        events::container(places, &container.record, "update");
         output::line(wanted)
     })
 }

@@ -9,6 +9,7 @@ use super::record::{Record, Storage};
 use super::volumes::Mounted;
 use super::{etc, id, init, name, network, remove, volumes};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::events;
 use crate::image::{self, Chosen, Wanted};
 use crate::options::network::Network;
 use crate::options::{Namespace, Options, env, log, signal};
@@ -107,6 +108,7 @@ impl Maker<'_> {
         }
         // From here on it is a container.
         record.write(&self.folder)?;
+        events::container(self.places, &record, "create");
         Ok(Container { folder: self.folder.clone(), record })
     }
 

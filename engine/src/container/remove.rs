@@ -8,6 +8,7 @@ use super::find::Container;
 use super::record::Record;
 use super::{name, network, record, status};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::events;
 use crate::places::Places;
 use crate::{ids, volume};
 use kelp_runtime::Runtime;
@@ -60,6 +61,7 @@ pub(crate) fn container(places: &Places, container: &Container, force: Force, vo
     forget(places, &record.id)?;
     tree(&container.folder)?;
     drop(claim);
+    events::container(places, record, "destroy");
     if volumes {
         remove_volumes(places, record)?;
     }

@@ -9,6 +9,7 @@ use super::record::{Record, Start};
 use super::remove::{self, Shim};
 use super::status;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::events;
 use crate::places::Places;
 use crate::time;
 use kelp_network::Published;
@@ -80,6 +81,7 @@ fn attempt(places: &Places, container: &Container, stay: &Stay, shim: Option<Wai
         Stay::Detached => shim.start().map(|()| Left::Running)?,
         Stay::Attached { stdin, stdout, stderr, detach_keys, proxy_signals } => {
             drop(claim);
+            events::container(places, record, "attach");
             let streams = Streams { stdin: *stdin, stdout: *stdout, stderr: *stderr };
             let relay = Relay { streams, detach_keys: detach_keys.clone(), proxy_signals: *proxy_signals };
             follow(places, container, &mut shim, &relay)?
@@ -139,7 +141,10 @@ fn note_start(container: &Container, published: Vec<Published>) -> Result<()> {
 fn follow(places: &Places, container: &Container, shim: &mut Connection, relay: &Relay) -> Result<Left> {
     let left = match shim.foreground(relay) {
         Ok(Ended::Exited(status)) => Left::Exited(status.code),
-        Ok(Ended::Detached) => return Ok(Left::Running),
+        Ok(Ended::Detached) => {
+            events::container(places, &container.record, "detach");
+            return Ok(Left::Running);
+        }
         Ok(Ended::Signalled(signal)) => return Ok(Left::Exited(128 + signal)),
         // Its shim was killed: nobody else will remove the container of `--rm`.
         Err(error) if error.kind == kelp_shim::Kind::Lost => Left::Lost(error.into()),
@@ -164,6 +169,7 @@ fn launch(places: &Places, container: &Container, stay: &Stay) -> Result<Launch>
         (true, Stay::Attached { .. }) => Stdin::Once,
     };
     launch.log = record.log;
+    launch.events = Some(kelp_shim::events::folder(&places.store));
     launch.restart = record.restart;
     launch.on_restart = begin_again(places, record)?;
     launch.stop_signal = record.stop_signal;

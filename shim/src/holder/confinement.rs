@@ -44,6 +44,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_fsync,
     libc::SYS_fdatasync,
     libc::SYS_ftruncate,
+    libc::SYS_flock,
     // Children that end, and the one that is signalled: by its descriptor, never by a number.
     libc::SYS_wait4,
     libc::SYS_waitid,

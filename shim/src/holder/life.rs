@@ -299,6 +299,7 @@ impl Holder {
         }
         if self.kill_at.is_some_and(|at| at <= now) {
             self.kill_at = None;
+            self.record_kill(SIGKILL);
             self.kill(SIGKILL);
         }
         match self.stage {
@@ -351,6 +352,7 @@ impl Holder {
         self.hand.as_ref().map_or_else(|| self.backend.start(), Hand::start)?;
         self.started = Instant::now();
         self.stage = Stage::Running;
+        self.record_start();
         Ok(())
     }
 
@@ -390,10 +392,12 @@ impl Holder {
             self.record_stop();
             return self.leave(status);
         }
-        if let Some(timeout) = timeout {
+        // There is nothing stronger than SIGKILL to follow it.
+        if let Some(timeout) = timeout.filter(|_| signal != SIGKILL) {
             let at = Instant::now() + timeout;
             self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
         }
+        self.record_kill(signal);
         self.kill(signal);
     }
 

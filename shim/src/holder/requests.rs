@@ -173,6 +173,7 @@ impl Holder {
             return Err(not_running("cannot send a signal", "the container has ended"));
         }
         self.clients[index].waits = true; // for the case that it is the last signal of all
+        self.record_kill(signal);
         self.kill(signal);
         Ok(())
     }

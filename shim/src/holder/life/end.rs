@@ -35,12 +35,13 @@ impl Holder {
         if let Err(error) = exit.write(&self.launch.container, self.launch.durable) {
             complain(&error);
         }
+        let ran_for = self.started.elapsed();
+        self.record_end(exit.status(), ran_for.as_secs());
         if std::mem::take(&mut self.exists)
             && let Err(error) = self.hand.as_ref().map_or_else(|| self.backend.delete(), Hand::delete)
         {
             complain(&error);
         }
-        let ran_for = self.started.elapsed();
         let status = exit.status();
         match if self.verdict.is_none() { self.restarts.next(status, ran_for) } else { None } {
             Some(pause) => self.stage = Stage::Pausing { status, until: Instant::now() + pause },
