@@ -67,7 +67,7 @@ mod measure;
 mod pack;
 pub mod platform;
 pub mod process;
-mod progress;
+pub mod progress;
 pub mod pull;
 pub mod push;
 pub mod reference;

@@ -18,14 +18,14 @@ use std::ffi::OsString;
 use std::io::{BufReader, BufWriter, stdin, stdout};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// The hidden first argument; the task follows.
 const ARGUMENT: &str = "kelp-copy";
 
 /// What the child does in the container's files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum Task {
+pub enum Task {
     /// Packs what the path names, to standard output.
     Pack {
         /// The path.
@@ -47,7 +47,7 @@ pub(crate) enum Task {
 }
 
 /// Starts the child. Standard input or output is a pipe, whichever its task needs, or `file`.
-pub(crate) fn start(inside: &Inside, task: &Task, file: Option<Stdio>) -> Result<Child> {
+pub fn start(inside: &Inside, task: &Task, file: Option<Stdio>) -> Result<Child> {
     let doing = || "cannot start a helper to copy files";
     let text = serde_json::to_string(task).map_err(|error| Error::new(Kind::Other, doing(), error))?;
     let number = |fd: BorrowedFd<'_>| -> Result<OsString> {
@@ -69,18 +69,12 @@ pub(crate) fn start(inside: &Inside, task: &Task, file: Option<Stdio>) -> Result
 }
 
 /// Does the task if this process was started for one. For `main`, while there is one thread.
-pub(crate) fn run_if_asked() -> Option<ExitCode> {
+pub fn run_if_asked() -> Option<Result<()>> {
     let mut words = std::env::args().skip(1);
     if words.next()? != ARGUMENT {
         return None;
     }
-    Some(match perform(&words.collect::<Vec<_>>()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            crate::output::error(&error);
-            ExitCode::FAILURE
-        }
-    })
+    Some(perform(&words.collect::<Vec<_>>()))
 }
 
 fn perform(words: &[String]) -> Result<()> {

@@ -7,7 +7,7 @@ use std::fmt;
 
 /// What a caller may choose by. Everything else about an error is for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// The named container, image, volume or file does not exist.
     NotFound,
     /// The name or object is taken.
@@ -30,7 +30,7 @@ pub(crate) enum Kind {
 
 /// What we were doing, why it stopped, what to try.
 #[derive(Debug, Clone)]
-pub(crate) struct Error {
+pub struct Error {
     doing: String,
     because: String,
     hint: Option<String>,
@@ -45,57 +45,57 @@ const FAILED: u8 = 1;
 const OUR_FAULT: u8 = 125;
 
 /// The engine's result.
-pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// `doing` completes “error: …”, for example `cannot remove volume data`.
-    pub(crate) fn new(kind: Kind, doing: impl Into<String>, because: impl fmt::Display) -> Self {
+    pub fn new(kind: Kind, doing: impl Into<String>, because: impl fmt::Display) -> Self {
         Self { doing: doing.into(), because: because.to_string(), hint: None, kind, status: None }
     }
 
     /// The same error with something to try.
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// The same error with a hint, if there is one.
-    pub(crate) fn maybe_hint(mut self, hint: Option<impl Into<String>>) -> Self {
+    pub fn maybe_hint(mut self, hint: Option<impl Into<String>>) -> Self {
         self.hint = hint.map(Into::into).or(self.hint);
         self
     }
 
     /// The same error, leaving the program with this status instead of 1.
-    pub(crate) fn status(mut self, status: u8) -> Self {
+    pub fn status(mut self, status: u8) -> Self {
         self.status = Some(status);
         self
     }
 
     /// The same error under another headline; the old headline joins the causes.
-    pub(crate) fn while_doing(mut self, doing: impl Into<String>) -> Self {
+    pub fn while_doing(mut self, doing: impl Into<String>) -> Self {
         self.because = format!("{}: {}", self.doing, self.because);
         self.doing = doing.into();
         self
     }
 
     /// The same error, with what went wrong while undoing.
-    pub(crate) fn and_also(mut self, undo: &Error) -> Self {
+    pub fn and_also(mut self, undo: &Error) -> Self {
         self.because = format!("{}; then {}: {}", self.because, undo.doing, undo.because);
         self
     }
 
     /// Why it stopped.
-    pub(crate) fn because(&self) -> &str {
+    pub fn because(&self) -> &str {
         &self.because
     }
 
     /// What callers choose by.
-    pub(crate) fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         self.kind
     }
 
     /// Docker's exit status for an error of `run`: 127 and 126 belong to the program, 125 to us.
-    pub(crate) fn with_run_status(self) -> Self {
+    pub fn with_run_status(self) -> Self {
         let status = match self.kind {
             Kind::ProgramNotFound => 127,
             Kind::ProgramNotExecutable => 126,
@@ -105,12 +105,12 @@ impl Error {
     }
 
     /// The status `main` leaves with.
-    pub(crate) fn exit_status(&self) -> u8 {
+    pub fn exit_status(&self) -> u8 {
         self.status.unwrap_or(FAILED)
     }
 
     /// An I/O error on a path of ours or of the user.
-    pub(crate) fn io(doing: impl Into<String>, error: &std::io::Error) -> Self {
+    pub fn io(doing: impl Into<String>, error: &std::io::Error) -> Self {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => Kind::NotFound,
             std::io::ErrorKind::AlreadyExists => Kind::AlreadyExists,
@@ -204,7 +204,7 @@ fn lowercase(text: &str) -> String {
 }
 
 /// Adds the headline to an I/O result.
-pub(crate) trait Doing<T> {
+pub trait Doing<T> {
     /// `doing` is called only where the result is an error.
     fn doing<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T>;
 }

@@ -3,7 +3,7 @@
 //! as it stands.
 
 /// Whether the pattern fits the whole text. One that is malformed fits nothing.
-pub(crate) fn fits(pattern: &str, text: &str) -> bool {
+pub fn fits(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     matches(&pattern, &text)
 }

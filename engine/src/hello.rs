@@ -8,19 +8,19 @@ use kelp_bundles::Digest;
 use serde_json::{Value, json};
 
 /// What `kelp run` calls it.
-pub(crate) const NAME: &str = "hello";
+pub const NAME: &str = "hello";
 /// Its full name, as the store knows it.
-pub(crate) const REFERENCE: &str = "docker.io/library/hello:latest";
+pub const REFERENCE: &str = "docker.io/library/hello:latest";
 
 /// The environment variable from which the program learns which namespaces its caller is in.
-pub(crate) const CALLER_NAMESPACES: &str = "KELP_CALLER_NS";
+pub const CALLER_NAMESPACES: &str = "KELP_CALLER_NS";
 
 /// Compiled by build.rs from engine/hello/main.rs.
 static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
 
 /// The image as an oci-archive: always the same bytes for one build of Kelp.
 /// Spec: image-spec image-layout.md.
-pub(crate) fn archive() -> Vec<u8> {
+pub fn archive() -> Vec<u8> {
     let layer = tar(&[("hello", 0o755, PROGRAM)]);
     let config = text(&config(&Digest::of(&layer)));
     let manifest = text(&json!({
@@ -50,7 +50,7 @@ pub(crate) fn archive() -> Vec<u8> {
 }
 
 /// `mnt=4026531841,pid=4026531836,…`: the namespaces of this process, for [`CALLER_NAMESPACES`].
-pub(crate) fn caller_namespaces() -> String {
+pub fn caller_namespaces() -> String {
     let id = |name: &str| {
         let link = std::fs::read_link(format!("/proc/self/ns/{name}")).ok()?;
         let id = link.to_str()?.split_once('[')?.1.strip_suffix(']')?.to_owned();

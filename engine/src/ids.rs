@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which ids the caller may give away, for layers and containers alike; and what he should know where they are few.
 
+use crate::caller::Caller;
+use crate::config::{Maps, Range};
 use crate::error::{Doing, Result};
-use crate::output;
-use crate::places::Places;
-use crate::spec::{Maps, Range};
 use kelp_bundles::idmap::{self, IdMap};
 use std::fs;
 
 /// The caller's map.
-pub(crate) fn of_caller() -> Result<IdMap> {
+pub fn of_caller() -> Result<IdMap> {
     Ok(IdMap::of_caller()?)
 }
 
 /// The map as config.json has it; nothing where no user namespace is needed.
-pub(crate) fn maps(ids: &IdMap) -> Option<Maps> {
+pub fn maps(ids: &IdMap) -> Option<Maps> {
     let range = |range: &idmap::Range| Range { container: range.inside, host: range.outside, size: range.count };
     let ranges = |all: Vec<idmap::Range>| all.iter().map(range).collect();
     match ids {
@@ -25,7 +24,7 @@ pub(crate) fn maps(ids: &IdMap) -> Option<Maps> {
 
 /// The highest group of those from 0 on that the user namespace we are in has: all of the machine's, unless we are in a
 /// container ourselves.
-pub(crate) fn last_group() -> Result<u32> {
+pub fn last_group() -> Result<u32> {
     let text = fs::read_to_string("/proc/self/gid_map").doing(|| "cannot read /proc/self/gid_map")?;
     Ok(last_of(&text))
 }
@@ -43,9 +42,9 @@ fn last_of(map: &str) -> u32 {
 }
 
 /// Says, once per store, that the caller has one id only.
-pub(crate) fn tell(places: &Places, ids: &IdMap) {
+pub fn tell(caller: &Caller, ids: &IdMap) {
     let IdMap::Single { because, .. } = ids else { return };
-    let told = places.store.join("told-single-id");
+    let told = caller.places.store.join("told-single-id");
     if told.exists() {
         return;
     }
@@ -54,7 +53,7 @@ pub(crate) fn tell(places: &Places, ids: &IdMap) {
     } else {
         "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER"
     };
-    output::note(format!("one user id inside containers only: {because} ({hint})"));
+    caller.note(format!("one user id inside containers only: {because} ({hint})"));
     // If it cannot be written, the user is told again.
     fs::write(told, because).ok();
 }

@@ -3,22 +3,22 @@
 //!
 //! The engine's side of `kelp_bundles`: found in the store, embedded, or pulled.
 
+use crate::caller::{Caller, Work};
+use crate::config::Program;
 use crate::error::{Error, Kind, Result};
 use crate::events;
-use crate::options::{Options, Pull, env};
-use crate::places::Places;
-use crate::progress::Shown;
-use crate::spec::Program;
-use crate::{hello, near, output};
+use crate::request::{Create, Pull, env};
+use crate::{hello, near};
 use kelp_bundles::idmap::IdMap;
 use kelp_bundles::process::{self, Overrides};
+use kelp_bundles::progress::{Progress, Quiet};
 use kelp_bundles::{Image, ImageConfig, LayerStack, Platform, Reference, Store, job, load, pull, registries};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// An image of the store.
-pub(crate) struct Chosen {
+pub struct Chosen {
     store: Store,
     image: Image,
     /// It is the one embedded in this program.
@@ -27,24 +27,24 @@ pub(crate) struct Chosen {
 
 /// What the image and the user's options ask for.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+pub struct Wanted {
     /// The program.
-    pub(crate) program: Program,
+    pub program: Program,
     /// Paths whose content outlives the container.
-    pub(crate) volumes: Vec<String>,
+    pub volumes: Vec<String>,
     /// Ports the image exposes, as `80/tcp`.
-    pub(crate) exposed: Vec<String>,
+    pub exposed: Vec<String>,
     /// The image's labels.
-    pub(crate) labels: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     /// Asks the program to end.
-    pub(crate) stop_signal: Option<String>,
+    pub stop_signal: Option<String>,
     /// The image's user, as it is written there.
-    pub(crate) user: Option<String>,
+    pub user: Option<String>,
 }
 
 /// The image the user means: from the store, from this program, or from a registry.
-pub(crate) fn resolve(places: &Places, options: &Options) -> Result<Chosen> {
-    let store = Store::open(&places.store)?;
+pub fn resolve(caller: &Caller, options: &Create) -> Result<Chosen> {
+    let store = Store::open(&caller.places.store)?;
     let platform = match &options.platform {
         Some(text) => text.parse()?,
         None => Platform::host(),
@@ -53,7 +53,7 @@ pub(crate) fn resolve(places: &Places, options: &Options) -> Result<Chosen> {
     let found = match options.pull {
         Pull::Always => None,
         Pull::Missing | Pull::Never => match present(&store, name, &platform) {
-            Err(error) if options.platform.is_none() => Some(emulated(&store, name, error)?),
+            Err(error) if options.platform.is_none() => Some(emulated(caller, &store, name, error)?),
             found => found?,
         },
     };
@@ -61,14 +61,14 @@ pub(crate) fn resolve(places: &Places, options: &Options) -> Result<Chosen> {
         Some(image) => (image, false),
         None if name == hello::NAME && options.pull != Pull::Always => (unpack_hello(&store)?, true),
         None if options.pull == Pull::Never => return Err(absent(&store, name)),
-        None => (fetch(places, &store, name, &platform, options.quiet)?, false),
+        None => (fetch(caller, &store, name, &platform, options.quiet)?, false),
     };
     let is_hello = is_hello || name == hello::NAME;
     Ok(Chosen { store, image, is_hello })
 }
 
 /// The image of this name as it is here, or the one for this platform.
-pub(crate) fn look(store: &Store, name: &str, platform: Option<&str>) -> Result<Image> {
+pub fn look(store: &Store, name: &str, platform: Option<&str>) -> Result<Image> {
     match platform {
         None => Ok(store.find_any(name)?),
         Some(text) => Ok(store.find(name, &text.parse()?)?),
@@ -76,17 +76,11 @@ pub(crate) fn look(store: &Store, name: &str, platform: Option<&str>) -> Result<
 }
 
 /// The image of this name for this platform: the store's, the one in this program, or a registry's.
-pub(crate) fn find_or_pull(
-    places: &Places,
-    store: &Store,
-    name: &str,
-    platform: &Platform,
-    quiet: bool,
-) -> Result<Image> {
+pub fn find_or_pull(caller: &Caller, store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<Image> {
     match present(store, name, platform)? {
         Some(image) => Ok(image),
         None if name == hello::NAME => unpack_hello(store),
-        None => fetch(places, store, name, platform, quiet),
+        None => fetch(caller, store, name, platform, quiet),
     }
 }
 
@@ -105,13 +99,13 @@ fn present(store: &Store, name: &str, platform: &Platform) -> Result<Option<Imag
 }
 
 /// Of another machine, but binfmt_misc has an interpreter: it runs, unless a platform was asked for. As in Docker.
-fn emulated(store: &Store, name: &str, error: Error) -> Result<Image> {
+fn emulated(caller: &Caller, store: &Store, name: &str, error: Error) -> Result<Image> {
     if error.kind() != Kind::Unsupported {
         return Err(error);
     }
     match store.find_any(name) {
         Ok(image) if image.config.platform().runs_here() => {
-            output::note(format!("the image is for {}, this machine is {}", image.config.platform(), Platform::host()));
+            caller.note(format!("the image is for {}, this machine is {}", image.config.platform(), Platform::host()));
             Ok(image)
         }
         _ => Err(error),
@@ -121,29 +115,29 @@ fn emulated(store: &Store, name: &str, error: Error) -> Result<Image> {
 /// The embedded image goes into the store like any other archive.
 fn unpack_hello(store: &Store) -> Result<Image> {
     let archive = hello::archive();
-    let images = load::load(store, load::Source::Stream(&mut archive.as_slice()), &Shown::quiet())?;
+    let images = load::load(store, load::Source::Stream(&mut archive.as_slice()), &Quiet)?;
     images
         .into_iter()
         .next()
         .ok_or_else(|| Error::new(Kind::Other, "cannot load the embedded image hello", "its archive holds no image"))
 }
 
-fn fetch(places: &Places, store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<Image> {
+fn fetch(caller: &Caller, store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<Image> {
     let reference = registries::complete(name)?;
     if !quiet {
-        output::note(format!("{} is not here: pulling it", reference.familiar()));
+        caller.note(format!("{} is not here: pulling it", reference.familiar()));
     }
     let unpack = Some(IdMap::of_caller()?);
     let options = pull::Options { platform: platform.clone(), unpack, ..pull::Options::default() };
-    let progress = if quiet { Shown::quiet() } else { Shown::new() };
-    let image = pull::pull(store, &reference, &options, &progress).map_err(|error| {
+    let progress: Box<dyn Progress> = if quiet { Box::new(Quiet) } else { caller.sink.progress(Work::Asked) };
+    let image = pull::pull(store, &reference, &options, &*progress).map_err(|error| {
         let error = Error::from(error);
         match near(store, name) {
             Some(other) => error.hint(format!("did you mean {other}? It is here")),
             None => error,
         }
     })?;
-    events::transfer(places, "pull", &reference);
+    events::transfer(caller, "pull", &reference);
     Ok(image)
 }
 
@@ -168,21 +162,21 @@ fn near(store: &Store, name: &str) -> Option<String> {
 
 impl Chosen {
     /// The image's id: the digest of its configuration.
-    pub(crate) fn id(&self) -> String {
+    pub fn id(&self) -> String {
         self.image.id.to_string()
     }
 
     /// Layers on disk, lowest first, kept for as long as the container's folder is there.
-    pub(crate) fn unpack(&self, folder: &Path, ids: &IdMap) -> Result<Vec<PathBuf>> {
+    pub fn unpack(&self, caller: &Caller, folder: &Path, ids: &IdMap) -> Result<Vec<PathBuf>> {
         self.store.pin(folder, &self.image)?;
-        let unpacked = self.store.unpack(&self.image, ids, &Shown::on_terminal())?;
+        let unpacked = self.store.unpack(&self.image, ids, &*caller.sink.progress(Work::Implied))?;
         Ok(unpacked.lower)
     }
 
     /// The program and what goes with it.
-    pub(crate) fn wanted(&self, lower: &[PathBuf], options: &Options) -> Result<Wanted> {
+    pub fn wanted(&self, caller: &Caller, lower: &[PathBuf], options: &Create) -> Result<Wanted> {
         let flags = &options.process;
-        let mut variables = env::collect(&flags.env_file, &flags.env, |key| std::env::var(key).ok())?;
+        let mut variables = env::collect(&flags.env_file, &flags.env, |key| caller.environment.text(key))?;
         if self.is_hello {
             variables.push(format!("{}={}", hello::CALLER_NAMESPACES, hello::caller_namespaces()));
         }
@@ -217,8 +211,8 @@ impl Chosen {
 }
 
 /// An image as `inspect` shows it, whatever machine it is for; nothing if there is none of this name.
-pub(crate) fn inspect(places: &Places, name: &str, platform: Option<&str>) -> Result<Option<Value>> {
-    let store = Store::open(&places.store)?;
+pub fn inspect(caller: &Caller, name: &str, platform: Option<&str>) -> Result<Option<Value>> {
+    let store = Store::open(&caller.places.store)?;
     let image = match look(&store, name, platform) {
         Ok(image) => image,
         Err(error) if error.kind() == Kind::NotFound => return Ok(None),
@@ -275,6 +269,6 @@ fn shown_config(config: &ImageConfig) -> Value {
 }
 
 /// Copies what the image shows at `inside` into `to`, for a volume's first use.
-pub(crate) fn copy_folder(lower: &[PathBuf], inside: &Path, to: &Path, ids: &IdMap) -> Result<()> {
+pub fn copy_folder(lower: &[PathBuf], inside: &Path, to: &Path, ids: &IdMap) -> Result<()> {
     Ok(job::copy_folder(lower, inside, to, ids)?)
 }

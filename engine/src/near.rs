@@ -2,7 +2,7 @@
 //! “Did you mean …?”: names that differ by slips of the fingers.
 
 /// The candidate that differs from `wanted` by at most two slips, or a third of its letters.
-pub(crate) fn near(wanted: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
+pub fn near(wanted: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
     let limit = (wanted.chars().count() / 3).clamp(1, 2);
     let scored = candidates.map(|candidate| (distance(wanted, &candidate), candidate));
     scored.filter(|(distance, _)| *distance <= limit).min().map(|(_, candidate)| candidate)

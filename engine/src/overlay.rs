@@ -4,9 +4,9 @@
 //! The try runs in a child of ours (our own program with a hidden first argument), in namespaces that end with it.
 //! Kernel: overlayfs in a user namespace since Linux 5.11; the filesystem below must be able to carry it.
 
+use crate::caller::Caller;
 use crate::container::id;
 use crate::error::{Doing, Result};
-use crate::places::Places;
 use kelp_sys::clone::Namespaces;
 use kelp_sys::rustix::io::Errno;
 use kelp_sys::rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::CString;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// The hidden first argument; the folder to try in follows.
@@ -34,7 +34,7 @@ struct Found {
 
 /// Whether overlays work; if not, why. Said to the user once: the caller learns whether this was the first time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Overlay {
+pub enum Overlay {
     /// It works.
     Works,
     /// It does not.
@@ -47,24 +47,24 @@ pub(crate) enum Overlay {
 }
 
 /// Remembers or tries.
-pub(crate) fn probe(places: &Places) -> Result<Overlay> {
+pub fn probe(caller: &Caller) -> Result<Overlay> {
     let kernel = uname().release().to_string_lossy().into_owned();
     let uid = geteuid().as_raw();
-    let file = places.store.join(FILE);
+    let file = caller.places.store.join(FILE);
     let remembered = fs::read(&file).ok().and_then(|json| serde_json::from_slice::<Found>(&json).ok());
     if let Some(found) = remembered.filter(|found| found.kernel == kernel && found.uid == uid) {
         return Ok(found.because.map_or(Overlay::Works, |because| Overlay::Refused { because, news: false }));
     }
-    let because = attempt(places)?;
+    let because = attempt(caller)?;
     let found = Found { kernel, uid, because: because.clone() };
-    crate::container::record::write(&places.store, FILE, &found)?;
+    crate::container::record::write(&caller.places.store, FILE, &found)?;
     Ok(because.map_or(Overlay::Works, |because| Overlay::Refused { because, news: true }))
 }
 
 /// Mounts an overlay in a scratch folder of the store; the kernel's reason if it refuses.
-fn attempt(places: &Places) -> Result<Option<String>> {
-    let doing = || format!("cannot try an overlay in {}", places.store.display());
-    let scratch = places.store.join(format!(".overlay-{}", id::random()?));
+fn attempt(caller: &Caller) -> Result<Option<String>> {
+    let doing = || format!("cannot try an overlay in {}", caller.places.store.display());
+    let scratch = caller.places.store.join(format!(".overlay-{}", id::random()?));
     for name in ["lower", "upper", "work", "merged"] {
         fs::create_dir_all(scratch.join(name)).doing(doing)?;
     }
@@ -81,9 +81,9 @@ fn attempt(places: &Places) -> Result<Option<String>> {
 }
 
 /// Removes the scratch folders of tries that were killed.
-pub(crate) fn sweep(places: &Places) -> Result<()> {
-    let doing = || format!("cannot tidy up {}", places.store.display());
-    for entry in fs::read_dir(&places.store).doing(doing)? {
+pub fn sweep(caller: &Caller) -> Result<()> {
+    let doing = || format!("cannot tidy up {}", caller.places.store.display());
+    for entry in fs::read_dir(&caller.places.store).doing(doing)? {
         let path = entry.doing(doing)?.path();
         let is_scratch = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".overlay-"));
         // A try takes milliseconds.
@@ -96,19 +96,13 @@ pub(crate) fn sweep(places: &Places) -> Result<()> {
 }
 
 /// Does the try if this process was started for one. For `main`, while there is one thread.
-pub(crate) fn run_if_asked() -> Option<ExitCode> {
+pub fn run_if_asked() -> Option<Result<(), String>> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != ARGUMENT {
         return None;
     }
     let scratch = arguments.next()?;
-    Some(match child(Path::new(&scratch)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            crate::output::plain_error(&error);
-            ExitCode::FAILURE
-        }
-    })
+    Some(child(Path::new(&scratch)))
 }
 
 /// In the child: namespaces of its own, one id mapped, one mount that ends with it.

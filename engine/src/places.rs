@@ -3,59 +3,59 @@
 //!
 //! Root keeps both in the system's folders, a user in his own. `--root`, KELP_ROOT and KELP_RUN override.
 
+use crate::caller::Environment;
 use crate::error::{Doing, Error, Kind, Result};
-use std::env;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// The two folders everything of ours lives in.
 #[derive(Debug, Clone)]
-pub(crate) struct Places {
+pub struct Places {
     /// Images, layers, containers, volumes: survives a reboot.
-    pub(crate) store: PathBuf,
+    pub store: PathBuf,
     /// Sockets and the runtime's state: gone with a reboot.
-    pub(crate) run: PathBuf,
+    pub run: PathBuf,
 }
 
 impl Places {
     /// The folders of the calling user. Nothing is made yet.
-    pub(crate) fn find(root: Option<&Path>) -> Result<Self> {
+    pub fn find(root: Option<&Path>, environment: &Environment) -> Result<Self> {
         let uid = kelp_sys::rustix::process::geteuid().as_raw();
-        let store = match root.map(Path::to_owned).or_else(|| set("KELP_ROOT")) {
+        let store = match root.map(Path::to_owned).or_else(|| environment.path("KELP_ROOT")) {
             Some(dir) => std::path::absolute(&dir).doing(|| format!("cannot use {} as the store", dir.display()))?,
-            None => default_store(uid)?,
+            None => default_store(uid, environment)?,
         };
-        let run = match set("KELP_RUN") {
+        let run = match environment.path("KELP_RUN") {
             Some(dir) => std::path::absolute(&dir).doing(|| format!("cannot use {} as KELP_RUN", dir.display()))?,
-            None => default_run(uid),
+            None => default_run(uid, environment),
         };
         Ok(Self { store, run })
     }
 
     /// One folder per container.
-    pub(crate) fn containers(&self) -> PathBuf {
+    pub fn containers(&self) -> PathBuf {
         self.store.join("containers")
     }
 
     /// One link per container name, to the container's id.
-    pub(crate) fn names(&self) -> PathBuf {
+    pub fn names(&self) -> PathBuf {
         self.store.join("names")
     }
 
     /// One folder per named volume.
-    pub(crate) fn volumes(&self) -> PathBuf {
+    pub fn volumes(&self) -> PathBuf {
         self.store.join("volumes")
     }
 
     /// The runtime's state folder (`kelp-runtime --root`).
-    pub(crate) fn runtime(&self) -> PathBuf {
+    pub fn runtime(&self) -> PathBuf {
         self.run.join("runtime")
     }
 
     /// Makes the run folder, private to its owner, and checks that nobody else made it first. Sticky: nobody shall clean old
     /// files out of it (XDG Base Directory Specification, XDG_RUNTIME_DIR).
-    pub(crate) fn make_run(&self) -> Result<()> {
+    pub fn make_run(&self) -> Result<()> {
         let doing = || format!("cannot use the run folder {}", self.run.display());
         DirBuilder::new().mode(0o1700).recursive(true).create(&self.run).doing(doing)?;
         let uid = kelp_sys::rustix::process::geteuid().as_raw();
@@ -69,31 +69,28 @@ impl Places {
     }
 }
 
-/// A path from the environment; an empty variable counts as unset, as the XDG specification says.
-fn set(variable: &str) -> Option<PathBuf> {
-    env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
-}
-
 /// Makes a folder of the store and those above it, for the owner alone: whoever could pass through could execute a
 /// container's setuid programs outside of it.
-pub(crate) fn make_private(folder: &Path) -> Result<()> {
+pub fn make_private(folder: &Path) -> Result<()> {
     let made = DirBuilder::new().mode(0o700).recursive(true).create(folder);
     made.doing(|| format!("cannot make {}", folder.display()))
 }
 
-fn default_store(uid: u32) -> Result<PathBuf> {
+fn default_store(uid: u32, environment: &Environment) -> Result<PathBuf> {
     if uid == 0 {
         return Ok(PathBuf::from("/var/lib/kelp"));
     }
-    let data = set("XDG_DATA_HOME").filter(|dir| dir.is_absolute());
-    data.or_else(|| set("HOME").map(|home| home.join(".local/share"))).map(|data| data.join("kelp")).ok_or_else(|| {
-        Error::new(Kind::NotFound, "cannot find the store", "neither XDG_DATA_HOME nor HOME is set")
-            .hint("set HOME, or name a folder with --root or KELP_ROOT")
-    })
+    let data = environment.path("XDG_DATA_HOME").filter(|dir| dir.is_absolute());
+    data.or_else(|| environment.path("HOME").map(|home| home.join(".local/share")))
+        .map(|data| data.join("kelp"))
+        .ok_or_else(|| {
+            Error::new(Kind::NotFound, "cannot find the store", "neither XDG_DATA_HOME nor HOME is set")
+                .hint("set HOME, or name a folder with --root or KELP_ROOT")
+        })
 }
 
-fn default_run(uid: u32) -> PathBuf {
-    let own = set("XDG_RUNTIME_DIR").filter(|dir| dir.is_absolute() && dir.is_dir());
+fn default_run(uid: u32, environment: &Environment) -> PathBuf {
+    let own = environment.path("XDG_RUNTIME_DIR").filter(|dir| dir.is_absolute() && dir.is_dir());
     match own {
         _ if uid == 0 => PathBuf::from("/run/kelp"),
         Some(dir) => dir.join("kelp"),
@@ -107,7 +104,7 @@ mod tests {
 
     #[test]
     fn an_explicit_root_is_made_absolute() {
-        let places = Places::find(Some(Path::new("/somewhere/kelp"))).unwrap();
+        let places = Places::find(Some(Path::new("/somewhere/kelp")), &Environment::default()).unwrap();
         assert_eq!(places.containers(), Path::new("/somewhere/kelp/containers"));
     }
 

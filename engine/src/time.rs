@@ -4,12 +4,12 @@
 use kelp_shim::time::Timestamp;
 
 /// Now, as records hold it.
-pub(crate) fn now() -> String {
+pub fn now() -> String {
     Timestamp::now().to_string()
 }
 
 /// Seconds since 1970 of an RFC 3339 text; offsets are honoured, fractions cut off.
-pub(crate) fn seconds(text: &str) -> Option<i64> {
+pub fn seconds(text: &str) -> Option<i64> {
     let (date, rest) = text.split_once(['T', 't', ' '])?;
     let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
@@ -42,14 +42,14 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// In UTC and to the second: `2026-01-31T12:00:00Z`; an offset and a fraction are gone. What is no time stays as it is.
-pub(crate) fn to_the_second(text: &str) -> String {
+pub fn to_the_second(text: &str) -> String {
     let Some(seconds) = seconds(text) else { return text.to_owned() };
     let whole = Timestamp { seconds, nanoseconds: 0 }.to_string();
     whole.replace(".000000000Z", "Z")
 }
 
 /// As Go prints a time, which is what Docker's tables have: `2026-01-31 12:00:00 +0000 UTC`.
-pub(crate) fn in_words(text: &str) -> String {
+pub fn in_words(text: &str) -> String {
     match seconds(text) {
         Some(_) => to_the_second(text).replace('T', " ").replace('Z', " +0000 UTC"),
         None => text.to_owned(),
@@ -57,7 +57,7 @@ pub(crate) fn in_words(text: &str) -> String {
 }
 
 /// How long ago a record's time is: `3 minutes`, in Docker's words.
-pub(crate) fn since(text: &str) -> String {
+pub fn since(text: &str) -> String {
     match seconds(text) {
         Some(then) => span(Timestamp::now().seconds - then),
         None => "an unknown time".to_owned(),
@@ -82,7 +82,7 @@ fn span(seconds: i64) -> String {
 }
 
 /// The moment of `--since` and `--until`: RFC 3339, a date, seconds since 1970, or how long ago (`10m`, `1h30m`).
-pub(crate) fn moment(text: &str) -> Result<i64, String> {
+pub fn moment(text: &str) -> Result<i64, String> {
     let date_only = || seconds(&format!("{text}T00:00:00Z"));
     let ago = || duration(text).map(|ago| Timestamp::now().seconds - ago);
     let unix = || text.split('.').next().and_then(|whole| whole.parse().ok());
@@ -91,7 +91,7 @@ pub(crate) fn moment(text: &str) -> Result<i64, String> {
 }
 
 /// The same to the nanosecond: `1136073600.000000001` and fractions of RFC 3339 count.
-pub(crate) fn nano_moment(text: &str) -> Result<i64, String> {
+pub fn nano_moment(text: &str) -> Result<i64, String> {
     let whole = moment(text)?.checked_mul(1_000_000_000);
     if let (Some(whole), Some(_)) = (whole, duration(text)) {
         return Ok(whole.saturating_add(Timestamp::now().nanoseconds.into()));

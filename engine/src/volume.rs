@@ -3,8 +3,8 @@
 //!
 //! A volume is made in a folder of another name and renamed into place; its content is filled under a lock on its folder.
 
+use crate::caller::Caller;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::places::Places;
 use crate::{container, events, time};
 use kelp_sys::rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -16,37 +16,37 @@ use std::time::Duration;
 
 /// A volume on disk.
 #[derive(Debug, Clone)]
-pub(crate) struct Volume {
+pub struct Volume {
     /// `volumes/<name>`.
-    pub(crate) folder: PathBuf,
+    pub folder: PathBuf,
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// What Kelp knows of it.
-    pub(crate) record: VolumeRecord,
+    pub record: VolumeRecord,
 }
 
 /// `volume.json`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct VolumeRecord {
+pub struct VolumeRecord {
     /// RFC 3339.
-    pub(crate) created: String,
+    pub created: String,
     /// The user's.
     #[serde(default)]
-    pub(crate) labels: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     /// Whether an image's content has been copied in, or the volume was used without.
     #[serde(default)]
-    pub(crate) used: bool,
+    pub used: bool,
 }
 
 impl Volume {
     /// The folder that containers see.
-    pub(crate) fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.folder.join("_data")
     }
 
     /// Calls `fill` if the volume has never been used and is empty. Containers that start at once wait for each other.
-    pub(crate) fn fill_once(&self, fill: impl FnOnce(&PathBuf) -> Result<()>) -> Result<()> {
+    pub fn fill_once(&self, fill: impl FnOnce(&PathBuf) -> Result<()>) -> Result<()> {
         let doing = || format!("cannot prepare volume {}", self.name);
         if self.record.used {
             return Ok(());
@@ -78,27 +78,27 @@ fn read(folder: &Path) -> Result<Option<VolumeRecord>> {
 }
 
 /// The volume of this name, if there is one.
-pub(crate) fn find(places: &Places, name: &str) -> Result<Option<Volume>> {
-    let folder = places.volumes().join(name);
+pub fn find(caller: &Caller, name: &str) -> Result<Option<Volume>> {
+    let folder = caller.places.volumes().join(name);
     Ok(read(&folder)?.map(|record| Volume { folder, name: name.to_owned(), record }))
 }
 
 /// The volume of this name, made on first use.
-pub(crate) fn find_or_make(places: &Places, name: &str) -> Result<Volume> {
-    match find(places, name)? {
+pub fn find_or_make(caller: &Caller, name: &str) -> Result<Volume> {
+    match find(caller, name)? {
         Some(volume) => Ok(volume),
-        None => make(places, name, BTreeMap::new()),
+        None => make(caller, name, BTreeMap::new()),
     }
 }
 
 /// Makes a volume; one that exists already is as good.
-pub(crate) fn make(places: &Places, name: &str, labels: BTreeMap<String, String>) -> Result<Volume> {
+pub fn make(caller: &Caller, name: &str, labels: BTreeMap<String, String>) -> Result<Volume> {
     let doing = || format!("cannot make volume {name}");
-    let name = crate::options::mount::volume_name(name).map_err(|why| Error::new(Kind::BadInput, doing(), why))?;
-    let folder = places.volumes().join(&name);
-    let new = places.volumes().join(format!(".new-{}", container::id::random()?));
+    let name = crate::request::mount::volume_name(name).map_err(|why| Error::new(Kind::BadInput, doing(), why))?;
+    let folder = caller.places.volumes().join(&name);
+    let new = caller.places.volumes().join(format!(".new-{}", container::id::random()?));
     let record = VolumeRecord { created: time::now(), labels, used: false };
-    crate::places::make_private(&places.volumes())?;
+    crate::places::make_private(&caller.places.volumes())?;
     fs::create_dir(&new).doing(doing)?;
     // What is not held so is swept: its maker was killed.
     let held = File::open(&new).doing(doing)?;
@@ -107,21 +107,21 @@ pub(crate) fn make(places: &Places, name: &str, labels: BTreeMap<String, String>
     container::record::write(&new, FILE, &record)?;
     match fs::rename(&new, &folder) {
         Ok(()) => {
-            events::volume(places, "create", &name);
+            events::volume(caller, "create", &name);
             Ok(Volume { folder, name, record })
         }
         // Somebody made it between our looking and our renaming.
         Err(error) => {
             fs::remove_dir_all(&new).doing(doing)?;
-            find(places, &name)?.ok_or_else(|| Error::io(doing(), &error))
+            find(caller, &name)?.ok_or_else(|| Error::io(doing(), &error))
         }
     }
 }
 
 /// All volumes by name.
-pub(crate) fn all(places: &Places) -> Result<Vec<Volume>> {
-    let doing = || format!("cannot list {}", places.volumes().display());
-    let entries = match fs::read_dir(places.volumes()) {
+pub fn all(caller: &Caller) -> Result<Vec<Volume>> {
+    let doing = || format!("cannot list {}", caller.places.volumes().display());
+    let entries = match fs::read_dir(caller.places.volumes()) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).doing(doing),
@@ -130,7 +130,7 @@ pub(crate) fn all(places: &Places) -> Result<Vec<Volume>> {
     for entry in entries {
         let name = entry.doing(doing)?.file_name();
         if let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) {
-            volumes.extend(find(places, name)?);
+            volumes.extend(find(caller, name)?);
         }
     }
     volumes.sort_by(|a, b| a.name.cmp(&b.name));
@@ -138,36 +138,36 @@ pub(crate) fn all(places: &Places) -> Result<Vec<Volume>> {
 }
 
 /// The containers that use a volume.
-pub(crate) fn users(places: &Places, name: &str) -> Result<Vec<String>> {
+pub fn users(caller: &Caller, name: &str) -> Result<Vec<String>> {
     let uses = |container: &container::find::Container| {
         container.record.mounts.iter().any(|mount| mount.name.as_deref() == Some(name))
     };
-    let containers = container::find::all(places)?;
+    let containers = container::find::all(caller)?;
     Ok(containers.into_iter().filter(uses).map(|container| container.record.name).collect())
 }
 
 /// Removes a volume that no container uses.
-pub(crate) fn remove(places: &Places, name: &str) -> Result<()> {
+pub fn remove(caller: &Caller, name: &str) -> Result<()> {
     let doing = || format!("cannot remove volume {name}");
-    let Some(volume) = find(places, name)? else {
+    let Some(volume) = find(caller, name)? else {
         return Err(Error::new(Kind::NotFound, doing(), format!("no such volume: {name}")));
     };
-    let users = users(places, name)?;
+    let users = users(caller, name)?;
     if !users.is_empty() {
         let because = format!("it is in use by {}", users.join(", "));
         return Err(Error::new(Kind::WrongState, doing(), because).hint("remove those containers first"));
     }
     // Out of sight first: what is left of an interrupted removal is no volume any more.
-    let gone = places.volumes().join(format!(".gone-{}", container::id::random()?));
+    let gone = caller.places.volumes().join(format!(".gone-{}", container::id::random()?));
     fs::rename(&volume.folder, &gone).doing(doing)?;
-    events::volume(places, "destroy", name);
+    events::volume(caller, "destroy", name);
     container::remove::tree(&gone)
 }
 
 /// Removes what is left of volumes whose maker or remover was killed.
-pub(crate) fn sweep(places: &Places) -> Result<()> {
-    let doing = || format!("cannot tidy up {}", places.volumes().display());
-    let entries = match fs::read_dir(places.volumes()) {
+pub fn sweep(caller: &Caller) -> Result<()> {
+    let doing = || format!("cannot tidy up {}", caller.places.volumes().display());
+    let entries = match fs::read_dir(caller.places.volumes()) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).doing(doing),
@@ -203,10 +203,10 @@ mod tests {
     #[test]
     fn a_volume_is_filled_once_and_found_by_name() {
         let root = std::env::temp_dir().join(format!("kelp-volume-{}", std::process::id()));
-        let places = Places { store: root.clone(), run: root.clone() };
+        let caller = Caller::in_folder(root.clone());
         let mut fills = 0;
         for _ in 0..2 {
-            let volume = find_or_make(&places, "data").unwrap();
+            let volume = find_or_make(&caller, "data").unwrap();
             volume
                 .fill_once(|data| {
                     fills += 1;
@@ -215,10 +215,10 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(fills, 1);
-        assert_eq!(all(&places).unwrap().len(), 1);
-        assert!(make(&places, "../x", BTreeMap::new()).is_err());
-        remove(&places, "data").unwrap();
-        assert_eq!(remove(&places, "data").unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(all(&caller).unwrap().len(), 1);
+        assert!(make(&caller, "../x", BTreeMap::new()).is_err());
+        remove(&caller, "data").unwrap();
+        assert_eq!(remove(&caller, "data").unwrap_err().kind(), Kind::NotFound);
         fs::remove_dir_all(root).unwrap();
     }
 }

@@ -12,14 +12,15 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Who may depend on whom, by the design. Anyone may use kelp-sys.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("kelp-sys", &[]),
     ("kelp-init", &["kelp-sys"]),
     ("kelp-runtime", &["kelp-sys", "kelp-init"]),
     ("kelp-bundles", &["kelp-sys"]),
     ("kelp-network", &["kelp-sys"]),
     ("kelp-shim", &["kelp-sys", "kelp-runtime"]),
-    ("kelp", &["kelp-sys", "kelp-bundles", "kelp-network", "kelp-shim", "kelp-runtime"]),
+    ("kelp-engine", &["kelp-sys", "kelp-bundles", "kelp-network", "kelp-shim", "kelp-runtime"]),
+    ("kelp", &["kelp-sys", "kelp-engine", "kelp-bundles", "kelp-network", "kelp-shim", "kelp-runtime"]),
     ("kelp-tests", &[]),
     ("kelp-conformance", &[]),
     ("kelp-bench", &[]),
@@ -188,6 +189,28 @@ fn init_has_no_std_no_alloc_and_no_unsafe() {
     }
     let sys = code(&workspace().join("sys/src/lib.rs"));
     assert!(sys.contains("no_std"), "sys is not no_std");
+}
+
+/// A library knows no terminal, no flags and no process: what it needs of them its caller hands in.
+#[test]
+fn no_library_prints_reads_the_environment_or_knows_flags() {
+    let engine = workspace().join("engine/src");
+    let words = ["clap", "println!", "print!", "env::var(", "env::var_os", "env::vars", "current_dir", "current_exe"];
+    for path in sources(&engine) {
+        let code = code(&path);
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        for word in words {
+            // The scratch folder of an overlay is entered by a child that does nothing else.
+            let entered = code.replace("set_current_dir", "");
+            assert!(!entered.contains(word), "{} says {word}", path.display());
+        }
+    }
+    let links = links(&metadata());
+    for library in ["kelp-engine", "kelp-bundles", "kelp-network", "kelp-shim", "kelp-runtime"] {
+        for terminal in ["clap", "indicatif", "tracing-subscriber"] {
+            assert!(!links[library].contains(terminal), "{library} links {terminal}");
+        }
+    }
 }
 
 #[test]

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 /// The lock, held.
 #[derive(Debug)]
-pub(crate) struct Claim {
+pub struct Claim {
     _file: File,
 }
 
 /// What trying to take it gave.
 #[derive(Debug)]
-pub(crate) enum Tried {
+pub enum Tried {
     /// It is ours now.
     Taken(Claim),
     /// There is nothing to claim.
@@ -30,7 +30,7 @@ pub(crate) enum Tried {
 
 impl Tried {
     /// Nobody worked there.
-    pub(crate) fn is_some_free(&self) -> bool {
+    pub fn is_some_free(&self) -> bool {
         !matches!(self, Tried::Busy)
     }
 }
@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 impl Claim {
     /// Takes the lock of a folder that was just made.
-    pub(crate) fn make(folder: &Path) -> std::io::Result<Claim> {
+    pub fn make(folder: &Path) -> std::io::Result<Claim> {
         let file = File::create(folder.join(FILE))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Claim { _file: file }),
@@ -49,7 +49,7 @@ impl Claim {
     }
 
     /// Takes the lock of a container's folder, unless somebody has it.
-    pub(crate) fn try_take(folder: &Path) -> Result<Tried> {
+    pub fn try_take(folder: &Path) -> Result<Tried> {
         let doing = || format!("cannot claim {}", folder.display());
         let path = folder.join(FILE);
         let file = match OpenOptions::new().write(true).open(&path) {
@@ -67,7 +67,7 @@ impl Claim {
     }
 
     /// Takes the lock, waiting for whoever has it: nobody keeps it for long.
-    pub(crate) fn take(folder: &Path, patience: Duration) -> Result<Tried> {
+    pub fn take(folder: &Path, patience: Duration) -> Result<Tried> {
         let start = Instant::now();
         loop {
             match Self::try_take(folder)? {

@@ -8,15 +8,16 @@ use super::find::Container;
 use super::record::{Record, Storage};
 use super::volumes::Mounted;
 use super::{etc, id, init, name, network, remove, volumes};
+use crate::caller::Caller;
+use crate::config::{self, Attachment, Device, Maps, RootFilesystem};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::events;
 use crate::image::{self, Chosen, Wanted};
-use crate::options::network::Network;
-use crate::options::{Namespace, Options, env, log, signal};
 use crate::overlay::{self, Overlay};
-use crate::places::{Places, make_private};
-use crate::spec::{self, Attachment, Device, Maps, RootFilesystem};
-use crate::{ids, output, time};
+use crate::places::make_private;
+use crate::request::network::Network;
+use crate::request::{Create, Namespace, env, log, signal};
+use crate::{ids, time};
 use kelp_bundles::idmap::IdMap;
 use kelp_shim::Restart;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -28,7 +29,7 @@ use std::path::{Path, PathBuf};
 const STOP_TIMEOUT: i64 = 10;
 
 /// Makes a container of these options. `begun` hears its id when nothing that takes long is left to do: the image is here.
-pub(crate) fn create(places: &Places, options: &Options, begun: impl FnOnce(&str) -> Result<()>) -> Result<Container> {
+pub fn create(caller: &Caller, options: &Create, begun: impl FnOnce(&str) -> Result<()>) -> Result<Container> {
     if let Some(name) = &options.name {
         name::check(name)?;
     }
@@ -36,17 +37,17 @@ pub(crate) fn create(places: &Places, options: &Options, begun: impl FnOnce(&str
         let because = "it contradicts --rm: what is removed when it exits cannot be started again";
         return Err(Error::new(Kind::BadInput, "cannot use --restart", because));
     }
-    let network = network::decide(&options.network)?;
-    let chosen = image::resolve(places, options)?;
+    let network = network::decide(caller, &options.network)?;
+    let chosen = image::resolve(caller, options)?;
     let ids = ids::of_caller()?;
     if options.isolation.userns == Some(Namespace::Host) && ids != IdMap::Host {
         let because = "only root can do without a user namespace";
         return Err(Error::new(Kind::BadInput, "cannot use --userns host", because).hint("leave it out, or be root"));
     }
-    ids::tell(places, &ids);
-    let (id, folder, claim) = new_folder(places)?;
+    ids::tell(caller, &ids);
+    let (id, folder, claim) = new_folder(caller)?;
     let mut maker =
-        Maker { places, options, chosen, ids, network, id, folder, name: None, mounted: Mounted::default() };
+        Maker { caller, options, chosen, ids, network, id, folder, name: None, mounted: Mounted::default() };
     let made = begun(&maker.id).and_then(|()| maker.make());
     let container = made.map_err(|error| maker.undo(error))?;
     drop(claim);
@@ -54,11 +55,12 @@ pub(crate) fn create(places: &Places, options: &Options, begun: impl FnOnce(&str
 }
 
 /// A folder with a claim on it. It gets its name when it is claimed: nobody ever sees it without its maker.
-fn new_folder(places: &Places) -> Result<(String, PathBuf, Claim)> {
-    make_private(&places.containers())?;
+fn new_folder(caller: &Caller) -> Result<(String, PathBuf, Claim)> {
+    make_private(&caller.places.containers())?;
     loop {
         let id = id::random()?;
-        let (new, folder) = (places.containers().join(format!(".new-{id}")), places.containers().join(&id));
+        let (new, folder) =
+            (caller.places.containers().join(format!(".new-{id}")), caller.places.containers().join(&id));
         let doing = || format!("cannot make {}", folder.display());
         DirBuilder::new().mode(0o700).create(&new).doing(doing)?;
         match Claim::make(&new).and_then(|claim| fs::rename(&new, &folder).map(|()| claim)) {
@@ -72,8 +74,8 @@ fn new_folder(places: &Places) -> Result<(String, PathBuf, Claim)> {
 
 /// What the steps of making share.
 struct Maker<'a> {
-    places: &'a Places,
-    options: &'a Options,
+    caller: &'a Caller,
+    options: &'a Create,
     chosen: Chosen,
     ids: IdMap,
     network: Network,
@@ -87,18 +89,18 @@ impl Maker<'_> {
     fn make(&mut self) -> Result<Container> {
         let name = self.take_name()?;
         self.name = Some(name.clone());
-        let lower = self.chosen.unpack(&self.folder, &self.ids)?;
+        let lower = self.chosen.unpack(self.caller, &self.folder, &self.ids)?;
         let hostname = self.options.network.hostname.clone().unwrap_or_else(|| self.default_hostname());
-        let mut wanted = self.chosen.wanted(&lower, self.options)?;
+        let mut wanted = self.chosen.wanted(self.caller, &lower, self.options)?;
         if matches!(self.ids, IdMap::Single { .. }) {
             // A user who maps only his own ids may not set groups; the process keeps the caller's.
             wanted.program.groups.clear();
         }
         let mut files = etc::make(&self.folder, &self.options.network, self.network, &hostname)?;
         if self.options.process.init {
-            files.push(init::make(&self.folder)?);
+            files.push(init::make(self.caller, &self.folder)?);
         }
-        self.mounted = volumes::make(self.places, self.options.files.wishes(), &wanted.volumes)?;
+        self.mounted = volumes::make(self.caller, self.options.files.wishes(), &wanted.volumes)?;
         self.fill_volumes(&lower)?;
         let root = self.root_filesystem(&lower)?;
         self.configure(&wanted, &hostname, &files, &root)?;
@@ -108,13 +110,13 @@ impl Maker<'_> {
         }
         // From here on it is a container.
         record.write(&self.folder)?;
-        events::container(self.places, &record, "create");
+        events::container(self.caller, &record, "create");
         Ok(Container { folder: self.folder.clone(), record })
     }
 
     /// Undoes; what cannot be undone is added to the error, and swept later.
     fn undo(&self, error: Error) -> Error {
-        match remove::unfinished(self.places, &self.id, self.name.as_deref(), &self.mounted.anonymous) {
+        match remove::unfinished(self.caller, &self.id, self.name.as_deref(), &self.mounted.anonymous) {
             Ok(()) => error,
             Err(undo) => error.and_also(&undo),
         }
@@ -122,8 +124,8 @@ impl Maker<'_> {
 
     fn take_name(&self) -> Result<String> {
         match &self.options.name {
-            Some(name) => name::take(self.places, name, &self.id).map(|()| name.clone()),
-            None => name::take_random(self.places, &self.id),
+            Some(name) => name::take(self.caller, name, &self.id).map(|()| name.clone()),
+            None => name::take_random(self.caller, &self.id),
         }
     }
 
@@ -148,13 +150,13 @@ impl Maker<'_> {
             kelp_bundles::job::copy_tree(lower, &rootfs, &self.ids)?;
             return Ok(RootFilesystem::Copy);
         }
-        match overlay::probe(self.places)? {
+        match overlay::probe(self.caller)? {
             Overlay::Works => {
                 Ok(RootFilesystem::Overlay { lower: lower.to_vec(), upper: make("upper")?, work: make("work")? })
             }
             Overlay::Refused { because, news } => {
                 if news {
-                    output::note(format!("no overlay here ({because}): each container gets a copy of its image"));
+                    self.caller.note(format!("no overlay here ({because}): each container gets a copy of its image"));
                 }
                 kelp_bundles::job::copy_tree(lower, &rootfs, &self.ids)?;
                 Ok(RootFilesystem::Copy)
@@ -174,9 +176,9 @@ impl Maker<'_> {
         let maps = ids::maps(&self.ids);
         check_user(wanted, maps.as_ref(), &self.ids)?;
         let isolation = &self.options.isolation;
-        let capabilities = spec::capabilities(isolation)?;
+        let capabilities = config::capabilities(isolation)?;
         let annotations = self.options.process.annotation.iter().cloned().collect();
-        let input = spec::Input {
+        let input = config::Input {
             id: &self.id,
             options: self.options,
             program: &wanted.program,
@@ -188,10 +190,10 @@ impl Maker<'_> {
             files,
             attachments: &self.mounted.attachments,
             devices: &devices(&self.options.files.device)?,
-            seccomp: spec::seccomp::decide(isolation, &capabilities)?,
+            seccomp: config::seccomp::decide(isolation, &capabilities)?,
             annotations,
         };
-        super::record::write(&self.folder, "config.json", &spec::build(&input)?)
+        super::record::write(&self.folder, "config.json", &config::build(&input)?)
     }
 
     fn record(&self, name: String, wanted: &Wanted, hostname: String, root: &RootFilesystem) -> Result<Record> {

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The container's /etc/hosts, /etc/hostname and /etc/resolv.conf: files of ours in its folder, bound into it.
 
+use crate::config::Attachment;
 use crate::error::{Doing, Result};
-use crate::options::NetworkFlags;
-use crate::options::network::{HOST_GATEWAY, Network};
-use crate::spec::Attachment;
+use crate::request::Networking;
+use crate::request::network::{HOST_GATEWAY, Network};
 use kelp_network::{names, slirp};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 /// Makes the three files; the attachments bind them.
-pub(crate) fn make(folder: &Path, flags: &NetworkFlags, network: Network, hostname: &str) -> Result<Vec<Attachment>> {
+pub(crate) fn make(folder: &Path, flags: &Networking, network: Network, hostname: &str) -> Result<Vec<Attachment>> {
     // A host without the file (a bare chroot) has no name servers to pass on.
     let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let contents = [
@@ -29,7 +29,7 @@ pub(crate) fn make(folder: &Path, flags: &NetworkFlags, network: Network, hostna
     Ok(files)
 }
 
-fn hosts(flags: &NetworkFlags, network: Network, hostname: &str) -> String {
+fn hosts(flags: &Networking, network: Network, hostname: &str) -> String {
     let (address, gateway): (Option<IpAddr>, IpAddr) = match network {
         Network::Slirp4netns => (Some(slirp::ADDRESS.into()), slirp::GATEWAY.into()),
         Network::None | Network::Host => (None, Ipv4Addr::LOCALHOST.into()),
@@ -43,7 +43,7 @@ fn hosts(flags: &NetworkFlags, network: Network, hostname: &str) -> String {
 }
 
 /// What the user says replaces the host's line of the same kind.
-fn resolv_conf(flags: &NetworkFlags, network: Network, host: &str) -> String {
+fn resolv_conf(flags: &Networking, network: Network, host: &str) -> String {
     if network == Network::Host && flags.dns.is_empty() && flags.dns_search.is_empty() && flags.dns_option.is_empty() {
         // The host's loopback is the container's: systemd-resolved's stub works.
         return host.to_owned();
@@ -73,21 +73,25 @@ fn resolv_conf(flags: &NetworkFlags, network: Network, host: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::tests::options;
 
     #[test]
     fn the_hosts_file_is_passed_on_only_where_its_loopback_is_ours() {
         let stub = "nameserver 127.0.0.53\n";
-        let text = |line: &str, network| resolv_conf(&options(line).network, network, stub);
-        assert_eq!(text("busybox", Network::Host), stub);
-        assert_eq!(text("busybox", Network::None), "");
-        assert_eq!(text("busybox", Network::Slirp4netns), "nameserver 10.0.2.3\n");
-        assert_eq!(text("--dns 9.9.9.9 busybox", Network::Host), "nameserver 9.9.9.9\n");
+        let text = |dns: &[&str], network| {
+            let dns = dns.iter().map(|address| address.parse().unwrap()).collect();
+            resolv_conf(&Networking { dns, ..Networking::default() }, network, stub)
+        };
+        assert_eq!(text(&[], Network::Host), stub);
+        assert_eq!(text(&[], Network::None), "");
+        assert_eq!(text(&[], Network::Slirp4netns), "nameserver 10.0.2.3\n");
+        assert_eq!(text(&["9.9.9.9"], Network::Host), "nameserver 9.9.9.9\n");
     }
 
     #[test]
     fn host_gateway_is_where_the_host_is() {
-        let flags = options("--add-host db:10.0.0.9 --add-host up:host-gateway busybox").network;
+        let add_host =
+            ["db:10.0.0.9", "up:host-gateway"].map(|text| crate::request::network::host(text).unwrap()).to_vec();
+        let flags = Networking { add_host, ..Networking::default() };
         let text = hosts(&flags, Network::Slirp4netns, "web");
         assert!(text.contains("10.0.0.9\tdb\n") && text.contains("10.0.2.2\tup\n"), "{text}");
     }

@@ -3,8 +3,8 @@
 
 use super::record::{Record, Storage};
 use super::{id, name};
+use crate::caller::Caller;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::places::Places;
 use kelp_bundles::changes::Top;
 use std::fs;
 use std::io::ErrorKind;
@@ -12,21 +12,21 @@ use std::path::PathBuf;
 
 /// A container's record and folder.
 #[derive(Debug, Clone)]
-pub(crate) struct Container {
+pub struct Container {
     /// `containers/<id>`.
-    pub(crate) folder: PathBuf,
+    pub folder: PathBuf,
     /// What Kelp knows of it.
-    pub(crate) record: Record,
+    pub record: Record,
 }
 
 impl Container {
-    fn open(places: &Places, id: &str) -> Result<Option<Container>> {
-        let folder = places.containers().join(id);
+    fn open(caller: &Caller, id: &str) -> Result<Option<Container>> {
+        let folder = caller.places.containers().join(id);
         Ok(Record::read(&folder)?.map(|record| Container { folder, record }))
     }
 
     /// Where its own files are.
-    pub(crate) fn files(&self) -> Top {
+    pub fn files(&self) -> Top {
         match self.record.storage {
             Storage::Overlay => Top::Upper(self.folder.join("upper")),
             Storage::Copy => Top::Copy(self.folder.join("rootfs")),
@@ -35,26 +35,26 @@ impl Container {
 }
 
 /// The container the user means.
-pub(crate) fn one(places: &Places, wanted: &str) -> Result<Container> {
-    if let Some(id) = name::look_up(places, wanted)
-        && let Some(container) = Container::open(places, &id)?
+pub fn one(caller: &Caller, wanted: &str) -> Result<Container> {
+    if let Some(id) = name::look_up(caller, wanted)
+        && let Some(container) = Container::open(caller, &id)?
     {
         return Ok(container);
     }
     if wanted.len() == 64
         && id::may_begin(wanted)
-        && let Some(container) = Container::open(places, wanted)?
+        && let Some(container) = Container::open(caller, wanted)?
     {
         return Ok(container);
     }
-    by_prefix(places, wanted)
+    by_prefix(caller, wanted)
 }
 
-fn by_prefix(places: &Places, wanted: &str) -> Result<Container> {
-    let ids = ids(places)?;
+fn by_prefix(caller: &Caller, wanted: &str) -> Result<Container> {
+    let ids = ids(caller)?;
     let mut found = Vec::new();
     for id in ids.iter().filter(|id| id::may_begin(wanted) && id.starts_with(wanted)) {
-        found.extend(Container::open(places, id)?);
+        found.extend(Container::open(caller, id)?);
     }
     let doing = || format!("cannot find container {wanted}");
     match (found.pop(), found.len()) {
@@ -64,32 +64,32 @@ fn by_prefix(places: &Places, wanted: &str) -> Result<Container> {
                 .hint("write more of the id"))
         }
         (None, _) => Err(Error::new(Kind::NotFound, doing(), format!("no such container: {wanted}")).hint(
-            near(places, wanted).map_or_else(|| "kelp ps -a shows all".to_owned(), |it| format!("did you mean {it}?")),
+            near(caller, wanted).map_or_else(|| "kelp ps -a shows all".to_owned(), |it| format!("did you mean {it}?")),
         )),
     }
 }
 
 /// A name that differs from `wanted` by a slip of the fingers.
-fn near(places: &Places, wanted: &str) -> Option<String> {
-    let names = fs::read_dir(places.names()).ok()?;
+fn near(caller: &Caller, wanted: &str) -> Option<String> {
+    let names = fs::read_dir(caller.places.names()).ok()?;
     let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     crate::near::near(wanted, names)
 }
 
 /// All containers, the newest first.
-pub(crate) fn all(places: &Places) -> Result<Vec<Container>> {
+pub fn all(caller: &Caller) -> Result<Vec<Container>> {
     let mut containers = Vec::new();
-    for id in ids(places)? {
-        containers.extend(Container::open(places, &id)?);
+    for id in ids(caller)? {
+        containers.extend(Container::open(caller, &id)?);
     }
     containers.sort_by(|a, b| b.record.created.cmp(&a.record.created));
     Ok(containers)
 }
 
 /// The ids of all folders, containers or not.
-pub(crate) fn ids(places: &Places) -> Result<Vec<String>> {
-    let doing = || format!("cannot list {}", places.containers().display());
-    let entries = match fs::read_dir(places.containers()) {
+pub fn ids(caller: &Caller) -> Result<Vec<String>> {
+    let doing = || format!("cannot list {}", caller.places.containers().display());
+    let entries = match fs::read_dir(caller.places.containers()) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).doing(doing),

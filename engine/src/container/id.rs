@@ -8,7 +8,7 @@ use kelp_sys::rustix::rand::{GetRandomFlags, getrandom};
 const SHORT: usize = 12;
 
 /// A new id.
-pub(crate) fn random() -> Result<String> {
+pub fn random() -> Result<String> {
     let mut bytes = [0u8; 32];
     // Requests of up to 256 bytes are never cut short: getrandom(2).
     getrandom(&mut bytes, GetRandomFlags::empty()).doing(|| "cannot choose an id")?;
@@ -16,12 +16,12 @@ pub(crate) fn random() -> Result<String> {
 }
 
 /// The part of an id that people see.
-pub(crate) fn short(id: &str) -> &str {
+pub fn short(id: &str) -> &str {
     id.get(..SHORT).unwrap_or(id)
 }
 
 /// Whether `text` can be an id or the beginning of one.
-pub(crate) fn may_begin(text: &str) -> bool {
+pub fn may_begin(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

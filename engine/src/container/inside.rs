@@ -7,8 +7,8 @@
 use super::claim::{Claim, Tried};
 use super::find::Container;
 use super::{remove, status};
+use crate::caller::Caller;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::places::Places;
 use kelp_runtime::bundle::Bundle;
 use kelp_runtime::cgroup::Manager;
 use kelp_runtime::{CreateRequest, Runtime, Stdio};
@@ -19,22 +19,22 @@ use std::os::fd::OwnedFd;
 
 /// What it takes to work in the container's files.
 #[derive(Debug)]
-pub(crate) struct Inside {
+pub struct Inside {
     /// Its root.
-    pub(crate) root: OwnedFd,
+    pub root: OwnedFd,
     /// Its user namespace, where that is not ours.
-    pub(crate) user: Option<OwnedFd>,
+    pub user: Option<OwnedFd>,
 }
 
 /// Does something with the files of the container.
-pub(crate) fn with<T>(places: &Places, container: &Container, act: impl FnOnce(&Inside) -> Result<T>) -> Result<T> {
-    let status = status::of(places, container)?;
+pub fn with<T>(caller: &Caller, container: &Container, act: impl FnOnce(&Inside) -> Result<T>) -> Result<T> {
+    let status = status::of(caller, container)?;
     if status.pid > 0 {
         return act(&Inside::of(container, status.pid)?);
     }
-    let claim = claim(places, container)?;
-    places.make_run()?;
-    let runtime = Runtime { cgroups: Manager::Disabled, ..crate::command::runtime(places) };
+    let claim = claim(caller, container)?;
+    caller.places.make_run()?;
+    let runtime = Runtime { cgroups: Manager::Disabled, ..caller.runtime() };
     let pid = make(&runtime, container)?;
     let done = Inside::of(container, pid).and_then(|inside| act(&inside));
     let gone = runtime.delete(&container.record.id, true).map(drop).map_err(Error::from);
@@ -46,18 +46,18 @@ pub(crate) fn with<T>(places: &Places, container: &Container, act: impl FnOnce(&
 }
 
 /// Nobody may start or remove it meanwhile.
-fn claim(places: &Places, container: &Container) -> Result<Claim> {
+fn claim(caller: &Caller, container: &Container) -> Result<Claim> {
     let doing = || format!("cannot reach the files of container {}", container.record.name);
     let claim = match Claim::try_take(&container.folder)? {
         Tried::Taken(claim) => claim,
         Tried::NoFolder => return Err(Error::new(Kind::NotFound, doing(), "it was removed")),
         Tried::Busy => return Err(Error::new(Kind::WrongState, doing(), "another kelp is starting or removing it")),
     };
-    if remove::await_shim(places, container)? == remove::Shim::Holds {
+    if remove::await_shim(caller, container)? == remove::Shim::Holds {
         return Err(Error::new(Kind::WrongState, doing(), "it is being started again"));
     }
     // What an earlier run left, or a copy that was killed.
-    remove::forget(places, &container.record.id)?;
+    remove::forget(caller, &container.record.id)?;
     Ok(claim)
 }
 

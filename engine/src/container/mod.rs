@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Containers on disk: made, found, started, removed. One folder each; no database, no global lock.
 
-pub(crate) mod claim;
-pub(crate) mod create;
+pub mod claim;
+pub mod create;
 mod etc;
-pub(crate) mod find;
-pub(crate) mod id;
+pub mod find;
+pub mod id;
 mod init;
-pub(crate) mod inside;
+pub mod inside;
 mod interpreter;
-pub(crate) mod name;
-pub(crate) mod network;
-pub(crate) mod record;
-pub(crate) mod remove;
-pub(crate) mod runtime;
-pub(crate) mod start;
-pub(crate) mod status;
+pub mod name;
+pub mod network;
+pub mod record;
+pub mod remove;
+pub mod runtime;
+pub mod start;
+pub mod status;
 mod volumes;

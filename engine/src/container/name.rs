@@ -5,8 +5,8 @@
 
 use super::claim::Claim;
 use super::{id, record};
+use crate::caller::Caller;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::places::Places;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
@@ -123,7 +123,7 @@ const ANIMALS: [&str; 56] = [
 ];
 
 /// Checks a name the user chose: Docker's `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, a single letter too.
-pub(crate) fn check(name: &str) -> Result<()> {
+pub fn check(name: &str) -> Result<()> {
     let mut chars = name.chars();
     let first = chars.next().is_some_and(|c| c.is_ascii_alphanumeric());
     let rest = chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
@@ -135,14 +135,14 @@ pub(crate) fn check(name: &str) -> Result<()> {
 }
 
 /// Takes `name` for container `id`.
-pub(crate) fn take(places: &Places, name: &str, id: &str) -> Result<()> {
+pub fn take(caller: &Caller, name: &str, id: &str) -> Result<()> {
     let doing = || format!("cannot call the container {name}");
-    crate::places::make_private(&places.names())?;
+    crate::places::make_private(&caller.places.names())?;
     let target = PathBuf::from("../containers").join(id);
     for _ in 0..2 {
-        match symlink(&target, places.names().join(name)) {
+        match symlink(&target, caller.places.names().join(name)) {
             Ok(()) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => release_if_stale(places, name)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => release_if_stale(caller, name)?,
             Err(error) => return Err(error).doing(doing),
         }
     }
@@ -150,7 +150,7 @@ pub(crate) fn take(places: &Places, name: &str, id: &str) -> Result<()> {
 }
 
 /// Takes a name of ours, the first free one.
-pub(crate) fn take_random(places: &Places, id: &str) -> Result<String> {
+pub fn take_random(caller: &Caller, id: &str) -> Result<String> {
     let digits = |range: std::ops::Range<usize>| {
         id.get(range).and_then(|hex| usize::from_str_radix(hex, 16).ok()).unwrap_or_default()
     };
@@ -159,28 +159,28 @@ pub(crate) fn take_random(places: &Places, id: &str) -> Result<String> {
         let adjective = ADJECTIVES[digits(start..start + 4) % ADJECTIVES.len()];
         let animal = ANIMALS[digits(start + 4..start + 8) % ANIMALS.len()];
         let name = format!("{adjective}_{animal}");
-        match take(places, &name, id) {
+        match take(caller, &name, id) {
             Ok(()) => return Ok(name),
             Err(error) if error.kind() == Kind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
     let name = format!("kelp_{}", id::short(id));
-    take(places, &name, id).map(|()| name)
+    take(caller, &name, id).map(|()| name)
 }
 
 /// The id that has `name`.
-pub(crate) fn look_up(places: &Places, name: &str) -> Option<String> {
-    let target = fs::read_link(places.names().join(name)).ok()?;
+pub fn look_up(caller: &Caller, name: &str) -> Option<String> {
+    let target = fs::read_link(caller.places.names().join(name)).ok()?;
     target.file_name()?.to_str().map(str::to_owned)
 }
 
 /// Gives `name` back, if `id` has it.
-pub(crate) fn release(places: &Places, name: &str, id: &str) -> Result<()> {
-    if look_up(places, name).as_deref() != Some(id) {
+pub fn release(caller: &Caller, name: &str, id: &str) -> Result<()> {
+    if look_up(caller, name).as_deref() != Some(id) {
         return Ok(());
     }
-    match fs::remove_file(places.names().join(name)) {
+    match fs::remove_file(caller.places.names().join(name)) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).doing(|| format!("cannot free the name {name}"))
         }
@@ -189,16 +189,16 @@ pub(crate) fn release(places: &Places, name: &str, id: &str) -> Result<()> {
 }
 
 /// Frees all names whose container was never finished, or is gone.
-pub(crate) fn sweep(places: &Places) -> Result<()> {
-    let doing = || format!("cannot tidy up {}", places.names().display());
-    let entries = match fs::read_dir(places.names()) {
+pub fn sweep(caller: &Caller) -> Result<()> {
+    let doing = || format!("cannot tidy up {}", caller.places.names().display());
+    let entries = match fs::read_dir(caller.places.names()) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).doing(doing),
     };
     for entry in entries {
         if let Ok(name) = entry.doing(doing)?.file_name().into_string() {
-            match release_if_stale(places, &name) {
+            match release_if_stale(caller, &name) {
                 Err(error) if error.kind() != Kind::AlreadyExists => return Err(error),
                 _ => {}
             }
@@ -208,11 +208,11 @@ pub(crate) fn sweep(places: &Places) -> Result<()> {
 }
 
 /// Frees a name whose container was never finished; an error if it is in use.
-fn release_if_stale(places: &Places, name: &str) -> Result<()> {
-    let Some(id) = look_up(places, name) else { return Ok(()) };
-    let folder = places.containers().join(&id);
+fn release_if_stale(caller: &Caller, name: &str) -> Result<()> {
+    let Some(id) = look_up(caller, name) else { return Ok(()) };
+    let folder = caller.places.containers().join(&id);
     if !record::exists(&folder) && Claim::try_take(&folder)?.is_some_free() {
-        return release(places, name, &id);
+        return release(caller, name, &id);
     }
     Err(Error::new(
         Kind::AlreadyExists,
@@ -226,46 +226,46 @@ fn release_if_stale(places: &Places, name: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn places(test: &str) -> Places {
+    fn caller(test: &str) -> Caller {
         let root = std::env::temp_dir().join(format!("kelp-name-{test}-{}", std::process::id()));
         fs::create_dir_all(root.join("containers")).unwrap();
-        Places { store: root.clone(), run: root }
+        Caller::in_folder(root)
     }
 
     #[test]
     fn a_name_is_taken_once_and_free_after_release() {
-        let places = places("once");
-        let folder = places.containers().join("aa");
+        let caller = caller("once");
+        let folder = caller.places.containers().join("aa");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("container.json"), "{}").unwrap();
-        take(&places, "web", "aa").unwrap();
-        assert_eq!(take(&places, "web", "bb").unwrap_err().kind(), Kind::AlreadyExists);
-        release(&places, "web", "bb").unwrap();
-        assert_eq!(look_up(&places, "web").as_deref(), Some("aa"));
-        release(&places, "web", "aa").unwrap();
-        take(&places, "web", "bb").unwrap();
-        fs::remove_dir_all(places.store).unwrap();
+        take(&caller, "web", "aa").unwrap();
+        assert_eq!(take(&caller, "web", "bb").unwrap_err().kind(), Kind::AlreadyExists);
+        release(&caller, "web", "bb").unwrap();
+        assert_eq!(look_up(&caller, "web").as_deref(), Some("aa"));
+        release(&caller, "web", "aa").unwrap();
+        take(&caller, "web", "bb").unwrap();
+        fs::remove_dir_all(caller.places.store).unwrap();
     }
 
     #[test]
     fn the_name_of_a_killed_maker_is_free_that_of_a_living_one_is_not() {
-        let places = places("stale");
-        let folder = places.containers().join("aa");
+        let caller = caller("stale");
+        let folder = caller.places.containers().join("aa");
         fs::create_dir_all(&folder).unwrap();
         let claim = Claim::make(&folder).unwrap();
-        take(&places, "web", "aa").unwrap();
-        assert_eq!(take(&places, "web", "bb").unwrap_err().kind(), Kind::AlreadyExists);
+        take(&caller, "web", "aa").unwrap();
+        assert_eq!(take(&caller, "web", "bb").unwrap_err().kind(), Kind::AlreadyExists);
         drop(claim);
-        take(&places, "web", "bb").unwrap();
-        fs::remove_dir_all(places.store).unwrap();
+        take(&caller, "web", "bb").unwrap();
+        fs::remove_dir_all(caller.places.store).unwrap();
     }
 
     #[test]
     fn random_names_are_good_names() {
-        let places = places("random");
-        let name = take_random(&places, &id::random().unwrap()).unwrap();
+        let caller = caller("random");
+        let name = take_random(&caller, &id::random().unwrap()).unwrap();
         check(&name).unwrap();
         assert!(check("a").is_ok() && check("-ab").is_err() && check("a/b").is_err() && check("").is_err());
-        fs::remove_dir_all(places.store).unwrap();
+        fs::remove_dir_all(caller.places.store).unwrap();
     }
 }

@@ -7,9 +7,9 @@ use super::claim::{Claim, Tried};
 use super::find::Container;
 use super::record::Record;
 use super::{name, network, record, status};
+use crate::caller::Caller;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::events;
-use crate::places::Places;
 use crate::{ids, volume};
 use kelp_runtime::Runtime;
 use kelp_shim::client;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// What `rm` may do besides removing what has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Force {
+pub enum Force {
     /// Only what has ended.
     No,
     /// Kill it first.
@@ -32,15 +32,15 @@ pub(crate) enum Force {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Removes a container; with `volumes`, those without a name that were made for it.
-pub(crate) fn container(places: &Places, container: &Container, force: Force, volumes: bool) -> Result<()> {
+pub fn container(caller: &Caller, container: &Container, force: Force, volumes: bool) -> Result<()> {
     let record = &container.record;
     let doing = || format!("cannot remove container {}", record.name);
     let claim = loop {
-        if status::of(places, container)?.state.is_alive() {
+        if status::of(caller, container)?.state.is_alive() {
             if force == Force::No {
                 return Err(is_running(record));
             }
-            kill(places, container).map_err(|error| error.while_doing(doing()))?;
+            kill(caller, container).map_err(|error| error.while_doing(doing()))?;
         }
         let claim = match Claim::take(&container.folder, PATIENCE)? {
             Tried::Taken(claim) => claim,
@@ -51,19 +51,19 @@ pub(crate) fn container(places: &Places, container: &Container, force: Force, vo
             }
         };
         // It may have been started before the claim was ours.
-        if await_shim(places, container).map_err(|error| error.while_doing(doing()))? == Shim::Gone {
+        if await_shim(caller, container).map_err(|error| error.while_doing(doing()))? == Shim::Gone {
             break claim;
         }
     };
     record::withdraw(&container.folder)?;
-    name::release(places, &record.name, &record.id)?;
-    network::await_release(places, record);
-    forget(places, &record.id)?;
+    name::release(caller, &record.name, &record.id)?;
+    network::await_release(caller, record);
+    forget(caller, &record.id)?;
     tree(&container.folder)?;
     drop(claim);
-    events::container(places, record, "destroy");
+    events::container(caller, record, "destroy");
     if volumes {
-        remove_volumes(places, record)?;
+        remove_volumes(caller, record)?;
     }
     Ok(())
 }
@@ -73,9 +73,9 @@ fn is_running(record: &Record) -> Error {
         .hint(format!("kelp stop {0}, or kelp rm -f {0}", record.name))
 }
 
-fn remove_volumes(places: &Places, record: &Record) -> Result<()> {
+fn remove_volumes(caller: &Caller, record: &Record) -> Result<()> {
     for name in &record.anonymous_volumes {
-        match volume::remove(places, name) {
+        match volume::remove(caller, name) {
             // Gone already, or used by another container by its name.
             Err(error) if !matches!(error.kind(), Kind::NotFound | Kind::WrongState) => return Err(error),
             _ => {}
@@ -86,7 +86,7 @@ fn remove_volumes(places: &Places, record: &Record) -> Result<()> {
 
 /// What became of a shim that was about to leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shim {
+pub enum Shim {
     /// Nobody holds the container.
     Gone,
     /// It does not leave: the program runs.
@@ -94,10 +94,10 @@ pub(crate) enum Shim {
 }
 
 /// A shim whose container has ended, or whose client died before the start, is about to leave: it still writes there.
-pub(crate) fn await_shim(places: &Places, container: &Container) -> Result<Shim> {
+pub fn await_shim(caller: &Caller, container: &Container) -> Result<Shim> {
     let start = Instant::now();
     while client::is_held(&container.folder)? {
-        if status::of(places, container)?.state.is_alive() {
+        if status::of(caller, container)?.state.is_alive() {
             return Ok(Shim::Holds);
         }
         if start.elapsed() > PATIENCE {
@@ -110,28 +110,28 @@ pub(crate) fn await_shim(places: &Places, container: &Container) -> Result<Shim>
 }
 
 /// Kills the program and waits for its end.
-fn kill(places: &Places, container: &Container) -> Result<()> {
+fn kill(caller: &Caller, container: &Container) -> Result<()> {
     let record = &container.record;
-    match client::connect(&places.run, &record.id) {
+    match client::connect(&caller.places.run, &record.id) {
         Ok(mut shim) => {
-            shim.stop(crate::options::signal::KILL, Some(Duration::ZERO))?;
+            shim.stop(crate::request::signal::KILL, Some(Duration::ZERO))?;
             Ok(())
         }
         // Its shim was killed: the runtime knows the processes.
-        Err(error) if error.kind == kelp_shim::Kind::NoSuchContainer => forget(places, &record.id),
+        Err(error) if error.kind == kelp_shim::Kind::NoSuchContainer => forget(caller, &record.id),
         Err(error) => Err(error.into()),
     }
 }
 
 /// Removes what the runtime and the shim keep of a container that nobody holds.
-pub(crate) fn forget(places: &Places, id: &str) -> Result<()> {
-    if places.runtime().join(id).exists() {
-        match Runtime::new(places.runtime()).delete(id, true) {
+pub fn forget(caller: &Caller, id: &str) -> Result<()> {
+    if caller.places.runtime().join(id).exists() {
+        match Runtime::new(caller.places.runtime()).delete(id, true) {
             Err(error) if error.kind() != kelp_runtime::Kind::NoSuchContainer => return Err(error.into()),
             _ => {}
         }
     }
-    let run = places.run.join(id);
+    let run = caller.places.run.join(id);
     match fs::remove_dir_all(&run) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).doing(|| format!("cannot remove {}", run.display()))
@@ -141,20 +141,20 @@ pub(crate) fn forget(places: &Places, id: &str) -> Result<()> {
 }
 
 /// Undoes a container that was never finished.
-pub(crate) fn unfinished(places: &Places, id: &str, name: Option<&str>, volumes: &[String]) -> Result<()> {
+pub fn unfinished(caller: &Caller, id: &str, name: Option<&str>, volumes: &[String]) -> Result<()> {
     if let Some(name) = name {
-        name::release(places, name, id)?;
+        name::release(caller, name, id)?;
     }
     for volume in volumes {
-        volume::remove(places, volume)?;
+        volume::remove(caller, volume)?;
     }
-    tree(&places.containers().join(id))
+    tree(&caller.places.containers().join(id))
 }
 
 /// Removes folders whose maker or remover was killed.
-pub(crate) fn sweep(places: &Places) -> Result<()> {
-    let doing = || format!("cannot tidy up {}", places.containers().display());
-    let entries = match fs::read_dir(places.containers()) {
+pub fn sweep(caller: &Caller) -> Result<()> {
+    let doing = || format!("cannot tidy up {}", caller.places.containers().display());
+    let entries = match fs::read_dir(caller.places.containers()) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).doing(doing),
@@ -167,7 +167,7 @@ pub(crate) fn sweep(places: &Places) -> Result<()> {
         match Claim::try_take(&folder)? {
             Tried::Taken(_claim) if !record::exists(&folder) => {
                 let id = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                forget(places, &id)?;
+                forget(caller, &id)?;
                 tree(&folder)?;
             }
             // A maker that was killed before its claim left an empty folder; one that lives makes another.
@@ -180,7 +180,7 @@ pub(crate) fn sweep(places: &Places) -> Result<()> {
 
 /// Deletes a tree of ours, whoever owns what is in it. In work/work, overlayfs leaves a folder without permissions;
 /// where that is empty, its parent's owner may remove it.
-pub(crate) fn tree(folder: &Path) -> Result<()> {
+pub fn tree(folder: &Path) -> Result<()> {
     let kernels = folder.join("work/work");
     if fs::remove_dir(&kernels).is_err_and(|error| error.kind() == ErrorKind::DirectoryNotEmpty) {
         // What stops it stops the removal of the whole, which says so.

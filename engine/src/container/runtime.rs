@@ -2,9 +2,8 @@
 //! The OCI runtime that has a container: Kelp's own, called as a library, or another program, called by its command line.
 
 use super::record::Record;
-use crate::command;
+use crate::caller::Caller;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::places::Places;
 use kelp_runtime::cgroup::{Cgroup, Statistics};
 use oci_spec::runtime::LinuxResources;
 use serde::de::DeserializeOwned;
@@ -15,53 +14,53 @@ use std::process::{Command, Stdio};
 
 /// A container, by its runtime.
 #[derive(Debug)]
-pub(crate) struct Runtime<'a> {
-    places: &'a Places,
+pub struct Runtime<'a> {
+    caller: &'a Caller,
     record: &'a Record,
 }
 
 /// Where the runtime keeps the container's state: that of another program has another format, and a place of its own.
-pub(crate) fn root(places: &Places, record: &Record) -> PathBuf {
+pub fn root(caller: &Caller, record: &Record) -> PathBuf {
     match record.runtime.as_ref().and_then(|path| path.file_name()) {
-        Some(name) => places.run.join(format!("runtime-{}", name.to_string_lossy())),
-        None => places.runtime(),
+        Some(name) => caller.places.run.join(format!("runtime-{}", name.to_string_lossy())),
+        None => caller.places.runtime(),
     }
 }
 
 impl<'a> Runtime<'a> {
     /// The runtime of this container.
-    pub(crate) fn of(places: &'a Places, record: &'a Record) -> Self {
-        Self { places, record }
+    pub fn of(caller: &'a Caller, record: &'a Record) -> Self {
+        Self { caller, record }
     }
 
     /// Stops all its processes where they are.
-    pub(crate) fn pause(&self) -> Result<()> {
+    pub fn pause(&self) -> Result<()> {
         match &self.record.runtime {
-            None => Ok(command::runtime(self.places).pause(&self.record.id)?),
+            None => Ok(self.caller.runtime().pause(&self.record.id)?),
             Some(_) => self.call("pause", &[], "").map(drop),
         }
     }
 
     /// Lets them go on.
-    pub(crate) fn resume(&self) -> Result<()> {
+    pub fn resume(&self) -> Result<()> {
         match &self.record.runtime {
-            None => Ok(command::runtime(self.places).resume(&self.record.id)?),
+            None => Ok(self.caller.runtime().resume(&self.record.id)?),
             Some(_) => self.call("resume", &[], "").map(drop),
         }
     }
 
     /// The pids of its processes, as the host sees them.
-    pub(crate) fn processes(&self) -> Result<Vec<i32>> {
+    pub fn processes(&self) -> Result<Vec<i32>> {
         match &self.record.runtime {
-            None => Ok(command::runtime(self.places).processes(&self.record.id)?),
+            None => Ok(self.caller.runtime().processes(&self.record.id)?),
             Some(_) => self.ask("ps", &["--format", "json"]),
         }
     }
 
     /// Other limits. Returns what of them cgroup v2 has nothing for.
-    pub(crate) fn update(&self, resources: &LinuxResources) -> Result<Vec<&'static str>> {
+    pub fn update(&self, resources: &LinuxResources) -> Result<Vec<&'static str>> {
         if self.record.runtime.is_none() {
-            return Ok(command::runtime(self.places).update(&self.record.id, resources)?);
+            return Ok(self.caller.runtime().update(&self.record.id, resources)?);
         }
         let json = serde_json::to_string(resources)
             .map_err(|error| Error::new(Kind::Other, "cannot write the limits as JSON", error))?;
@@ -69,9 +68,9 @@ impl<'a> Runtime<'a> {
     }
 
     /// What it has used. `pid`: its program, which another runtime has put into a cgroup that we must find.
-    pub(crate) fn statistics(&self, pid: i32) -> Result<Statistics> {
+    pub fn statistics(&self, pid: i32) -> Result<Statistics> {
         if self.record.runtime.is_none() {
-            return Ok(command::runtime(self.places).statistics(&self.record.id)?);
+            return Ok(self.caller.runtime().statistics(&self.record.id)?);
         }
         let doing = || format!("cannot read the statistics of container {}", self.record.name);
         let cgroup = Cgroup::of_process(pid)?;
@@ -80,7 +79,7 @@ impl<'a> Runtime<'a> {
     }
 
     /// Its status and its program's pid, as another program says.
-    pub(crate) fn state(&self) -> Result<(String, i32)> {
+    pub fn state(&self) -> Result<(String, i32)> {
         let state: Value = self.ask("state", &[])?;
         let pid = state["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
         Ok((state["status"].as_str().unwrap_or_default().to_owned(), pid))
@@ -97,7 +96,7 @@ impl<'a> Runtime<'a> {
         let path = self.record.runtime.as_deref().unwrap_or(std::path::Path::new("kelp-runtime"));
         let doing = || format!("cannot {verb} container {} with {}", self.record.name, path.display());
         let mut command = Command::new(path);
-        command.arg("--root").arg(root(self.places, self.record)).arg(verb).args(options).arg(&self.record.id);
+        command.arg("--root").arg(root(self.caller, self.record)).arg(verb).args(options).arg(&self.record.id);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().doing(doing)?;
         if let Some(mut stdin) = child.stdin.take() {

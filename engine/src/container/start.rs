@@ -8,14 +8,13 @@ use super::network::{self, Uplink};
 use super::record::{Record, Start};
 use super::remove::{self, Shim};
 use super::status;
+use crate::caller::Caller;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::events;
-use crate::places::Places;
 use crate::time;
 use kelp_network::Published;
 use kelp_shim::client::{Connection, DetachKeys, Ended, Relay, Waiting};
 use kelp_shim::{Cgroups, Launch, Runtime, Stdin, Streams};
-use std::env;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -23,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 /// Whether the caller stays.
 #[derive(Debug, Clone)]
-pub(crate) enum Stay {
+pub enum Stay {
     /// `-d`, `start`: the program runs on its own.
     Detached,
     /// The program's streams are ours until it ends or we detach.
@@ -43,7 +42,7 @@ pub(crate) enum Stay {
 
 /// How staying ended.
 #[derive(Debug, Clone)]
-pub(crate) enum Left {
+pub enum Left {
     /// It runs, we do not stay.
     Running,
     /// It ended, with this status.
@@ -53,45 +52,45 @@ pub(crate) enum Left {
 }
 
 /// Starts it. On an error before the program ran, the caller decides what becomes of the container.
-pub(crate) fn start(places: &Places, container: &Container, stay: &Stay) -> Result<Left> {
-    start_with(places, container, stay, None)
+pub fn start(caller: &Caller, container: &Container, stay: &Stay) -> Result<Left> {
+    start_with(caller, container, stay, None)
 }
 
 /// The same, with a shim that may have been called before.
-pub(crate) fn start_with(places: &Places, container: &Container, stay: &Stay, shim: Option<Waiting>) -> Result<Left> {
-    attempt(places, container, stay, shim).map_err(|error| interpreter::explain(error, container))
+pub fn start_with(caller: &Caller, container: &Container, stay: &Stay, shim: Option<Waiting>) -> Result<Left> {
+    attempt(caller, container, stay, shim).map_err(|error| interpreter::explain(error, container))
 }
 
 /// Starts the shim of a container that is still to be made: the one's start and the other's making go on at once.
-pub(crate) fn call_shim(id: &str) -> Result<Waiting> {
-    Ok(Waiting::start(&shim_program()?, id)?)
+pub fn call_shim(caller: &Caller, id: &str) -> Result<Waiting> {
+    Ok(Waiting::start(&shim_program(caller)?, id)?)
 }
 
-fn attempt(places: &Places, container: &Container, stay: &Stay, shim: Option<Waiting>) -> Result<Left> {
+fn attempt(caller: &Caller, container: &Container, stay: &Stay, shim: Option<Waiting>) -> Result<Left> {
     let record = &container.record;
-    let claim = claim(places, container)?;
-    places.make_run()?;
+    let claim = claim(caller, container)?;
+    caller.places.make_run()?;
     let (mut uplink, kept) = network::prepare(record)?;
-    let launch = launch(places, container, stay)?;
-    let shim = shim.map_or_else(|| call_shim(&record.id), Ok)?;
-    let mut shim = shim.launch(&launch, &kept, &mut |pid| uplink.begin(places, record, pid))?;
+    let launch = launch(caller, container, stay)?;
+    let shim = shim.map_or_else(|| call_shim(caller, &record.id), Ok)?;
+    let mut shim = shim.launch(&launch, &kept, &mut |pid| uplink.begin(caller, record, pid))?;
     drop(kept);
-    connect(places, container, &shim, uplink)?;
+    connect(caller, container, &shim, uplink)?;
     let left = match stay {
         Stay::Detached => shim.start().map(|()| Left::Running)?,
         Stay::Attached { stdin, stdout, stderr, detach_keys, proxy_signals } => {
             drop(claim);
-            events::container(places, record, "attach");
+            events::container(caller, record, "attach");
             let streams = Streams { stdin: *stdin, stdout: *stdout, stderr: *stderr };
             let relay = Relay { streams, detach_keys: detach_keys.clone(), proxy_signals: *proxy_signals };
-            follow(places, container, &mut shim, &relay)?
+            follow(caller, container, &mut shim, &relay)?
         }
     };
     Ok(left)
 }
 
 /// Nobody else may start or remove it while we start it.
-fn claim(places: &Places, container: &Container) -> Result<Claim> {
+fn claim(caller: &Caller, container: &Container) -> Result<Claim> {
     let record = &container.record;
     let doing = || format!("cannot start container {}", record.name);
     let claim = match Claim::try_take(&container.folder)? {
@@ -99,7 +98,7 @@ fn claim(places: &Places, container: &Container) -> Result<Claim> {
         Tried::NoFolder => return Err(Error::new(Kind::NotFound, doing(), "it was removed")),
         Tried::Busy => return Err(Error::new(Kind::WrongState, doing(), "another kelp is starting or removing it")),
     };
-    if status::of(places, container)?.state.is_alive() || remove::await_shim(places, container)? == Shim::Holds {
+    if status::of(caller, container)?.state.is_alive() || remove::await_shim(caller, container)? == Shim::Holds {
         return Err(Error::new(Kind::WrongState, doing(), "it is running already"));
     }
     // The kernel left its mark of a volatile mount there. It would refuse to mount, and be less clear.
@@ -113,7 +112,7 @@ fn claim(places: &Places, container: &Container) -> Result<Claim> {
         .hint(format!("kelp rm {}", record.name)));
     }
     // What an earlier run left: its result, and, if its shim was killed, its state.
-    remove::forget(places, &record.id)?;
+    remove::forget(caller, &record.id)?;
     match fs::remove_file(container.folder.join("exit.json")) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error).doing(doing)?,
         _ => {}
@@ -121,14 +120,14 @@ fn claim(places: &Places, container: &Container) -> Result<Claim> {
     Ok(claim)
 }
 
-fn connect(places: &Places, container: &Container, shim: &Connection, uplink: Uplink) -> Result<()> {
-    let published = network::connect(places, &container.record, shim.pid(), uplink)?;
+fn connect(caller: &Caller, container: &Container, shim: &Connection, uplink: Uplink) -> Result<()> {
+    let published = network::connect(caller, &container.record, shim.pid(), uplink)?;
     note_start(container, published)
 }
 
 /// The same for a container that was made anew: `pid` is its new init.
-pub(crate) fn reconnect(places: &Places, container: &Container, pid: i32, uplink: OwnedFd) -> Result<()> {
-    let published = network::reconnect(places, &container.record, pid, uplink)?;
+pub fn reconnect(caller: &Caller, container: &Container, pid: i32, uplink: OwnedFd) -> Result<()> {
+    let published = network::reconnect(caller, &container.record, pid, uplink)?;
     note_start(container, published)
 }
 
@@ -138,11 +137,11 @@ fn note_start(container: &Container, published: Vec<Published>) -> Result<()> {
 }
 
 /// Stays with it. A container of `--rm` is gone when its status is known.
-fn follow(places: &Places, container: &Container, shim: &mut Connection, relay: &Relay) -> Result<Left> {
+fn follow(caller: &Caller, container: &Container, shim: &mut Connection, relay: &Relay) -> Result<Left> {
     let left = match shim.foreground(relay) {
         Ok(Ended::Exited(status)) => Left::Exited(status.code),
         Ok(Ended::Detached) => {
-            events::container(places, &container.record, "detach");
+            events::container(caller, &container.record, "detach");
             return Ok(Left::Running);
         }
         Ok(Ended::Signalled(signal)) => return Ok(Left::Exited(128 + signal)),
@@ -152,16 +151,16 @@ fn follow(places: &Places, container: &Container, shim: &mut Connection, relay: 
         Err(error) => return Err(error.into()),
     };
     if container.record.auto_remove {
-        remove::container(places, container, remove::Force::Yes, true)?;
+        remove::container(caller, container, remove::Force::Yes, true)?;
         // A shim that is gone already has nothing left to run.
         shim.settled().ok();
     }
     Ok(left)
 }
 
-fn launch(places: &Places, container: &Container, stay: &Stay) -> Result<Launch> {
+fn launch(caller: &Caller, container: &Container, stay: &Stay) -> Result<Launch> {
     let record = &container.record;
-    let mut launch = Launch::new(&record.id, &container.folder, &places.run);
+    let mut launch = Launch::new(&record.id, &container.folder, &caller.places.run);
     launch.terminal = record.tty;
     launch.stdin = match (record.interactive, stay) {
         (false, _) => Stdin::Null,
@@ -169,17 +168,17 @@ fn launch(places: &Places, container: &Container, stay: &Stay) -> Result<Launch>
         (true, Stay::Attached { .. }) => Stdin::Once,
     };
     launch.log = record.log;
-    launch.events = Some(kelp_shim::events::folder(&places.store));
+    launch.events = Some(kelp_shim::events::folder(&caller.places.store));
     launch.restart = record.restart;
-    launch.on_restart = begin_again(places, record)?;
+    launch.on_restart = begin_again(caller, record)?;
     launch.stop_signal = record.stop_signal;
     launch.stop_timeout = record.stop_timeout;
-    launch.runtime = Runtime::Library { cgroups: cgroups(record) };
+    launch.runtime = Runtime::Library { cgroups: cgroups(caller, record) };
     if let Some(runtime) = &record.runtime {
         launch.runtime = Runtime::Program { path: runtime.clone(), args: Vec::new() };
     }
     if record.auto_remove {
-        launch.on_exit = clean_up(places, record)?;
+        launch.on_exit = clean_up(caller, record)?;
         // The record of the exit goes with the container: it need not survive a power cut.
         launch.durable = false;
     }
@@ -188,9 +187,9 @@ fn launch(places: &Places, container: &Container, stay: &Stay) -> Result<Launch>
 
 /// Who makes the cgroup. An ordinary user may not in his login session; the user's systemd makes one for him, which takes
 /// longer: it is asked where limits need it.
-fn cgroups(record: &Record) -> Cgroups {
+fn cgroups(caller: &Caller, record: &Record) -> Cgroups {
     let has_user_systemd = || {
-        let run = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let run = caller.environment.path("XDG_RUNTIME_DIR");
         run.is_some_and(|run| run.join("bus").exists() && run.join("systemd").is_dir())
     };
     let is_root = kelp_sys::rustix::process::geteuid().is_root();
@@ -198,35 +197,34 @@ fn cgroups(record: &Record) -> Cgroups {
 }
 
 /// What the shim runs when its restart policy has made the container anew, see `command/reconnect.rs`.
-fn begin_again(places: &Places, record: &Record) -> Result<Vec<String>> {
-    let own = env::current_exe().doing(|| "cannot find the path of kelp itself")?;
-    let words = [&own, Path::new("--root"), &places.store, Path::new("reconnect"), Path::new(&record.id)];
+fn begin_again(caller: &Caller, record: &Record) -> Result<Vec<String>> {
+    let words =
+        [&caller.program, Path::new("--root"), &caller.places.store, Path::new("reconnect"), Path::new(&record.id)];
     Ok(words.iter().map(|word| word.to_string_lossy().into_owned()).collect())
 }
 
 /// What the shim of a `--rm` container runs at its end, unless we were there.
-fn clean_up(places: &Places, record: &Record) -> Result<Vec<String>> {
-    let own = env::current_exe().doing(|| "cannot find the path of kelp itself")?;
-    let words = [&own, Path::new("--root"), &places.store, Path::new("rm"), Path::new("--force")];
+fn clean_up(caller: &Caller, record: &Record) -> Result<Vec<String>> {
+    let words = [&caller.program, Path::new("--root"), &caller.places.store, Path::new("rm"), Path::new("--force")];
     let mut words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     words.extend(["--volumes".to_owned(), record.id.clone()]);
     Ok(words)
 }
 
 /// kelp-shim: KELP_SHIM, beside kelp, or in PATH.
-pub(crate) fn shim_program() -> Result<PathBuf> {
-    find_program("kelp-shim", "KELP_SHIM")
+pub fn shim_program(caller: &Caller) -> Result<PathBuf> {
+    find_program(caller, "kelp-shim", "KELP_SHIM")
 }
 
 /// One of our other programs.
-pub(crate) fn find_program(name: &str, variable: &str) -> Result<PathBuf> {
-    if let Some(path) = env::var_os(variable).filter(|path| !path.is_empty()) {
-        return Ok(PathBuf::from(path));
+pub fn find_program(caller: &Caller, name: &str, variable: &str) -> Result<PathBuf> {
+    if let Some(path) = caller.environment.path(variable) {
+        return Ok(path);
     }
-    let beside = env::current_exe().ok().and_then(|own| Some(own.parent()?.join(name)));
-    let path = env::var_os("PATH").unwrap_or_default();
-    let places = beside.into_iter().chain(env::split_paths(&path).map(|folder| folder.join(name)));
-    places.into_iter().find(|file| file.is_file()).ok_or_else(|| {
+    let beside = caller.program.parent().map(|folder| folder.join(name));
+    let path = caller.environment.get("PATH").unwrap_or_default();
+    let mut places = beside.into_iter().chain(std::env::split_paths(path).map(|folder| folder.join(name)));
+    places.find(|file| file.is_file()).ok_or_else(|| {
         Error::new(Kind::NotFound, format!("cannot find {name}"), "it is neither beside kelp nor in PATH")
             .hint(format!("install it beside kelp, or name it: {variable}=PATH"))
     })

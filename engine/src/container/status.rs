@@ -6,15 +6,15 @@
 use super::find::Container;
 use super::record::Start;
 use super::runtime::Runtime;
+use crate::caller::Caller;
 use crate::error::Result;
-use crate::places::Places;
 use crate::time;
 use kelp_runtime::Status as RuntimeStatus;
 use kelp_shim::{Exit, Restart, client};
 
 /// Docker's words for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub enum State {
     /// Made, never started.
     Created,
     /// The program runs.
@@ -31,7 +31,7 @@ pub(crate) enum State {
 
 impl State {
     /// As `ps --filter status=` and `inspect` have it.
-    pub(crate) fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             State::Created => "created",
             State::Running => "running",
@@ -43,26 +43,26 @@ impl State {
     }
 
     /// A process of it exists, or will again without being asked.
-    pub(crate) fn is_alive(self) -> bool {
+    pub fn is_alive(self) -> bool {
         matches!(self, State::Running | State::Paused | State::Restarting)
     }
 }
 
 /// The state with what goes with it.
 #[derive(Debug, Clone)]
-pub(crate) struct Status {
+pub struct Status {
     /// What it is doing.
-    pub(crate) state: State,
+    pub state: State,
     /// The program's process, 0 if there is none.
-    pub(crate) pid: i32,
+    pub pid: i32,
     /// How it ended, if it did.
-    pub(crate) exit: Option<Exit>,
+    pub exit: Option<Exit>,
     /// Its latest start, if there was one.
-    pub(crate) start: Option<Start>,
+    pub start: Option<Start>,
 }
 
 /// Looks.
-pub(crate) fn of(places: &Places, container: &Container) -> Result<Status> {
+pub fn of(caller: &Caller, container: &Container) -> Result<Status> {
     // In this order: a shim that ends between the two looks has written exit.json before it let the lock go.
     let held = client::is_held(&container.folder)?;
     let exit = Exit::read(&container.folder)?;
@@ -71,19 +71,19 @@ pub(crate) fn of(places: &Places, container: &Container) -> Result<Status> {
         (true, Some(_), _) if container.record.restart != Restart::No => (State::Restarting, 0),
         (_, Some(_), _) => (State::Exited, 0),
         (_, None, None) => (State::Created, 0),
-        (held, None, Some(_)) => in_runtime(places, container, held),
+        (held, None, Some(_)) => in_runtime(caller, container, held),
     };
     Ok(Status { state, pid, exit, start })
 }
 
 /// Neither ended nor unstarted: what the runtime knows of it.
-fn in_runtime(places: &Places, container: &Container, held: bool) -> (State, i32) {
+fn in_runtime(caller: &Caller, container: &Container, held: bool) -> (State, i32) {
     let unknown = if held { State::Running } else { State::Dead };
     if container.record.runtime.is_some() {
-        return in_other_runtime(places, container, held, unknown);
+        return in_other_runtime(caller, container, held, unknown);
     }
     // No state, or none that can be read, says no more than the lock does.
-    let Ok(state) = kelp_runtime::Runtime::new(places.runtime()).state(&container.record.id) else {
+    let Ok(state) = kelp_runtime::Runtime::new(caller.places.runtime()).state(&container.record.id) else {
         return (unknown, 0);
     };
     match state.status {
@@ -95,22 +95,22 @@ fn in_runtime(places: &Places, container: &Container, held: bool) -> (State, i32
 }
 
 /// What another program says of it; where it says nothing, the lock and the shim know as much as is needed.
-fn in_other_runtime(places: &Places, container: &Container, held: bool, unknown: State) -> (State, i32) {
-    match Runtime::of(places, &container.record).state() {
+fn in_other_runtime(caller: &Caller, container: &Container, held: bool, unknown: State) -> (State, i32) {
+    match Runtime::of(caller, &container.record).state() {
         Ok((status, pid)) if held && status == "paused" => (State::Paused, pid),
         Ok((status, pid)) if held && status != "stopped" && pid > 0 => (State::Running, pid),
-        _ => (unknown, pid_from_shim(places, container, held)),
+        _ => (unknown, pid_from_shim(caller, container, held)),
     }
 }
 
-fn pid_from_shim(places: &Places, container: &Container, held: bool) -> i32 {
-    let ping = || client::connect(&places.run, &container.record.id)?.ping();
+fn pid_from_shim(caller: &Caller, container: &Container, held: bool) -> i32 {
+    let ping = || client::connect(&caller.places.run, &container.record.id)?.ping();
     if held { ping().map_or(0, |(_, pid)| pid) } else { 0 }
 }
 
 impl Status {
     /// The STATUS column of `ps`: `Up 3 minutes`, `Exited (0) 2 hours ago`.
-    pub(crate) fn sentence(&self) -> String {
+    pub fn sentence(&self) -> String {
         let since = |start: &Option<Start>| start.as_ref().map_or_else(String::new, |it| time::since(&it.started));
         match (self.state, &self.exit) {
             (State::Created, _) => "Created".to_owned(),
@@ -126,7 +126,7 @@ impl Status {
     }
 
     /// The status people get where the program's own is not known: as for SIGKILL.
-    pub(crate) fn exit_code(&self) -> i32 {
+    pub fn exit_code(&self) -> i32 {
         match (&self.exit, self.state) {
             (Some(exit), _) => exit.code,
             (None, State::Dead) => 137,

@@ -3,10 +3,10 @@
 
 use super::id;
 use super::record::MountRecord;
+use crate::caller::Caller;
+use crate::config::Attachment;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::options::mount::{Source, Wish};
-use crate::places::Places;
-use crate::spec::Attachment;
+use crate::request::mount::{Source, Wish};
 use crate::volume::{self, Volume};
 use std::fs;
 use std::io::ErrorKind;
@@ -27,7 +27,7 @@ pub(crate) struct Mounted {
 
 /// Makes the sources. The image's own volumes come last, where the user wishes nothing at their place.
 pub(crate) fn make<'a>(
-    places: &Places,
+    caller: &Caller,
     wishes: impl Iterator<Item = &'a Wish>,
     image_volumes: &[String],
 ) -> Result<Mounted> {
@@ -37,29 +37,29 @@ pub(crate) fn make<'a>(
             let because = "two mounts have this place";
             return Err(Error::new(Kind::BadInput, format!("cannot mount at {}", wish.target.display()), because));
         }
-        mounted.add(places, wish)?;
+        mounted.add(caller, wish)?;
     }
     for target in image_volumes {
         // A path an image cannot mean (relative, or with ..) is no volume.
-        let Ok(target) = crate::options::mount::inside(target) else { continue };
+        let Ok(target) = crate::request::mount::inside(target) else { continue };
         if !mounted.attachments.iter().any(|earlier| earlier.target == target) {
             let wish = Wish { source: Source::Anonymous, target, read_only: false, copy: true, options: Vec::new() };
-            mounted.add(places, &wish)?;
+            mounted.add(caller, &wish)?;
         }
     }
     Ok(mounted)
 }
 
 impl Mounted {
-    fn add(&mut self, places: &Places, wish: &Wish) -> Result<()> {
+    fn add(&mut self, caller: &Caller, wish: &Wish) -> Result<()> {
         let (kind, name, source) = match &wish.source {
             Source::Tmpfs => ("tmpfs", None, None),
             Source::Host { path, make } => ("bind", None, Some(host_path(path, *make)?)),
-            Source::Volume(name) => self.volume(places, name.clone(), wish)?,
+            Source::Volume(name) => self.volume(caller, name.clone(), wish)?,
             Source::Anonymous => {
                 let name = id::random()?;
                 self.anonymous.push(name.clone());
-                self.volume(places, name, wish)?
+                self.volume(caller, name, wish)?
             }
         };
         self.records.push(MountRecord {
@@ -81,11 +81,11 @@ impl Mounted {
 
     fn volume(
         &mut self,
-        places: &Places,
+        caller: &Caller,
         name: String,
         wish: &Wish,
     ) -> Result<(&'static str, Option<String>, Option<PathBuf>)> {
-        let volume = volume::find_or_make(places, &name)?;
+        let volume = volume::find_or_make(caller, &name)?;
         let data = volume.data();
         if wish.copy {
             self.to_fill.push((wish.target.clone(), volume));

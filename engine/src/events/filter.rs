@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `--filter` of events, by Docker's rules: ids and names of objects by their beginning, the rest as a whole.
 
-use crate::command::filter::{Filters, label};
 use crate::error::{Error, Kind, Result};
+use crate::filter::{Filters, label};
 use kelp_shim::events::Event;
 
 /// Docker's keys. There are no events of a daemon's, a swarm's or a plugin's objects here.
@@ -27,7 +27,7 @@ const TYPES: [&str; 11] =
     ["builder", "config", "container", "daemon", "image", "network", "node", "plugin", "secret", "service", "volume"];
 
 /// Reads them; values that no event can have are errors.
-pub(crate) fn parse(texts: &[String]) -> Result<Filters> {
+pub fn parse(texts: &[String]) -> Result<Filters> {
     for text in texts {
         let known: &[&str] = match text.split_once('=') {
             Some(("type", _)) => &TYPES,
@@ -44,7 +44,7 @@ pub(crate) fn parse(texts: &[String]) -> Result<Filters> {
 }
 
 /// Whether an event is asked for.
-pub(crate) fn holds(filters: &Filters, event: &Event) -> bool {
+pub fn holds(filters: &Filters, event: &Event) -> bool {
     filters.all(|key, value| match key {
         "type" => event.kind == value,
         "scope" => event.scope == value,

@@ -4,8 +4,9 @@
 //! A record that was cut short is no JSON, and is passed over. The file may be put aside at any moment: its reader goes on
 //! to its end, then to the new one, and still looks at the old one once more for a writer that had opened it before.
 
+use crate::caller::Caller;
 use crate::error::{Doing, Result};
-use crate::places::{Places, make_private};
+use crate::places::make_private;
 use kelp_shim::events::{self, Event, JOURNAL, OLD};
 use kelp_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
 use kelp_sys::rustix::fs::inotify;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 /// The journal, and what tells when there is more in it.
 #[derive(Debug)]
-pub(crate) struct Journal {
+pub struct Journal {
     folder: PathBuf,
     /// Readable when something was appended, or a file put aside.
     changes: OwnedFd,
@@ -30,7 +31,7 @@ pub(crate) struct Journal {
 
 /// Where reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum From {
+pub enum From {
     /// With the oldest event there is.
     Oldest,
     /// With what happens from now on.
@@ -39,7 +40,7 @@ pub(crate) enum From {
 
 /// Why waiting ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Woken {
+pub enum Woken {
     /// There may be events.
     Changed,
     /// The time is over.
@@ -50,8 +51,8 @@ pub(crate) enum Woken {
 
 impl Journal {
     /// Opens it; an empty one if nothing ever happened.
-    pub(crate) fn open(places: &Places, from: From) -> Result<Self> {
-        let folder = events::folder(&places.store);
+    pub fn open(caller: &Caller, from: From) -> Result<Self> {
+        let folder = events::folder(&caller.places.store);
         make_private(&folder)?;
         let doing = || format!("cannot watch {}", folder.display());
         let changes = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).doing(doing)?;
@@ -65,7 +66,7 @@ impl Journal {
     }
 
     /// What was appended since the last call, in the order of time.
-    pub(crate) fn events(&mut self) -> Result<Vec<Event>> {
+    pub fn events(&mut self) -> Result<Vec<Event>> {
         let mut events = Vec::new();
         loop {
             for tail in &mut self.tails {
@@ -84,7 +85,7 @@ impl Journal {
     }
 
     /// Waits until something was appended, at most so long.
-    pub(crate) fn wait(&self, time: Option<Duration>) -> Result<Woken> {
+    pub fn wait(&self, time: Option<Duration>) -> Result<Woken> {
         let doing = || "cannot wait for events";
         let out = stdout();
         // No event is asked for stdout: only its error comes, once a pipe has no reader.
@@ -164,10 +165,10 @@ mod tests {
     #[test]
     fn a_follower_sees_each_event_once_across_files_that_are_put_aside() {
         let store = std::env::temp_dir().join(format!("kelp-journal-{}", std::process::id()));
-        let places = Places { store: store.clone(), run: store.clone() };
+        let caller = Caller::in_folder(store.clone());
         let folder = events::folder(&store);
         append(&folder, "before");
-        let mut journal = Journal::open(&places, From::Now).unwrap();
+        let mut journal = Journal::open(&caller, From::Now).unwrap();
         assert_eq!(actions(&mut journal), Vec::<String>::new());
         append(&folder, "one");
         assert_eq!(journal.wait(Some(Duration::from_secs(10))).unwrap(), Woken::Changed);
@@ -180,7 +181,7 @@ mod tests {
         let record = serde_json::to_vec(&Event::now("volume", "late", "v", BTreeMap::new())).unwrap();
         std::io::Write::write_all(&mut late, &[b"\n{\"torn\n", &record[..], b"\n"].concat()).unwrap();
         assert_eq!(actions(&mut journal), ["late"]);
-        assert_eq!(actions(&mut Journal::open(&places, From::Oldest).unwrap()).len(), 5);
+        assert_eq!(actions(&mut Journal::open(&caller, From::Oldest).unwrap()).len(), 5);
         fs::remove_dir_all(store).unwrap();
     }
 }

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `kelp export`: the files of a container as a tar.
+
+use crate::caller::Caller;
+use crate::container::find;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::events;
+use crate::ids;
+use clap::Args;
+use kelp_bundles::{Store, job};
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Write the files of a container as a tar archive
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The file; without it, standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// A name or id
+    container: String,
+}
+
+/// Performs the command. Volumes and what is mounted are not the container's.
+pub(crate) fn run(args: &Export, caller: &Caller) -> Result<ExitCode> {
+    let doing = || format!("cannot export {}", args.container);
+    let container = find::one(caller, &args.container)?;
+    let files = container.files();
+    let lower = match &files {
+        kelp_bundles::changes::Top::Copy(folder) => vec![folder.clone()],
+        kelp_bundles::changes::Top::Upper(folder) => {
+            let mut layers = Store::open(&caller.places.store)?.pinned_layers(&container.folder)?;
+            layers.push(folder.clone());
+            layers
+        }
+    };
+    let out: OwnedFd = match &args.output {
+        Some(file) => File::create(file).doing(doing)?.into(),
+        None if std::io::stdout().is_terminal() => {
+            return Err(Error::new(Kind::BadInput, doing(), "standard output is a terminal")
+                .hint("kelp export -o FILE, or kelp export … > FILE"));
+        }
+        None => std::io::stdout().as_fd().try_clone_to_owned().doing(doing)?,
+    };
+    job::pack_tree(&lower, out, &ids::of_caller()?).map_err(|error| Error::from(error).while_doing(doing()))?;
+    events::container(caller, &container.record, "export");
+    Ok(ExitCode::SUCCESS)
+}

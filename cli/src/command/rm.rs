@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `kelp rm`: remove containers.
+
+use crate::caller::Caller;
+use crate::container::find;
+use crate::container::remove::{self, Force};
+use crate::error::{Kind, Result};
+use crate::output;
+use clap::Args;
+use std::process::ExitCode;
+
+/// Remove one or more containers
+#[derive(Debug, Args)]
+pub(crate) struct Rm {
+    /// Kill it first if it is running
+    #[arg(short, long)]
+    force: bool,
+    /// Remove its volumes that have no name, too
+    #[arg(short, long)]
+    volumes: bool,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Performs the command.
+pub(crate) fn run(args: &Rm, caller: &Caller) -> Result<ExitCode> {
+    let force = if args.force { Force::Yes } else { Force::No };
+    let status = super::each(&args.containers, |wanted| {
+        let container = match find::one(caller, wanted) {
+            // `rm -f` makes sure that it is not there.
+            Err(error) if args.force && error.kind() == Kind::NotFound => return Ok(()),
+            found => found?,
+        };
+        remove::container(caller, &container, force, args.volumes)?;
+        output::line(wanted)
+    })?;
+    remove::sweep(caller)?;
+    Ok(status)
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `kelp run`: make a container and start it.
+
+use crate::caller::Caller;
+use crate::container::find::Container;
+use crate::container::start::{self, Left, Stay};
+use crate::container::{create, remove};
+use crate::error::{Error, Kind, Result};
+use crate::flags::Options;
+use crate::output;
+use clap::Args;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+/// Run a program in a new container
+#[derive(Debug, Args)]
+#[command(override_usage = "kelp run [OPTIONS] IMAGE [COMMAND] [ARG...]")]
+pub(crate) struct Run {
+    /// Leave it running and print its id
+    #[arg(short, long)]
+    detach: bool,
+    /// Attach only these: stdin, stdout, stderr
+    #[arg(short, long, value_name = "STREAM")]
+    attach: Vec<String>,
+    /// Pass signals on to the program
+    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", action = clap::ArgAction::Set, hide_possible_values = true)]
+    sig_proxy: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Performs the command.
+pub(crate) fn run(args: &Run, caller: &Caller) -> Result<ExitCode> {
+    make_and_start(args, caller).map_err(Error::with_run_status)
+}
+
+fn make_and_start(args: &Run, caller: &Caller) -> Result<ExitCode> {
+    let stay = stay(args)?;
+    let mut shim = None;
+    let container = create::create(caller, &args.options.clone().into(), |id| {
+        shim = Some(start::call_shim(caller, id)?);
+        Ok(())
+    })?;
+    match start::start_with(caller, &container, &stay, shim) {
+        Ok(Left::Exited(code)) => Ok(exit_code(code)),
+        Ok(Left::Lost(error)) => Err(error),
+        Ok(Left::Running) => {
+            if args.detach {
+                output::line(&container.record.id)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => Err(undo(caller, &container, error)),
+    }
+}
+
+/// A container whose program never ran is of no use to anyone: nobody asked to create it.
+fn undo(caller: &Caller, container: &Container, error: Error) -> Error {
+    match remove::container(caller, container, remove::Force::Yes, true) {
+        Ok(()) => error,
+        Err(undo) => error.and_also(&undo),
+    }
+}
+
+fn stay(args: &Run) -> Result<Stay> {
+    let options = &args.options;
+    if args.detach {
+        return Ok(Stay::Detached);
+    }
+    if options.interactive && options.tty && !std::io::stdin().is_terminal() {
+        let because = "-t with -i needs a terminal, and stdin is none";
+        return Err(Error::new(Kind::BadInput, "cannot attach to the container's terminal", because)
+            .hint("leave out -t, or give stdin a terminal: script -qc 'kelp run -it …' /dev/null"));
+    }
+    Ok(Stay::Attached {
+        stdin: options.interactive && wants(args, "stdin"),
+        stdout: wants(args, "stdout"),
+        stderr: wants(args, "stderr"),
+        detach_keys: super::detach_keys(&options.detach_keys)?,
+        proxy_signals: args.sig_proxy,
+    })
+}
+
+fn wants(args: &Run, stream: &str) -> bool {
+    args.attach.is_empty() || args.attach.iter().any(|name| name.eq_ignore_ascii_case(stream))
+}
+
+/// The program's status as ours.
+pub(crate) fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the user wants mounted: `-v`, `--mount`, `--tmpfs`. Reading only; `container::volumes` makes them real.
+
+use std::path::{Component, Path, PathBuf};
+
+/// Where a mount's content comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A path of the host.
+    Host {
+        /// Absolute, or relative to the caller's folder.
+        path: PathBuf,
+        /// `-v` makes a missing folder, `--mount` refuses.
+        make: bool,
+    },
+    /// A volume of ours; made on first use.
+    Volume(String),
+    /// A volume without a name, removed with the container by `rm -v` and `--rm`.
+    Anonymous,
+    /// Memory.
+    Tmpfs,
+}
+
+/// One wish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// From where.
+    pub source: Source,
+    /// To where in the container: absolute, without `..`.
+    pub target: PathBuf,
+    /// Not writable.
+    pub read_only: bool,
+    /// A volume's first use copies what the image has at `target`, unless `nocopy`.
+    pub copy: bool,
+    /// Further mount options: propagation, or tmpfs's own.
+    pub options: Vec<String>,
+}
+
+const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+
+/// `-v [SOURCE:]TARGET[:OPTIONS]`.
+pub fn volume(text: &str) -> Result<Wish, String> {
+    let mut parts = text.split(':');
+    let (source, target, options) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(target), None, ..) => (Source::Anonymous, target, ""),
+        (Some(source), Some(target), options, None) => (named_or_host(source)?, target, options.unwrap_or("")),
+        _ => return Err("expected [SOURCE:]TARGET[:OPTIONS]".to_owned()),
+    };
+    let mut wish = Wish { source, target: inside(target)?, read_only: false, copy: true, options: Vec::new() };
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" | "readonly" => wish.read_only = true,
+            "rw" => wish.read_only = false,
+            "nocopy" => wish.copy = false,
+            // Docker relabels for SELinux here. Where SELinux is not enforced that is nothing to do, and Docker says nothing either.
+            "z" | "Z" => {}
+            "cached" | "delegated" | "consistent" => {}
+            "U" => {
+                return Err(
+                    "U (change the owner of the source) is podman's; chown it, or use a named volume".to_owned()
+                );
+            }
+            propagation if PROPAGATIONS.contains(&propagation) => wish.options.push(propagation.to_owned()),
+            flag @ ("noexec" | "nosuid" | "nodev" | "exec" | "suid" | "dev") => wish.options.push(flag.to_owned()),
+            other => return Err(format!("{other} is not an option of a volume")),
+        }
+    }
+    Ok(wish)
+}
+
+fn named_or_host(source: &str) -> Result<Source, String> {
+    if source.starts_with('/') || source.starts_with('.') || source.starts_with('~') {
+        return Ok(Source::Host { path: PathBuf::from(source), make: true });
+    }
+    volume_name(source).map(Source::Volume).map_err(|why| format!("{why}; a path starts with / or ./"))
+}
+
+/// A volume's name: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`.
+pub fn volume_name(name: &str) -> Result<String, String> {
+    let mut chars = name.chars();
+    let good = chars.next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+    if good { Ok(name.to_owned()) } else { Err(format!("{name:?} is not a name: use letters, digits, _ . -")) }
+}
+
+/// `--tmpfs TARGET[:OPTIONS]`.
+pub fn tmpfs(text: &str) -> Result<Wish, String> {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    let options = options.split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect();
+    Ok(Wish { source: Source::Tmpfs, target: inside(target)?, read_only: false, copy: false, options })
+}
+
+/// `--mount type=…,source=…,target=…[,readonly][,…]`.
+pub fn mount(text: &str) -> Result<Wish, String> {
+    let mut fields = Fields::default();
+    for field in text.split(',') {
+        let (key, value) = field.split_once('=').map_or((field, None), |(key, value)| (key, Some(value)));
+        fields.set(key, value)?;
+    }
+    fields.finish()
+}
+
+/// What one `--mount` said so far.
+#[derive(Default)]
+struct Fields<'a> {
+    kind: Option<&'a str>,
+    source: Option<&'a str>,
+    target: Option<&'a str>,
+    read_only: bool,
+    no_copy: bool,
+    options: Vec<String>,
+}
+
+impl<'a> Fields<'a> {
+    fn set(&mut self, key: &'a str, value: Option<&'a str>) -> Result<(), String> {
+        let truth = |value: Option<&str>| match value {
+            None | Some("true" | "1") => Ok(true),
+            Some("false" | "0") => Ok(false),
+            Some(other) => Err(format!("{key}={other}: expected true or false")),
+        };
+        match (key, value) {
+            ("type", Some(kind)) => self.kind = Some(kind),
+            ("source" | "src", Some(source)) => self.source = Some(source),
+            ("target" | "destination" | "dst", Some(target)) => self.target = Some(target),
+            ("readonly" | "ro", value) => self.read_only = truth(value)?,
+            ("volume-nocopy", value) => self.no_copy = truth(value)?,
+            ("bind-propagation", Some(value)) if PROPAGATIONS.contains(&value) => self.options.push(value.to_owned()),
+            ("tmpfs-size", Some(size)) => self.options.push(format!("size={}", super::size::bytes(size)?)),
+            ("tmpfs-mode", Some(mode)) => self.options.push(format!("mode={mode}")),
+            ("consistency", Some(_)) => {}
+            (key, _) => return Err(format!("{key} is not understood in --mount")),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Wish, String> {
+        let target = inside(self.target.ok_or("target= is missing")?)?;
+        let source = match (self.kind.unwrap_or("volume"), self.source) {
+            ("bind", Some(path)) => Source::Host { path: path.into(), make: false },
+            ("bind", None) => return Err("a bind mount needs source=".to_owned()),
+            ("volume", Some(name)) => Source::Volume(volume_name(name)?),
+            ("volume", None) => Source::Anonymous,
+            ("tmpfs", None) => Source::Tmpfs,
+            ("tmpfs", Some(_)) => return Err("a tmpfs has no source".to_owned()),
+            (other, _) => return Err(format!("{other} is not a type of mount; bind, volume and tmpfs are")),
+        };
+        Ok(Wish { source, target, read_only: self.read_only, copy: !self.no_copy, options: self.options })
+    }
+}
+
+/// A path inside a container: absolute, its `.` and `//` gone, `..` refused.
+pub fn inside(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    if !path.is_absolute() {
+        return Err(format!("{text:?} is not absolute; a path in the container starts with /"));
+    }
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err(format!("{text:?} has .. in it"));
+    }
+    let clean: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
+    if clean == Path::new("/") { Err("nothing can be mounted over the container's /".to_owned()) } else { Ok(clean) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v_takes_a_path_a_name_or_nothing() {
+        let wish = volume("/srv/data:/data:ro,rslave").unwrap();
+        assert_eq!(wish.source, Source::Host { path: "/srv/data".into(), make: true });
+        assert_eq!((wish.target.as_path(), wish.read_only), (Path::new("/data"), true));
+        assert_eq!(wish.options, ["rslave"]);
+        assert_eq!(volume("data:/data").unwrap().source, Source::Volume("data".to_owned()));
+        assert_eq!(volume("/data").unwrap().source, Source::Anonymous);
+        assert_eq!(volume("data:/data:Z").unwrap().options, [""; 0]);
+    }
+
+    #[test]
+    fn v_refuses_what_it_cannot_do() {
+        for text in ["a b:/data", "data:relative", "data:/", "data:/a/../b", "a:b:c:d", "data:/data:shiny", ""] {
+            assert!(volume(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn mount_names_its_fields() {
+        let wish = mount("type=bind,src=/srv,dst=/data,readonly").unwrap();
+        assert_eq!(wish.source, Source::Host { path: "/srv".into(), make: false });
+        assert!(wish.read_only);
+        assert_eq!(mount("type=tmpfs,target=/t,tmpfs-size=1m").unwrap().options, ["size=1048576"]);
+        assert!(mount("type=bind,dst=/x").is_err() && mount("type=npipe,dst=/x").is_err() && mount("src=v").is_err());
+    }
+}
