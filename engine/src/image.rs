@@ -30,6 +30,8 @@ pub struct Chosen {
 pub struct Wanted {
     /// The program.
     pub program: Program,
+    /// The words of it that are the entrypoint: the user's, or the image's.
+    pub entrypoint: Option<Vec<String>>,
     /// Paths whose content outlives the container.
     pub volumes: Vec<String>,
     /// Ports the image exposes, as `80/tcp`.
@@ -40,6 +42,14 @@ pub struct Wanted {
     pub stop_signal: Option<String>,
     /// The image's user, as it is written there.
     pub user: Option<String>,
+}
+
+impl Wanted {
+    /// The program's words after the entrypoint.
+    pub fn cmd(&self) -> &[String] {
+        let words = self.entrypoint.as_ref().map_or(0, Vec::len);
+        self.program.args.get(words..).unwrap_or_default()
+    }
 }
 
 /// The image the user means: from the store, from this program, or from a registry.
@@ -199,8 +209,11 @@ impl Chosen {
             gid: defaults.gid,
             groups: defaults.additional_gids,
         };
+        let own = || self.image.config.run().entrypoint;
+        let entrypoint = overrides.entrypoint.or_else(own);
         Ok(Wanted {
             program,
+            entrypoint: entrypoint.filter(|words| words.iter().any(|word| !word.is_empty())),
             volumes: defaults.volumes,
             exposed: defaults.exposed_ports,
             labels: defaults.labels,

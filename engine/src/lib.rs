@@ -9,6 +9,7 @@ pub mod caller;
 pub mod config;
 pub mod container;
 pub mod copy_job;
+pub mod docker;
 pub mod error;
 pub mod events;
 pub mod filter;

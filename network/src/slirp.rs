@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
 /// The container's default route.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+/// Bits of the network part of [`ADDRESS`].
+pub const PREFIX_LENGTH: u8 = 24;
 /// Answers names with the host's resolvers.
 pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
 

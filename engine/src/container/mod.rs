@@ -8,6 +8,7 @@ pub mod find;
 pub mod id;
 mod init;
 pub mod inside;
+pub mod inspect;
 mod interpreter;
 pub mod name;
 pub mod network;

@@ -4,6 +4,7 @@
 //! Written whole and renamed into place: whoever sees a record sees all of it. A folder without one is not a container.
 
 use crate::error::{Doing, Error, Kind, Result};
+use crate::request::Create;
 use crate::request::network::Network;
 use kelp_network::{Port, Published};
 use kelp_shim::{LogLimits, Restart};
@@ -33,6 +34,15 @@ pub struct Record {
     pub image_id: String,
     /// The program and its arguments.
     pub command: Vec<String>,
+    /// The part of them that is the entrypoint; null if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
+    /// The part after the entrypoint. Records of an older Kelp lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cmd: Option<Vec<String>>,
+    /// What was asked for. Records of an older Kelp lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Box<Create>>,
     /// The image's labels and the user's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

@@ -3,9 +3,11 @@
 
 use super::{Life, size};
 use kelp_shim::LogLimits;
+use serde::{Deserialize, Serialize};
 
 /// `--log-driver`: Docker's words for “kept here”, and for “not at all”.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Driver {
     /// Kept.
     #[default]
@@ -27,7 +29,8 @@ pub fn driver(text: &str) -> Result<Driver, String> {
 }
 
 /// One `--log-opt`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Limit {
     /// Bytes of one file.
     Size(u64),

@@ -19,10 +19,12 @@ use mount::Wish;
 use network::Network;
 use oci_spec::runtime::PosixRlimit;
 use security::SecurityOption;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// When the image is looked for in a registry.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Pull {
     /// Always, for the newest.
     Always,
@@ -44,7 +46,8 @@ pub fn pull(text: &str) -> Result<Pull, String> {
 }
 
 /// A namespace of its own, or the host's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Namespace {
     /// Shared with the host.
     Host,
@@ -62,7 +65,8 @@ pub fn namespace(text: &str) -> Result<Namespace, String> {
 }
 
 /// Everything a container can be made with.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Create {
     /// The image's name as the user wrote it.
     pub image: String,
@@ -101,7 +105,8 @@ pub struct Create {
 }
 
 /// The program: what runs, as whom, with which environment.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Process {
     /// Run this instead of the image's entrypoint
     pub entrypoint: Option<String>,
@@ -130,7 +135,8 @@ pub struct Process {
 }
 
 /// The files it sees.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Files {
     /// Mount a folder of the host or a named volume
     pub volume: Vec<Wish>,
@@ -147,7 +153,8 @@ pub struct Files {
 }
 
 /// How it reaches others and they it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Networking {
     /// none, host or slirp4netns
     pub network: Option<Network>,
@@ -172,7 +179,8 @@ pub struct Networking {
 }
 
 /// What separates it from the host.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Isolation {
     /// Add a capability
     pub cap_add: Vec<String>,
@@ -197,7 +205,8 @@ pub struct Isolation {
 }
 
 /// How much it may use.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Memory, as 512m
     pub memory: Option<i64>,
@@ -224,7 +233,8 @@ pub struct Limits {
 }
 
 /// How it ends and begins again.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Life {
     /// Start again: no, always, unless-stopped, on-failure or on-failure:COUNT
     pub restart: Restart,

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the user wants mounted: `-v`, `--mount`, `--tmpfs`. Reading only; `container::volumes` makes them real.
 
+use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
 
 /// Where a mount's content comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Source {
     /// A path of the host.
     Host {
@@ -22,7 +24,7 @@ pub enum Source {
 }
 
 /// One wish.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
     /// From where.
     pub source: Source,

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `--security-opt`: seccomp, no-new-privileges, masks.
 
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 
 /// One `--security-opt`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SecurityOption {
     /// `seccomp=unconfined`: no filter.
     SeccompUnconfined,
@@ -20,6 +23,21 @@ pub enum SecurityOption {
     Apparmor(String),
     /// `label=…`: SELinux.
     Label(String),
+}
+
+impl fmt::Display for SecurityOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecurityOption::SeccompUnconfined => f.write_str("seccomp=unconfined"),
+            SecurityOption::SeccompBuiltin => f.write_str("seccomp=builtin"),
+            SecurityOption::SeccompFile(file) => write!(f, "seccomp={}", file.display()),
+            SecurityOption::NoNewPrivileges(true) => f.write_str("no-new-privileges"),
+            SecurityOption::NoNewPrivileges(false) => f.write_str("no-new-privileges=false"),
+            SecurityOption::SystemPathsUnconfined => f.write_str("systempaths=unconfined"),
+            SecurityOption::Apparmor(profile) => write!(f, "apparmor={profile}"),
+            SecurityOption::Label(label) => write!(f, "label={label}"),
+        }
+    }
 }
 
 /// Reads one option; Docker's older `key:value` form too.
