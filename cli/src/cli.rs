@@ -2,6 +2,7 @@
 //! The command line as a whole: global flags, then one command. Parsing only; `command` acts.
 
 use crate::command::Command;
+use crate::trace;
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 use std::ffi::{OsStr, OsString};
@@ -14,6 +15,15 @@ pub(crate) struct Cli {
     /// Keep images, containers and volumes in this folder
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
+    /// Tell what happens inside, on stderr
+    #[arg(short = 'D', long)]
+    pub(crate) debug: bool,
+    /// How much of it: error, warn, info, debug or trace
+    #[arg(short, long, value_name = "LEVEL", value_parser = trace::level)]
+    pub(crate) log_level: Option<tracing::Level>,
+    /// How it is written: text or json
+    #[arg(long, value_name = "FORMAT", value_parser = trace::format)]
+    pub(crate) log_format: Option<trace::Format>,
     /// What to do
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -11,6 +11,7 @@ mod process;
 mod progress;
 mod template;
 mod terminal;
+mod trace;
 mod usage;
 
 pub(crate) use kelp_engine::{
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    let result = process::caller(cli.root.as_deref()).and_then(|caller| command::perform(&cli.command, &caller));
+    let result = trace::begin(&cli).and_then(|()| process::caller(cli.root.as_deref()));
+    let result = result.and_then(|caller| command::perform(&cli.command, &caller));
     let result = result.map_err(|error| match cli.command {
         // Its status is the program's own: that we failed must not look like it.
         command::Command::Run(_) => error.with_run_status(),

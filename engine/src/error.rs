@@ -84,6 +84,11 @@ impl Error {
         self
     }
 
+    /// What we were doing.
+    pub fn doing(&self) -> &str {
+        &self.doing
+    }
+
     /// Why it stopped.
     pub fn because(&self) -> &str {
         &self.because

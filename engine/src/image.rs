@@ -134,6 +134,7 @@ fn unpack_hello(store: &Store) -> Result<Image> {
 
 fn fetch(caller: &Caller, store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<Image> {
     let reference = registries::complete(name)?;
+    let _span = tracing::info_span!("pull", image = %reference).entered();
     if !quiet {
         caller.note(format!("{} is not here: pulling it", reference.familiar()));
     }
@@ -178,6 +179,7 @@ impl Chosen {
 
     /// Layers on disk, lowest first, kept for as long as the container's folder is there.
     pub fn unpack(&self, caller: &Caller, folder: &Path, ids: &IdMap) -> Result<Vec<PathBuf>> {
+        let _span = tracing::info_span!("unpack", image = %self.image.id).entered();
         self.store.pin(folder, &self.image)?;
         let unpacked = self.store.unpack(&self.image, ids, &*caller.sink.progress(Work::Implied))?;
         Ok(unpacked.lower)

@@ -93,6 +93,7 @@ pub fn find_or_make(caller: &Caller, name: &str) -> Result<Volume> {
 
 /// Makes a volume; one that exists already is as good.
 pub fn make(caller: &Caller, name: &str, labels: BTreeMap<String, String>) -> Result<Volume> {
+    let _span = tracing::info_span!("make volume", name = ?name).entered();
     let doing = || format!("cannot make volume {name}");
     let name = crate::request::mount::volume_name(name).map_err(|why| Error::new(Kind::BadInput, doing(), why))?;
     let folder = caller.places.volumes().join(&name);

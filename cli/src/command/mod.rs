@@ -169,6 +169,16 @@ pub(crate) enum Command {
 
 /// Performs one command; the status is what the process leaves with.
 pub(crate) fn perform(command: &Command, caller: &Caller) -> Result<ExitCode> {
+    let _span = tracing::info_span!("command", store = %caller.places.store.display()).entered();
+    let done = perform_one(command, caller);
+    if let Err(error) = &done {
+        // Debug escapes what an image or a registry may have put in.
+        tracing::error!(doing = ?error.doing(), because = ?error.because());
+    }
+    done
+}
+
+fn perform_one(command: &Command, caller: &Caller) -> Result<ExitCode> {
     match command {
         Command::Run(args) => run::run(args, caller),
         Command::Exec(args) => exec::run(args, caller),

@@ -46,6 +46,7 @@ pub fn create(caller: &Caller, options: &Create, begun: impl FnOnce(&str) -> Res
     }
     ids::tell(caller, &ids);
     let (id, folder, claim) = new_folder(caller)?;
+    let _span = tracing::info_span!("create", container = %id, image = %chosen.id()).entered();
     let mut maker =
         Maker { caller, options, chosen, ids, network, id, folder, name: None, mounted: Mounted::default() };
     let made = begun(&maker.id).and_then(|()| maker.make());
@@ -88,6 +89,7 @@ struct Maker<'a> {
 impl Maker<'_> {
     fn make(&mut self) -> Result<Container> {
         let name = self.take_name()?;
+        tracing::debug!(name, "it has a name");
         self.name = Some(name.clone());
         let lower = self.chosen.unpack(self.caller, &self.folder, &self.ids)?;
         let hostname = self.options.network.hostname.clone().unwrap_or_else(|| self.default_hostname());
@@ -108,6 +110,7 @@ impl Maker<'_> {
         if let Some(file) = &self.options.cidfile {
             write_cidfile(file, &self.id)?;
         }
+        tracing::debug!("its files, volumes and configuration are made");
         // From here on it is a container.
         record.write(&self.folder)?;
         events::container(self.caller, &record, "create");

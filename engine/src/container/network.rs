@@ -98,6 +98,7 @@ pub fn connect(caller: &Caller, record: &Record, pid: i32, uplink: Uplink) -> Re
         Uplink::Begun { starting, theirs } => (starting.and_then(Starting::finish).ok(), theirs),
         Uplink::Prepared { theirs } => (None, theirs),
     };
+    tracing::debug!(begun = begun.is_some(), "slirp4netns");
     let mut slirp = match begun {
         Some(slirp) => slirp,
         None => {

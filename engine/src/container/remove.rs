@@ -34,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Removes a container; with `volumes`, those without a name that were made for it.
 pub fn container(caller: &Caller, container: &Container, force: Force, volumes: bool) -> Result<()> {
     let record = &container.record;
+    let _span = tracing::info_span!("remove", container = %record.id, force = ?force).entered();
     let doing = || format!("cannot remove container {}", record.name);
     let claim = loop {
         if status::of(caller, container)?.state.is_alive() {

@@ -68,6 +68,7 @@ pub fn call_shim(caller: &Caller, id: &str) -> Result<Waiting> {
 
 fn attempt(caller: &Caller, container: &Container, stay: &Stay, shim: Option<Waiting>) -> Result<Left> {
     let record = &container.record;
+    let _span = tracing::info_span!("start", container = %record.id).entered();
     let claim = claim(caller, container)?;
     caller.places.make_run()?;
     let (mut uplink, kept) = network::prepare(record)?;
@@ -75,7 +76,9 @@ fn attempt(caller: &Caller, container: &Container, stay: &Stay, shim: Option<Wai
     let shim = shim.map_or_else(|| call_shim(caller, &record.id), Ok)?;
     let mut shim = shim.launch(&launch, &kept, &mut |pid| uplink.begin(caller, record, pid))?;
     drop(kept);
+    tracing::debug!(pid = shim.pid(), "the shim has created it");
     connect(caller, container, &shim, uplink)?;
+    tracing::debug!("its network is connected");
     let left = match stay {
         Stay::Detached => shim.start().map(|()| Left::Running)?,
         Stay::Attached { stdin, stdout, stderr, detach_keys, proxy_signals } => {

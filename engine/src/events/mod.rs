@@ -63,6 +63,7 @@ fn attributes<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, St
 
 /// The change has happened: that it could not be recorded is said, and undoes nothing.
 fn append(caller: &Caller, event: &Event) {
+    tracing::debug!(kind = event.kind, action = ?event.action, id = event.actor.id, "event");
     if let Err(error) = events::append(&events::folder(&caller.places.store), event) {
         caller.note(format!("the event {} {} could not be recorded: {error}", event.kind, event.action));
     }
