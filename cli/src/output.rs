@@ -5,16 +5,28 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the module that prints for the others")]
 
 use crate::error::{Doing, Error, Kind, Result};
+use kelp_runtime::visible;
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
 
-/// Writes one line to stdout.
+/// Writes one line to stdout. What a terminal would obey is shown instead, wherever it comes from, also to a pipe: people look
+/// at what scripts have kept.
 pub(crate) fn line(text: impl Display) -> Result<()> {
-    raw(format!("{text}\n").as_bytes())
+    raw(format!("{}\n", visible::text(&text.to_string())).as_bytes())
 }
 
-/// Writes bytes to stdout as they are.
+/// Writes text to stdout without an end of line, harmless as a [`line`].
+pub(crate) fn text(text: &str) -> Result<()> {
+    raw(visible::text(text).as_bytes())
+}
+
+/// Writes text to stderr: a question, a warning that is Docker's whole line.
+pub(crate) fn complaint(text: &str) -> Result<()> {
+    raw_error(visible::text(text).as_bytes())
+}
+
+/// Writes bytes to stdout as they are: what a program in a container wrote, and our own escapes.
 pub(crate) fn raw(bytes: &[u8]) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
@@ -23,7 +35,7 @@ pub(crate) fn raw(bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// Writes bytes to stderr as they are.
+/// Writes bytes to stderr as they are: what a program in a container wrote.
 pub(crate) fn raw_error(bytes: &[u8]) -> Result<()> {
     match std::io::stderr().lock().write_all(bytes) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -35,22 +47,23 @@ pub(crate) fn raw_error(bytes: &[u8]) -> Result<()> {
 pub(crate) fn note(text: impl Display) {
     let mut err = std::io::stderr().lock();
     // A note that cannot be written has nobody to tell it to.
-    writeln!(err, "{}{text}", paint("kelp: ", "36")).ok();
+    writeln!(err, "{}{}", paint("kelp: ", "36"), visible::text(&text.to_string())).ok();
 }
 
 /// Prints the error of a command, in the three-line form.
 pub(crate) fn error(error: &Error) {
     let text = error.to_string();
+    let text = visible::text(&text);
     let painted = match text.strip_prefix("error: ") {
         Some(rest) => format!("{}{rest}", paint("error: ", "1;31")),
-        None => text,
+        None => text.into_owned(),
     };
     writeln!(std::io::stderr().lock(), "{painted}").ok();
 }
 
 /// What a child of ours tells its parent through stderr: the bare cause.
 pub(crate) fn plain_error(because: &str) {
-    writeln!(std::io::stderr().lock(), "{because}").ok();
+    writeln!(std::io::stderr().lock(), "{}", visible::text(because)).ok();
 }
 
 /// Prints a value as indented JSON, as `inspect` does.
@@ -93,7 +106,7 @@ impl Table {
 
     /// Appends a row, one cell per heading.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(cells.into_iter().map(|cell| visible::cell(&cell).into_owned()).collect());
     }
 
     /// Prints the headings and all rows.

@@ -80,7 +80,7 @@ fn line(event: Event<'_>) {
         _ => return,
     };
     // A stderr that is closed has nobody who reads it.
-    output::raw_error(format!("{}: {what}\n", blob.short()).as_bytes()).unwrap_or_default();
+    output::complaint(&format!("{}: {what}\n", blob.short())).unwrap_or_default();
 }
 
 impl Bars {

@@ -37,7 +37,7 @@ pub(crate) fn ask_secret(prompt: &str) -> Result<String> {
     set(&stdin, &quiet)?;
     let typed = typed(&stdin);
     set(&stdin, &before)?;
-    output::raw_error(b"\n")?;
+    output::complaint("\n")?;
     typed
 }
 
@@ -47,7 +47,7 @@ fn prompted(prompt: &str) -> Result<Stdin> {
         return Err(Error::new(Kind::BadInput, DOING, "standard input is no terminal")
             .hint("use --username and --password-stdin"));
     }
-    output::raw_error(prompt.as_bytes())?;
+    output::complaint(prompt)?;
     Ok(stdin)
 }
 

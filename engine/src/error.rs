@@ -3,6 +3,7 @@
 //!
 //! Libraries below return their own errors; they become this one at the border, so that `main` prints a single form.
 
+use kelp_runtime::visible::quoted;
 use std::fmt;
 
 /// What a caller may choose by. Everything else about an error is for people.
@@ -128,9 +129,10 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}\n  because: {}", self.doing, self.because)?;
+        // No word from outside stands where our hint stands.
+        write!(f, "error: {}\n  because: {}", quoted(&self.doing), quoted(&self.because))?;
         match &self.hint {
-            Some(hint) => write!(f, "\n  hint: {hint}"),
+            Some(hint) => write!(f, "\n  hint: {}", quoted(hint)),
             None => Ok(()),
         }
     }

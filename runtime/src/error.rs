@@ -117,7 +117,10 @@ impl fmt::Display for Error {
         f.write_str(&self.doing)?;
         let separator = if f.alternate() { "\n  because: " } else { ": " };
         if let Some(because) = &self.because {
-            write!(f, "{separator}{because}")?;
+            match f.alternate() {
+                true => write!(f, "{separator}{}", crate::visible::quoted(because))?,
+                false => write!(f, "{separator}{because}")?,
+            }
         }
         if let (true, Some(hint)) = (f.alternate(), &self.hint) {
             write!(f, "\n  hint: {hint}")?;

@@ -39,6 +39,7 @@ pub mod state;
 pub mod trace;
 mod undo;
 mod verb;
+pub mod visible;
 
 pub use error::{Error, Kind, Result};
 pub use kelp_init::Step;

@@ -21,5 +21,5 @@ pub(crate) fn complain(complaint: &dyn Display) {
 /// Says it to whoever reads standard error.
 #[expect(clippy::print_stderr, reason = "the one place that prints")]
 pub(crate) fn say(words: &dyn Display) {
-    eprintln!("{words}");
+    eprintln!("{}", kelp_runtime::visible::text(&words.to_string()));
 }

@@ -307,7 +307,7 @@ pub(crate) fn confirm(question: &str) -> Result<bool> {
         let because = "there is no terminal to ask at";
         return Err(Error::new(Kind::BadInput, "cannot ask whether to go on", because).hint("--force does not ask"));
     }
-    output::raw_error(format!("{question} [y/N] ").as_bytes())?;
+    output::complaint(&format!("{question} [y/N] "))?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).doing(|| "cannot read the answer")?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -157,7 +157,7 @@ impl How {
         if self.force {
             return Ok(true);
         }
-        output::raw_error(format!("WARNING! This will remove {what}.\n").as_bytes())?;
+        output::complaint(&format!("WARNING! This will remove {what}.\n"))?;
         super::confirm("Are you sure you want to continue?")
     }
 

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Rmi, caller: &Caller) -> Result<ExitCode> {
         let removed = match store.remove(name, force) {
             // As in Docker, who forces does not mind.
             Err(error) if args.force && error.kind() == kelp_bundles::Kind::NotFound => {
-                return output::raw_error(format!("{}\n", Error::from(error)).as_bytes());
+                return output::complaint(&format!("{}\n", Error::from(error)));
             }
             other => other?,
         };

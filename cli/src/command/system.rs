@@ -88,7 +88,7 @@ fn df(caller: &Caller, verbose: bool, format: Option<&str>) -> Result<ExitCode> 
     match format {
         Some("json") if verbose => output::json_line(&taken.details())?,
         None | Some("" | "table") if verbose => taken.show_details()?,
-        Some(template) if verbose => output::raw(Template::parse(template)?.render(&taken.details())?.as_bytes())?,
+        Some(template) if verbose => output::text(&Template::parse(template)?.render(&taken.details())?)?,
         format => super::render_rows(format, TABLE, taken.rows().into_iter(), HEADINGS)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -84,7 +84,7 @@ pub(crate) fn delete(runtime: &Runtime, ids: &[String], force: bool, log: &Log) 
 
 fn print_json<T: Serialize>(value: &T) -> Result<u8> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::new("cannot write JSON").because(error))?;
-    println!("{text}");
+    println!("{}", kelp_runtime::visible::text(&text));
     Ok(0)
 }
 
@@ -139,7 +139,8 @@ fn print_table(states: &[State]) {
     let print = |cells: [&str; 6]| {
         let [id, pid, status, bundle, made, owner] = cells;
         let [a, b, c, d] = widths;
-        println!("{id:<a$}{pid:<b$}{status:<c$}{bundle:<d$}{made:<created$}{owner}");
+        let line = format!("{id:<a$}{pid:<b$}{status:<c$}{bundle:<d$}{made:<created$}{owner}");
+        println!("{}", kelp_runtime::visible::cell(&line));
     };
     print(["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
     for state in states {

@@ -2,7 +2,7 @@
 //! `--log` and `--log-format`: lines that podman, docker and containerd parse. Errors go to stderr too.
 
 use super::Global;
-use kelp_runtime::{Error, Result};
+use kelp_runtime::{Error, Result, visible};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -42,8 +42,8 @@ impl Log {
     pub(crate) fn error(&self, error: &Error) {
         self.write("error", &error.to_string());
         match (&self.file, self.json) {
-            (None, true) => eprintln!("{}", line("error", &error.to_string(), true)),
-            _ => eprintln!("error: {error:#}"),
+            (None, true) => eprintln!("{}", visible::text(&line("error", &error.to_string(), true))),
+            _ => eprintln!("{}", visible::text(&format!("error: {error:#}"))),
         }
     }
 
@@ -51,7 +51,7 @@ impl Log {
     pub(crate) fn warn(&self, text: &str) {
         match self.file {
             Some(_) => self.write("warning", text),
-            None => eprintln!("warning: {text}"),
+            None => eprintln!("{}", visible::text(&format!("warning: {text}"))),
         }
     }
 
