@@ -23,10 +23,16 @@ pub(crate) fn read<T: DeserializeOwned>(text: &[u8], process: &str, path: &Path)
     let mut value: Value = serde_json::from_slice(text).map_err(|error| wrong(&error))?;
     let given = value.clone();
     let mut warnings = Vec::new();
+    drop_nulls(&mut value);
     if let Some(process) = value.pointer_mut(process) {
         warnings = process.get_mut("capabilities").map(drop_unknown_capabilities).unwrap_or_default();
         rename_scheduler_flags(process);
         clean_affinity(process);
+        add_missing(process, "user", || serde_json::json!({}));
+    }
+    if let Some(linux) = value.get_mut("linux") {
+        add_missing_words(linux);
+        lower_unlimited(linux);
     }
     if value == given {
         // With line and column.
@@ -36,6 +42,44 @@ pub(crate) fn read<T: DeserializeOwned>(text: &[u8], process: &str, path: &Path)
     let read =
         serde_json::to_vec(&value).and_then(|text| serde_json::from_slice(&text)).map_err(|error| wrong(&error))?;
     Ok((read, warnings))
+}
+
+/// A member that is null is one that is not there: Go writes lists and structures that it does not have so.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(entries) => entries.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// What the schema does not require, and the types do.
+fn add_missing(object: &mut Value, member: &str, default: impl FnOnce() -> Value) {
+    if let Some(members) = object.as_object_mut() {
+        members.entry(member).or_insert_with(default);
+    }
+}
+
+/// The kernel's defaults: personality(2) without a domain, set_mempolicy(2) without a mode.
+fn add_missing_words(linux: &mut Value) {
+    for (object, member, default) in [("personality", "domain", "LINUX"), ("memoryPolicy", "mode", "MPOL_DEFAULT")] {
+        if let Some(object) = linux.get_mut(object) {
+            add_missing(object, member, || default.into());
+        }
+    }
+}
+
+/// The schema lets the limit of huge pages be any 64 bits without a sign, and the type has one: above it all is unlimited.
+fn lower_unlimited(linux: &mut Value) {
+    let limits = linux.pointer_mut("/resources/hugepageLimits").and_then(Value::as_array_mut);
+    for limit in limits.into_iter().flatten().filter_map(|entry| entry.get_mut("limit")) {
+        if limit.as_u64().is_some_and(|number| i64::try_from(number).is_err()) {
+            *limit = i64::MAX.into();
+        }
+    }
 }
 
 /// config.md: “Any value which cannot be mapped to a relevant kernel interface … MUST be logged as a warning”.
@@ -109,6 +153,52 @@ mod tests {
             let member = format!(r#""scheduler":{{"policy":"SCHED_OTHER","flags":["SCHED_FLAG_{flag}"]}}"#);
             let (process, warnings) = process(&member);
             assert!(process.scheduler().as_ref().unwrap().flags().as_ref().unwrap().len() == 1 && warnings.is_empty());
+        }
+    }
+
+    /// What the schema does not require may be left out or null, and each place takes what the schema lets it be.
+    #[test]
+    fn a_spec_has_what_the_schema_requires_and_need_have_no_more() {
+        let with = |process: &str, more: &str| {
+            let text = format!(r#"{{"ociVersion":"1.3.0","process":{{"cwd":"/"{process}}}{more}}}"#);
+            read::<Spec>(text.as_bytes(), "/process", Path::new("config.json"))
+                .map_err(|error| format!("{text}: {error}"))
+        };
+        let bare =
+            ["", r#","args":null"#, r#","user":null"#, r#","user":{}"#, r#","user":{"gid":5}"#, r#","env":null"#];
+        for process in bare.iter().chain(&[r#","consoleSize":{"height":1,"width":1}"#, r#","capabilities":{}"#]) {
+            let (spec, warnings) = with(process, "").unwrap();
+            assert!(warnings.is_empty() && spec.process().as_ref().unwrap().user().uid() == 0, "{process}");
+        }
+        for more in [
+            r#""root":null"#,
+            r#""root":{"path":"rootfs"}"#,
+            r#""mounts":null"#,
+            r#""mounts":[{"destination":"/x"}]"#,
+            r#""mounts":[{"destination":"/x","options":null,"uidMappings":null}]"#,
+            r#""hooks":null"#,
+            r#""hooks":{"prestart":null,"poststop":[{"path":"/x","args":null,"env":null}]}"#,
+            r#""annotations":null"#,
+            r#""linux":null"#,
+            r#""linux":{"namespaces":null,"devices":null,"maskedPaths":null,"resources":null,"seccomp":null}"#,
+            r#""linux":{"namespaces":[{"type":"pid"}],"devices":[{"type":"p","path":"/x"}]}"#,
+            r#""linux":{"personality":{}}"#,
+            r#""linux":{"memoryPolicy":{}}"#,
+            r#""linux":{"personality":{"flags":[]}}"#,
+            r#""linux":{"memoryPolicy":{"nodes":"0"}}"#,
+            r#""linux":{"intelRdt":{}}"#,
+            r#""linux":{"timeOffsets":{"boottime":{}}}"#,
+            r#""linux":{"netDevices":{"eth0":{}}}"#,
+            r#""linux":{"seccomp":{"defaultAction":"SCMP_ACT_ALLOW"}}"#,
+            r#""linux":{"seccomp":{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_ERRNO"}]}}"#,
+            r#""linux":{"resources":{"devices":[{"allow":false}],"memory":{},"cpu":{},"pids":{"limit":1},"blockIO":{}}}"#,
+            r#""linux":{"resources":{"blockIO":{"weightDevice":[{"major":1,"minor":2}]},"network":{},"rdma":{"mlx5":{}}}}"#,
+            r#""linux":{"resources":{"hugepageLimits":[{"pageSize":"2MB","limit":18446744073709551615}]}}"#,
+        ] {
+            with("", &format!(",{more}")).unwrap();
+        }
+        for wrong in [r#""mounts":[{}]"#, r#""linux":{"namespaces":[{}]}"#, r#""linux":{"seccomp":{}}"#] {
+            assert!(with("", &format!(",{wrong}")).is_err(), "{wrong}");
         }
     }
 

@@ -2,13 +2,16 @@
 //! Turns init's step, index and errno into an error that a person can act on.
 
 use crate::error::{Error, Kind};
+use crate::hooks;
 use crate::plan::{Plan, ProcessPlan, WhatPlan};
 use kelp_init::{Step, Stop};
+use kelp_sys::rustix::fd::OwnedFd;
 use kelp_sys::rustix::io::Errno;
 use std::ffi::CString;
+use std::fs::File;
 
-/// The error of a create that stopped there.
-pub(crate) fn explain(stop: Stop, plan: &Plan) -> Error {
+/// The error of a create that stopped there. `said`: what a hook has said that is to blame.
+pub(crate) fn explain(stop: Stop, plan: &Plan, said: Option<OwnedFd>) -> Error {
     let nth = stop.index as usize;
     let path =
         |paths: &[CString]| paths.get(nth).map_or_else(String::new, |path| format!("/{}", path.to_string_lossy()));
@@ -27,8 +30,14 @@ pub(crate) fn explain(stop: Stop, plan: &Plan) -> Error {
         Step::JoinNamespaces => {
             failed(stop, plan.joins.get(nth).map_or_else(String::new, |join| join.path.to_string_lossy().into_owned()))
         }
-        Step::ContainerHooks => hook(stop, plan.container_hooks.get(nth).map(|hook| &hook.path)),
-        Step::StartHooks => hook(stop, plan.start_hooks.get(nth).map(|hook| &hook.path)),
+        Step::ContainerHooks => match plan.container_hooks.get(nth) {
+            Some(planned) => return hook("createContainer", stop, &planned.path.to_string_lossy(), planned.timeout, said),
+            None => failed(stop, String::new()),
+        },
+        Step::StartHooks => match plan.start_hooks.get(nth) {
+            Some(planned) => return hook("startContainer", stop, &planned.path.to_string_lossy(), planned.timeout, said),
+            None => failed(stop, String::new()),
+        },
         Step::WriteIdMaps => failed(stop, String::new())
             .hint("user namespaces may be switched off: see /proc/sys/user/max_user_namespaces and `sysctl kernel.unprivileged_userns_clone`"),
         _ => return process(stop, &plan.process),
@@ -143,14 +152,13 @@ fn user(stop: Stop, plan: &ProcessPlan) -> Error {
     )
 }
 
-fn hook(stop: Stop, path: Option<&CString>) -> Error {
-    let path = path.map_or_else(String::new, |path| path.to_string_lossy().into_owned());
-    let cause = match stop.errno {
-        Errno::CHILD => "it ended with another status than 0, or could not be executed".to_owned(),
-        Errno::TIME => "it took longer than its timeout".to_owned(),
-        other => cause(other),
+/// The error of a hook that init has run, or could not.
+pub(crate) fn hook(kind: &str, stop: Stop, path: &str, timeout: Option<u32>, said: Option<OwnedFd>) -> Error {
+    let how = match stop.errno {
+        Errno::CANCELED => cause(stop.errno),
+        errno => hooks::ending(errno, said.map(File::from).as_ref(), timeout),
     };
-    Error::new(format!("cannot {} {path}", stop.step.doing())).because(cause)
+    hooks::failed(kind, stop.index as usize, path, &how)
 }
 
 fn root(stop: Stop, plan: &Plan) -> Error {

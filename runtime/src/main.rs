@@ -30,7 +30,10 @@ fn run() -> u8 {
 
 fn invoke() -> u8 {
     let (global, verb) = cli::parse(lexopt::Parser::from_env());
-    let log = cli::Log::open(&global);
+    let (log, verb) = match cli::Log::open(&global) {
+        Ok(log) => (log, verb),
+        Err(error) => (cli::Log::to_stderr(&global), Err(error)),
+    };
     verb.and_then(|verb| cli::run_traced(&global, verb, &log)).unwrap_or_else(|error| {
         log.error(&error);
         FAILURE

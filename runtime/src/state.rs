@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! ROOT/ID/journal         what was made, in order
+//! ROOT/ID/state.new       the record while it is being written
 //! ROOT/ID/state.creating  the record while the container is being created
 //! ROOT/ID/state.json      the record, from the moment it is created: a rename
 //! ROOT/ID/exec.json       what `exec` needs of config.json
@@ -103,6 +104,9 @@ pub struct Record {
     pub cgroup: Option<cgroup::Record>,
     /// `CLONE_NEW*` bits in which the container differs from the runtime.
     pub namespaces: u64,
+    /// Whether others are in its pid namespace, so that the end of init does not end all.
+    #[serde(default)]
+    pub shares_pids: bool,
     /// Whether its root is one by chroot(2), into which a process that joins must follow.
     #[serde(default)]
     pub is_chroot: bool,
@@ -115,6 +119,9 @@ pub struct Record {
     /// Files of resctrl into which the pids of its processes go.
     #[serde(default)]
     pub resctrl: Vec<PathBuf>,
+    /// startContainer hooks, which init runs: for error texts
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub start_hooks: Vec<Hook>,
     /// poststart hooks
     pub poststart: Vec<Hook>,
     /// poststop hooks
@@ -150,6 +157,7 @@ impl AsFd for Folder {
 
 const RECORD: &str = "state.json";
 const RECORD_CREATING: &str = "state.creating";
+const RECORD_NEW: &str = "state.new";
 const EXEC: &str = "exec.json";
 const FILTER: &str = "seccomp.bpf";
 /// The gate's file name.
@@ -169,7 +177,12 @@ pub fn check_id(id: &str) -> Result<()> {
         _ if !id.bytes().all(good) => "an id has letters, digits and the characters _ + - . only",
         _ => return Ok(()),
     };
-    Err(Error::bad_input(format!("cannot use the container id {id:?}")).because(because))
+    Err(Error::bad_input(format!("cannot use the container id {id:?}"))
+        .because(format!("invalid container ID format: {because}")))
+}
+
+fn no_such_container(id: &str) -> Error {
+    Error::new(format!("cannot find container {id}")).because("container does not exist").of_kind(Kind::NoSuchContainer)
 }
 
 impl Folder {
@@ -210,10 +223,8 @@ impl Folder {
                 check_owner(&fd, &path)?;
                 Ok(Self { path, fd })
             }
-            Err(Errno::NOENT | Errno::NOTDIR) => Err(Error::new(format!("cannot find container {id}"))
-                .because("container does not exist")
-                .hint(format!("`kelp-runtime --root {} list` shows those there are", root.display()))
-                .of_kind(Kind::NoSuchContainer)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Err(no_such_container(id)
+                .hint(format!("`kelp-runtime --root {} list` shows those there are", root.display()))),
             Err(errno) => Err(errno).doing(|| format!("cannot open {}", path.display())),
         }
     }
@@ -240,9 +251,11 @@ impl Folder {
         &self.fd
     }
 
-    /// Writes the record of a container that is being created.
+    /// Writes the record of a container that is being created. It has its name only when it is whole: others may look.
     pub(crate) fn write_record(&self, record: &Record) -> Result<()> {
-        self.write_json(RECORD_CREATING, record)
+        self.write_json(RECORD_NEW, record)?;
+        renameat(&self.fd, RECORD_NEW, &self.fd, RECORD_CREATING)
+            .doing(|| format!("cannot name the state in {}", self.path.display()))
     }
 
     /// The container is created: its record gets its name.
@@ -268,17 +281,32 @@ impl Folder {
     /// The record, and whether the container is still being created.
     ///
     /// # Errors
-    /// There is none, or it cannot be understood.
+    /// There is none yet, or any more: there is no container then. Or it cannot be understood.
     pub fn record(&self) -> Result<(Record, bool)> {
-        if self.has(RECORD) {
-            return Ok((self.read_json(RECORD)?, false));
+        if let Some(record) = self.find_json(RECORD)? {
+            return Ok((record, false));
         }
-        match self.read_json(RECORD_CREATING) {
-            // Created between the two looks.
-            Err(_) if self.has(RECORD) => Ok((self.read_json(RECORD)?, false)),
-            // Its creator is writing it at this moment, or died over it: there is no container yet.
-            Err(error) => Err(error.of_kind(Kind::NoSuchContainer)),
-            Ok(record) => Ok((record, true)),
+        if let Some(record) = self.find_json(RECORD_CREATING)? {
+            return Ok((record, true));
+        }
+        // Created between the two looks; or its creator has not got that far, or died before it did.
+        let record = self.find_json(RECORD)?.ok_or_else(|| {
+            let id = self.path.file_name().unwrap_or_default().to_string_lossy();
+            no_such_container(&id).hint(format!(
+                "it is being created or deleted at this moment; or its creator died: `kelp-runtime delete --force {id}`"
+            ))
+        })?;
+        Ok((record, false))
+    }
+
+    /// The file, if it is there.
+    fn find_json<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>> {
+        match std::fs::read(self.path.join(name)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            read => read
+                .doing(|| format!("cannot read {}", self.path.join(name).display()))
+                .and_then(|text| self.understand(name, &text))
+                .map(Some),
         }
     }
 
@@ -286,6 +314,11 @@ impl Folder {
     #[must_use]
     pub fn is_torso(&self) -> bool {
         !self.has(RECORD) && self.read_json::<Record>(RECORD_CREATING).is_err()
+    }
+
+    /// Whether `create` has ended well.
+    pub(crate) fn is_made(&self) -> bool {
+        self.has(RECORD)
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -312,7 +345,11 @@ impl Folder {
     }
 
     fn read_json<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<T> {
-        serde_json::from_slice(&self.read(name)?).map_err(|error| {
+        self.understand(name, &self.read(name)?)
+    }
+
+    fn understand<T: for<'de> Deserialize<'de>>(&self, name: &str, text: &[u8]) -> Result<T> {
+        serde_json::from_slice(text).map_err(|error| {
             Error::bad_input(format!("cannot understand {}", self.path.join(name).display())).because(error)
         })
     }

@@ -15,15 +15,34 @@ use std::time::Duration;
 /// How long a killed process may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Unmakes the container and its folder. `child`: init, where it is a child of ours that nobody else will wait for.
-pub(crate) fn unmake(runtime: &Runtime, folder: &Folder, child: Option<OwnedFd>) -> Vec<Error> {
+/// Unmakes a container that could not be made, and its folder. `child`: init, where it is a child of ours that nobody else
+/// will wait for.
+pub(crate) fn unmake_failed(runtime: &Runtime, folder: &Folder, child: Option<OwnedFd>) -> Vec<Error> {
     let mut failures = Vec::new();
     if let Some(child) = child {
         let ended = process::signal(child.as_fd(), 9).and_then(|_| process::reap(&child).map(drop));
         failures.extend(ended.err());
     }
+    unmake_read(runtime, folder, failures, |_| true)
+}
+
+/// Unmakes a container that was made, and its folder. Who asked for its pid file has it to remove, as with runc.
+pub(crate) fn unmake(runtime: &Runtime, folder: &Folder) -> Vec<Error> {
+    let made = folder.is_made();
+    unmake_read(runtime, folder, Vec::new(), |thing| !(made && is_pid_file(thing)))
+}
+
+fn unmake_read(
+    runtime: &Runtime,
+    folder: &Folder,
+    mut failures: Vec<Error>,
+    wanted: impl Fn(&Made) -> bool,
+) -> Vec<Error> {
     match Journal::read(folder.path()) {
-        Ok(all) => unmake_all(runtime, folder, &all, failures),
+        Ok(mut all) => {
+            all.retain(wanted);
+            unmake_these(runtime, folder, &all, failures)
+        }
         Err(error) => {
             failures.push(error);
             failures
@@ -31,8 +50,18 @@ pub(crate) fn unmake(runtime: &Runtime, folder: &Folder, child: Option<OwnedFd>)
     }
 }
 
-/// The same for a caller who knows what the journal says. `failures`: those that there were before.
-pub(crate) fn unmake_all(runtime: &Runtime, folder: &Folder, all: &[Made], mut failures: Vec<Error>) -> Vec<Error> {
+fn is_pid_file(made: &Made) -> bool {
+    matches!(made, Made::PidFile(_))
+}
+
+/// The same as `unmake` for a caller who knows what the journal says.
+pub(crate) fn unmake_all(runtime: &Runtime, folder: &Folder, mut all: Vec<Made>) -> Vec<Error> {
+    all.retain(|made| !is_pid_file(made));
+    unmake_these(runtime, folder, &all, Vec::new())
+}
+
+/// `failures`: those that there were before.
+fn unmake_these(runtime: &Runtime, folder: &Folder, all: &[Made], mut failures: Vec<Error>) -> Vec<Error> {
     let lived = all.iter().any(|made| matches!(made, Made::Init(_)));
     failures.extend(all.iter().rev().filter_map(|made| unmake_one(runtime, made, lived).err()));
     if failures.is_empty() {

@@ -172,11 +172,13 @@ fn a_delete_that_fails_at_any_step_is_finished_by_another(w: &World) {
             bundle.verb("delete", &["--force"]).ok();
         }
         let clean = kelp_tests::within(std::time::Duration::from_secs(5), || w.leaks().is_empty());
-        assert!(clean && !file.exists(), "failing at {step} left behind:\n  {}", w.leaks().join("\n  "));
+        assert!(clean, "failing at {step} left behind:\n  {}", w.leaks().join("\n  "));
+        // It is of whom asked for it.
+        std::fs::remove_file(&file).unwrap();
     }
     let reached: &[&str] = match cgroup.is_some() || w.who() == Who::Root {
-        true => &["EndProcesses", "RemoveCgroup", "RemovePidFile", "RemoveState"],
-        false => &["EndProcesses", "RemovePidFile", "RemoveState"],
+        true => &["EndProcesses", "RemoveCgroup", "RemoveState"],
+        false => &["EndProcesses", "RemoveState"],
     };
     assert_eq!(failed, reached);
 }

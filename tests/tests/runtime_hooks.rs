@@ -18,6 +18,8 @@ claims!(as_root, as_user:
     each_kind_runs_in_its_namespaces,
     each_kind_reads_a_valid_state_with_its_status,
     hooks_get_their_arguments_and_environment_and_no_other,
+    a_hook_without_an_environment_inherits_one,
+    create_container_hooks_begin_in_the_root_file_system,
     a_failing_hook_before_start_undoes_the_container,
     a_failing_start_container_hook_stops_the_program_from_running,
     a_failing_poststart_hook_ends_the_program,
@@ -154,6 +156,33 @@ fn hooks_get_their_arguments_and_environment_and_no_other(w: &World) {
     assert!(!text.contains("SECRET"), "{text}");
 }
 
+/// As with runc: the runtime's own outside, the process's inside.
+fn a_hook_without_an_environment_inherits_one(w: &World) {
+    let bundle = bundle_with_record(w);
+    bundle.set("/process/env", json!(["PATH=/bin", "OF=the process"]));
+    for kind in KINDS {
+        let script = format!("echo {kind} of $OF >>{}", record(w).display());
+        add(&bundle, kind, json!({"path": tool(w), "args": ["busybox", "sh", "-c", script]}));
+        let script = format!("echo {kind} empty $OF >>{}", record(w).display());
+        add(&bundle, kind, json!({"path": tool(w), "args": ["busybox", "sh", "-c", script], "env": []}));
+    }
+    bundle.run().env("OF", "the caller").ok();
+    for kind in KINDS {
+        let whose = if kind.ends_with("Container") { "the process" } else { "the caller" };
+        assert!(lines(w).contains(&format!("{kind} of {whose}")), "{kind}: {:?}", lines(w));
+        assert!(lines(w).contains(&format!("{kind} empty")), "{kind}: {:?}", lines(w));
+    }
+}
+
+fn create_container_hooks_begin_in_the_root_file_system(w: &World) {
+    let bundle = bundle_with_record(w);
+    for kind in ["createRuntime", "createContainer", "startContainer"] {
+        add(&bundle, kind, hook(w, &format!("echo {kind} $(pwd) >>RECORD")));
+    }
+    bundle.set("/process/cwd", json!("/tmp")).run().ok();
+    assert_eq!(lines(w)[1..], [format!("createContainer {}", bundle.rootfs().display()), "startContainer /tmp".into()]);
+}
+
 /// And those who were told of the container by a hook are told of its end by poststop hooks.
 fn a_failing_hook_before_start_undoes_the_container(w: &World) {
     for (number, kind) in KINDS[..3].iter().enumerate() {
@@ -164,7 +193,8 @@ fn a_failing_hook_before_start_undoes_the_container(w: &World) {
         let path = w.script("failing", "echo from the hook >&2; exit 3");
         let failing = json!({"path": if *kind == "createContainer" { "/bin/false".into() } else { path }});
         add(&bundle, kind, failing);
-        bundle.create().output().explains(&[kind]);
+        let status = if *kind == "createContainer" { "exit status 1" } else { "exit status 3" };
+        bundle.create().output().explains(&[kind, "error running hook #0", status]);
         bundle.verb("state", &[]).output().explains(&[bundle.id()]);
         assert_eq!(w.leaks(), Vec::<String>::new(), "{kind}");
         let state: Value = serde_json::from_slice(&fs::read(told).unwrap()).unwrap();
@@ -173,6 +203,7 @@ fn a_failing_hook_before_start_undoes_the_container(w: &World) {
 }
 
 /// runtime.md, "Lifecycle", step 10.
+/// Steps 9 and 12 of the lifecycle: the container is destroyed.
 fn a_failing_poststart_hook_ends_the_program(w: &World) {
     for verb in ["start", "run"] {
         let bundle = w.bundle(verb);
@@ -184,22 +215,42 @@ fn a_failing_poststart_hook_ends_the_program(w: &World) {
             bundle.verb("state", &[]).output().explains(&[bundle.id()]);
         } else {
             bundle.create().ok();
-            bundle.verb("start", &[]).output().explains(&["poststart", "from the hook"]);
-            bundle.becomes("stopped");
-            bundle.delete();
+            bundle.verb("start", &[]).output().explains(&["poststart", "hook #0", "exit status 3", "from the hook"]);
+            bundle.verb("state", &[]).output().explains(&[bundle.id()]);
         }
     }
 }
 
 fn a_failing_start_container_hook_stops_the_program_from_running(w: &World) {
     let bundle = bundle_with_record(w);
-    add(&bundle, "startContainer", hook(w, "exit 3"));
+    add(&bundle, "startContainer", hook(w, "exit 0"));
+    add(&bundle, "startContainer", hook(w, "echo out; echo its word >&2; exit 3"));
+    add(&bundle, "poststop", hook(w, "echo poststop >>RECORD"));
     bundle.shell(&format!("echo program >>{}", record(w).display()));
-    bundle.create().ok();
-    bundle.verb("start", &[]).output().explains(&["startContainer"]);
-    bundle.becomes("stopped");
-    bundle.delete();
-    assert!(lines(w).is_empty(), "{:?}", lines(w));
+    for terminal in [false, true] {
+        let listener = w.dir().join("console");
+        let console = terminal.then(|| std::os::unix::net::UnixListener::bind(&listener).unwrap());
+        let create = bundle.set("/process/terminal", json!(terminal)).create();
+        let socket = ["--console-socket".to_owned(), listener.display().to_string()];
+        let master = match &console {
+            Some(console) => {
+                w.give(&listener);
+                create.args(socket).ok();
+                Some(kelp_tests::receive_descriptor(console))
+            }
+            None => {
+                create.ok();
+                None
+            }
+        };
+        let start = bundle.verb("start", &[]).output();
+        start.explains(&["startContainer", "error running hook #1", "exit status 3", "its word"]);
+        // Steps 7 and 12 of the lifecycle: it is destroyed, and the poststop hooks have run.
+        bundle.verb("state", &[]).output().explains(&["does not exist"]);
+        drop(master);
+        assert_eq!(lines(w), ["poststop"], "with a terminal: {terminal}");
+        w.write("record/lines", "");
+    }
 }
 
 fn a_failing_poststop_hook_is_reported_and_the_next_one_runs(w: &World) {
@@ -217,7 +268,7 @@ fn a_hook_that_exceeds_its_timeout_is_killed(w: &World) {
     let mut slow = hook(w, "exec sleep 1000");
     slow["timeout"] = json!(1);
     add(&bundle, "createRuntime", slow);
-    bundle.create().limit(30).output().explains(&["createRuntime"]);
+    bundle.create().limit(30).output().explains(&["createRuntime", "hook ran past specified timeout of 1.0s"]);
 }
 
 fn a_hook_that_does_not_exist_is_named(w: &World) {

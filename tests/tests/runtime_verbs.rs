@@ -22,6 +22,10 @@ claims!(as_root, as_user:
     debug_writes_what_was_asked_for_into_the_log,
     what_is_wrong_with_options_is_in_the_log_too,
     help_is_told_of_one_command_or_of_all,
+    options_stand_before_the_id_or_after_it,
+    a_log_that_cannot_be_opened_is_an_error,
+    a_root_that_was_named_and_is_not_there_has_no_list,
+    a_container_that_is_being_written_is_none_or_whole,
     a_trace_shows_both_processes_on_one_axis,
 );
 claims!(as_user: verbs_that_need_a_cgroup_say_how_to_get_one);
@@ -238,6 +242,57 @@ fn help_is_told_of_one_command_or_of_all(w: &World) {
     assert_eq!(text(&["h", "run"]), text(&["run", "-h"]));
     assert_eq!(text(&["help"]), text(&["--help"]));
     assert_ne!(text(&["help"]), text(&["help", "exec"]));
+    assert_eq!(text(&["kill", "some", "-h"]), text(&["help", "kill"]));
+    for line in [["fly", "-h"], ["fly", "--help"], ["help", "fly"]] {
+        w.runtime(line).output().code(1).explains(&["fly"]);
+    }
+}
+
+fn options_stand_before_the_id_or_after_it(w: &World) {
+    let bundle = w.bundle("b");
+    let (dir, id) = (bundle.dir().display().to_string(), bundle.id());
+    bundle.args(&["/bin/echo", "hello"]);
+    w.runtime(["run", id, "--bundle", &dir]).ok().says("hello");
+    w.runtime(["run", id, "-b", &dir]).ok().says("hello");
+    bundle.args(&["/bin/sleep", "1000"]);
+    w.runtime(["create", id, "--bundle", &dir, "--no-pivot=false"]).ok();
+    w.runtime(["start", id]).ok();
+    w.runtime(["list", "--format", "json", "-q"]).ok().says(id);
+    // What follows the id is the program's.
+    w.runtime(["exec", id, "/bin/echo", "-t", "--help"]).ok().says("-t --help");
+    w.runtime(["exec", id, "--", "/bin/echo", "-d"]).ok().says("-d");
+    w.runtime(["create", id, "--fly"]).output().code(1).explains(&["flag provided but not defined: --fly"]);
+    w.runtime(["create", id, "more", "--bundle", &dir]).output().code(1).explains(&["more"]);
+    w.runtime(["kill", id, "KILL", "--all"]).ok();
+    w.runtime(["delete", id, "--force"]).ok();
+    // After `--` all are operands.
+    w.runtime(["delete", "--", "--force"]).output().code(1).explains(&["--force"]);
+}
+
+fn a_log_that_cannot_be_opened_is_an_error(w: &World) {
+    w.runtime(["--log", "/no/such/folder/log", "list"]).output().code(1).explains(&["/no/such/folder/log"]);
+}
+
+fn a_root_that_was_named_and_is_not_there_has_no_list(w: &World) {
+    let missing = w.dir().join("nowhere").display().to_string();
+    let list =
+        |root: &str| w.command(&w.program("kelp-runtime").to_string_lossy()).args(["--root", root, "list"]).output();
+    list(&missing).code(1).explains(&[&missing, "no such file or directory"]);
+    let empty = w.dir().join("empty");
+    w.make_dir(&empty);
+    list(&empty.display().to_string()).code(0);
+}
+
+fn a_container_that_is_being_written_is_none_or_whole(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.args(&["/bin/true"]);
+    // A record that its writer has not finished, as a look at the wrong moment finds it.
+    let folder = w.runtime_root().join(bundle.id());
+    w.make_dir(&w.runtime_root());
+    w.make_dir(&folder);
+    w.give(&w.write(folder.join("state.new"), "{\"oci_ver"));
+    w.runtime(["state", bundle.id()]).output().code(1).explains(&["container does not exist"]);
+    bundle.verb("delete", &["--force"]).ok();
 }
 
 fn verbs_that_need_a_cgroup_say_how_to_get_one(w: &World) {

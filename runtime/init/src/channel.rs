@@ -26,7 +26,7 @@ pub enum Report {
     Ready,
     /// The filter is loaded; the descriptor on which its notifications are answered comes along.
     Listener,
-    /// Init ends.
+    /// Init ends. If a hook is to blame, what it has said comes along as a file in memory.
     Stopped(Stop),
 }
 
@@ -117,9 +117,10 @@ impl Channel<'_> {
         kelp_sys::socket::send(self.0, &report.encode(), fd.as_slice()).map(drop)
     }
 
-    /// Says why the life ends, and ends it: with status 1, or 2 where nobody listens any more.
-    pub(crate) fn last_word(self, stop: Stop) -> ! {
-        let told = self.report(Report::Stopped(stop), None);
+    /// Says why the life ends, and ends it: with status 1, or 2 where nobody listens any more. `said`: what a hook has said
+    /// that is to blame.
+    pub(crate) fn last_word(self, stop: Stop, said: Option<BorrowedFd<'_>>) -> ! {
+        let told = self.report(Report::Stopped(stop), said);
         kelp_sys::clone::exit(if told.is_ok() { 1 } else { 2 })
     }
 

@@ -6,25 +6,43 @@
 
 use crate::born;
 use crate::channel::{Order, Report};
+use crate::root::Rootfs;
 use crate::script::{Hook, Script};
 use crate::step::{During, Step, Stop};
 use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3, execve, exit};
 use kelp_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
-use kelp_sys::rustix::fd::{AsFd, OwnedFd};
-use kelp_sys::rustix::fs::{SeekFrom, seek};
+use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use kelp_sys::rustix::fs::{MemfdFlags, SeekFrom, ftruncate, memfd_create, seek};
 use kelp_sys::rustix::io::Errno;
-use kelp_sys::rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use kelp_sys::rustix::process::{Signal, WaitId, WaitIdOptions, fchdir, pidfd_send_signal, waitid};
+use kelp_sys::rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-/// The container's state as createContainer and as startContainer hooks shall read it: files in memory.
+/// How a hook ended that did not end well, as the errno of a [`Stop`]: this and its exit status. The kernel's errnos end below.
+pub const EXITED: i32 = 1000;
+/// The same for one that a signal ended: this and the signal's number.
+pub const SIGNALLED: i32 = 2000;
+
+/// The container's state as createContainer and as startContainer hooks shall read it, and what they say: files in memory.
 pub(crate) struct States {
     creating: Option<OwnedFd>,
     created: Option<OwnedFd>,
+    /// Opened before the seccomp filter is, which may deny it.
+    said: Option<OwnedFd>,
+}
+
+impl States {
+    /// What the hook that failed has said: its stdout and stderr are nobody's else, neither the container's nor a terminal's.
+    pub(crate) fn said_before(&self, stop: Stop) -> Option<BorrowedFd<'_>> {
+        matches!(stop.step, Step::ContainerHooks | Step::StartHooks).then_some(self.said.as_ref()?.as_fd())
+    }
 }
 
 /// Lets the runtime run its hooks while the old root is still visible; then runs ours.
-pub(crate) fn pause_and_run_container_hooks(script: &Script<'_>) -> Result<States, Stop> {
+///
+/// As with runc, createContainer hooks begin in the root file system's folder.
+pub(crate) fn pause_and_run_container_hooks(script: &Script<'_>, rootfs: &Rootfs) -> Result<States, Stop> {
     if !script.pause_when_furnished {
-        return Ok(States { creating: None, created: None });
+        return Ok(States { creating: None, created: None, said: None });
     }
     // Hooks of the runtime reach our namespaces through `/proc/PID/ns`, also those of the user who made us; as in `gate`.
     let reachable = script.birth.namespaces.has(Namespaces::USER);
@@ -36,31 +54,55 @@ pub(crate) fn pause_and_run_container_hooks(script: &Script<'_>) -> Result<State
     if reachable {
         born::hide().during(Step::AwaitRuntime)?;
     }
-    let states = States { creating, created };
-    run_all(script, script.container_hooks, states.creating.as_ref(), Step::ContainerHooks)?;
-    Ok(states)
+    let said = match script.container_hooks.is_empty() && script.start_hooks.is_empty() {
+        true => None,
+        false => Some(memfd_create(c"hook", MemfdFlags::CLOEXEC).during(Step::AwaitRuntime)?),
+    };
+    let states = States { creating, created, said };
+    match run_all(script, script.container_hooks, &states, Some(rootfs)) {
+        Ok(()) => Ok(states),
+        Err(stop) => script.channel().last_word(stop, states.said_before(stop)),
+    }
 }
 
 /// Runs the startContainer hooks.
 pub(crate) fn run_start_hooks(script: &Script<'_>, states: &States) -> Result<(), Stop> {
-    run_all(script, script.start_hooks, states.created.as_ref(), Step::StartHooks)
+    run_all(script, script.start_hooks, states, None)
 }
 
-fn run_all(script: &Script<'_>, hooks: &[Hook<'_>], state: Option<&OwnedFd>, step: Step) -> Result<(), Stop> {
+/// With a root file system, which is not ours yet, they are createContainer hooks.
+fn run_all(script: &Script<'_>, hooks: &[Hook<'_>], states: &States, rootfs: Option<&Rootfs>) -> Result<(), Stop> {
+    let (step, state) = match rootfs {
+        Some(_) => (Step::ContainerHooks, &states.creating),
+        None => (Step::StartHooks, &states.created),
+    };
     for (index, hook) in hooks.iter().enumerate() {
         script.begin(step)?;
-        let state = state.ok_or(Errno::PROTO).during_nth(step, index)?;
-        run(hook, state).during_nth(step, index)?;
+        let (state, said) = state.as_ref().zip(states.said.as_ref()).ok_or(Errno::PROTO).during_nth(step, index)?;
+        run(hook, &Surroundings { state, said, rootfs }).during_nth(step, index)?;
     }
     Ok(())
 }
 
-/// One hook. `ECHILD`: it ended with another status than 0; `ETIME`: it took too long and was killed.
-fn run(hook: &Hook<'_>, state: &OwnedFd) -> Result<(), Errno> {
-    seek(state, SeekFrom::Start(0))?;
+/// What a hook finds.
+struct Surroundings<'a> {
+    /// Its stdin.
+    state: &'a OwnedFd,
+    /// Its stdout and stderr.
+    said: &'a OwnedFd,
+    /// Its working directory, if it is not ours.
+    rootfs: Option<&'a Rootfs>,
+}
+
+/// One hook. [`EXITED`], [`SIGNALLED`]: how it ended, if not well; `ETIME`: it took too long and was killed.
+fn run(hook: &Hook<'_>, around: &Surroundings<'_>) -> Result<(), Errno> {
+    seek(around.state, SeekFrom::Start(0))?;
+    // What the one before has said does not matter: it ended well.
+    ftruncate(around.said, 0)?;
+    seek(around.said, SeekFrom::Start(0))?;
     let request = Clone { namespaces: Namespaces::NONE, cgroup: None, parent: Parent::Caller };
     match clone3(&request)? {
-        Cloned::Child => become_hook(hook, state),
+        Cloned::Child => become_hook(hook, around),
         Cloned::Parent { pidfd, .. } => {
             let outcome = await_end(&pidfd, hook.timeout);
             if outcome == Err(Errno::TIME) {
@@ -73,11 +115,18 @@ fn run(hook: &Hook<'_>, state: &OwnedFd) -> Result<(), Errno> {
     }
 }
 
-fn become_hook(hook: &Hook<'_>, state: &OwnedFd) -> ! {
-    if kelp_sys::rustix::stdio::dup2_stdin(state).is_ok() && kelp_sys::process::close_on_exec_from(3).is_ok() {
+fn become_hook(hook: &Hook<'_>, around: &Surroundings<'_>) -> ! {
+    if settle(around).is_ok() && kelp_sys::process::close_on_exec_from(3).is_ok() {
         let _: Errno = execve(hook.path, hook.argv, hook.envp);
     }
     exit(127)
+}
+
+fn settle(around: &Surroundings<'_>) -> Result<(), Errno> {
+    around.rootfs.map_or(Ok(()), fchdir)?;
+    dup2_stdin(around.state)?;
+    dup2_stdout(around.said)?;
+    dup2_stderr(around.said)
 }
 
 fn await_end(pidfd: &OwnedFd, timeout: Option<u32>) -> Result<(), Errno> {
@@ -95,5 +144,10 @@ fn await_end(pidfd: &OwnedFd, timeout: Option<u32>) -> Result<(), Errno> {
 
 fn reap(pidfd: &OwnedFd) -> Result<(), Errno> {
     let status = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)?.ok_or(Errno::CHILD)?;
-    if status.exit_status() == Some(0) { Ok(()) } else { Err(Errno::CHILD) }
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(0), _) => Ok(()),
+        (Some(code), _) => Err(Errno::from_raw_os_error(EXITED.saturating_add(code))),
+        (None, Some(signal)) => Err(Errno::from_raw_os_error(SIGNALLED.saturating_add(signal))),
+        (None, None) => Err(Errno::CHILD),
+    }
 }

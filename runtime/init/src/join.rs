@@ -32,7 +32,7 @@ pub fn join(script: &Join<'_>, space: &mut [u8]) -> ! {
         }
         Err(stop) => stop,
     };
-    channel.last_word(stop)
+    channel.last_word(stop, None)
 }
 
 fn enter_and_clone(script: &Join<'_>) -> Result<Cloned, Stop> {

@@ -20,7 +20,7 @@ mod cover;
 mod dev;
 mod gate;
 mod home;
-mod hook;
+pub mod hook;
 pub mod join;
 pub mod life;
 mod mount;

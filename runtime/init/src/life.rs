@@ -17,7 +17,7 @@ use core::convert::Infallible;
 /// the limits that the runtime sets meanwhile may leave no memory for it.
 pub fn live(script: &Script<'_>, space: &mut [u8]) -> ! {
     let Err(stop) = attempt(script, space);
-    script.channel().last_word(stop)
+    script.channel().last_word(stop, None)
 }
 
 fn attempt(script: &Script<'_>, space: &mut [u8]) -> Result<Infallible, Stop> {
@@ -32,7 +32,7 @@ fn attempt(script: &Script<'_>, space: &mut [u8]) -> Result<Infallible, Stop> {
     let rootfs = root::mount(script, &private, mapped)?;
     mount::perform_all(script, &rootfs)?;
     dev::populate(script, &rootfs)?;
-    let states = hook::pause_and_run_container_hooks(script)?;
+    let states = hook::pause_and_run_container_hooks(script, &rootfs)?;
     console::open(script, &rootfs)?;
 
     // Moved in. Beyond this point no path can name anything on the host (CVE-2024-21626: no descriptor is kept that can).
@@ -55,7 +55,7 @@ fn attempt(script: &Script<'_>, space: &mut [u8]) -> Result<Infallible, Stop> {
     let listener = gate::await_start(script)?;
     let answer = listener.as_ref().map_or(script.channel(), gate::Starter::channel);
     let Err(stop) = gone(script, answer, &states, confined, program, filter, flags);
-    answer.last_word(stop)
+    answer.last_word(stop, states.said_before(stop))
 }
 
 /// Gone: the startContainer hooks, then the filter as late as it can be, then the program.
@@ -84,6 +84,6 @@ pub fn help(script: &Script<'_>, space: &mut [u8]) -> ! {
             let told = script.channel().report(Report::Born(pid), None);
             kelp_sys::clone::exit(i32::from(told.is_err()))
         }
-        Err(stop) => script.channel().last_word(stop),
+        Err(stop) => script.channel().last_word(stop, None),
     }
 }

@@ -6,7 +6,7 @@
 //! cgroup namespaces are delegation boundaries (nsdelegate, as systemd mounts it) the kernel then says ENOENT.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3, exit};
 use kelp_sys::process::signal_process;
@@ -15,19 +15,15 @@ use kelp_sys::rustix::io::{self, Errno};
 use kelp_sys::rustix::pipe::{PipeFlags, pipe_with};
 use kelp_sys::rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use super::facts::open_directory;
 use super::{Cgroup, Error, kernel, mountinfo};
 
-/// Clones the caller into the container's cgroup, if it has one. Returns twice, as `clone3` does; the child must not
-/// allocate if the caller has threads. `init`: the container's, if it lives already.
-pub fn clone_into(cgroup: Option<&Cgroup>, init: Option<i32>) -> Result<Cloned, Error> {
-    match (clone_at(cgroup.map(Cgroup::fd)), cgroup, init) {
-        // The container gives controllers to cgroups of its own, so its outermost one takes no processes: where init is,
-        // one may be.
-        (Err(Errno::BUSY), Some(_), Some(init)) => clone_beside(init),
+/// Clones the caller into the cgroup, if there is one. Returns twice, as `clone3` does; the child must not allocate if the
+/// caller has threads.
+pub fn clone_into(cgroup: Option<&Cgroup>) -> Result<Cloned, Error> {
+    match (clone_at(cgroup.map(Cgroup::fd)), cgroup) {
         // Not all between our cgroup and the container's is ours to change, but it is systemd's.
-        (Err(Errno::ACCESS | Errno::PERM), Some(cgroup), _) => clone_and_attach(cgroup),
-        (cloned, _, _) => cloned.map_err(|errno| failed("clone3", errno)),
+        (Err(Errno::ACCESS | Errno::PERM), Some(cgroup)) => clone_and_attach(cgroup),
+        (cloned, _) => cloned.map_err(|errno| failed("clone3", errno)),
     }
 }
 
@@ -35,18 +31,21 @@ fn clone_at(cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned, Errno> {
     clone3(&Clone { namespaces: Namespaces::NONE, cgroup, parent: Parent::Caller })
 }
 
-/// Clones into the cgroup in which this process is.
-fn clone_beside(pid: i32) -> Result<Cloned, Error> {
-    let dir = directory_of(pid).ok_or_else(|| failed("read /proc/PID/cgroup", Errno::NOENT))?;
-    let cgroup = open_directory(&dir).map_err(|errno| failed("open its inner cgroup", errno))?;
-    clone_at(Some(cgroup.as_fd())).map_err(|errno| failed("clone3 into its inner cgroup", errno))
-}
-
 /// The cgroup of a process, as a directory.
 pub(super) fn directory_of(pid: i32) -> Option<PathBuf> {
     let own = mountinfo::parse_own(&std::fs::read(format!("/proc/{pid}/cgroup")).ok()?)?;
     let mounts = mountinfo::parse_mountinfo(&std::fs::read("/proc/self/mountinfo").ok()?).v2;
     mountinfo::by_preference(mounts, Some(&own)).first()?.directory_of(&own)
+}
+
+/// The same for one that is mostly still in `known`, where we see it: that spares us a look at all mounts.
+pub(super) fn directory_now(pid: i32, known: &Path) -> Option<PathBuf> {
+    let own = mountinfo::parse_own(&std::fs::read(format!("/proc/{pid}/cgroup")).ok()?)?;
+    let below = own.strip_prefix("/").ok().filter(|below| !below.as_os_str().is_empty());
+    if below.is_some_and(|below| known.ends_with(below)) {
+        return Some(known.to_owned());
+    }
+    directory_of(pid)
 }
 
 /// Clones where we are; the child waits until it has been moved.

@@ -82,6 +82,21 @@ impl Cgroup {
         }
     }
 
+    /// The cgroup in which the container's init is now: the container may have moved it since it was made, or have given
+    /// controllers to cgroups below, and then its outermost one takes no process. None for a container that was given none.
+    pub fn of_init(record: Option<&Record>, init: i32) -> Result<Option<Self>, Error> {
+        let Some(record) = record else { return Ok(None) };
+        let now = enter::directory_now(init, &record.dir).unwrap_or_else(|| record.dir.clone());
+        let scope = record.scope.clone().filter(|_| now.starts_with(&record.dir));
+        match Self::open(&Record { dir: now, scope })? {
+            Some(cgroup) => Ok(Some(cgroup)),
+            None => {
+                let doing = format!("cannot find the cgroup of the container's init, process {init}");
+                Err(error(Kind::Other, doing, format!("{} is not there", record.dir.display())))
+            }
+        }
+    }
+
     /// The cgroup of a process, if it is in one that is not ours.
     pub fn of_process(pid: i32) -> Result<Option<Self>, Error> {
         let own = i32::try_from(std::process::id()).ok().and_then(enter::directory_of);

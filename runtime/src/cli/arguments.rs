@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command line, read as runc reads it: options of a verb come before its operands.
+//! The command line, read as runc reads it: options of a command may stand before and after its operands, but where the
+//! operands are the words of another program (`exec`, `ps`) they end at the first.
 
 use kelp_runtime::{Error, Result};
 use lexopt::{Arg, Parser};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// What is left to read.
 pub(crate) struct Arguments {
     parser: Parser,
-    /// An operand that was met while looking for an option.
-    operand: Option<OsString>,
+    /// Operands that were met while looking for options, in their order.
+    operands: VecDeque<OsString>,
+    /// Whether `--help` or `-h` was among the options.
+    wants_help: bool,
 }
 
 fn unreadable(error: lexopt::Error) -> Error {
@@ -27,23 +31,43 @@ pub(crate) fn unknown_option(name: &str, of: &str) -> Error {
 
 impl Arguments {
     pub(crate) fn new(parser: Parser) -> Self {
-        Self { parser, operand: None }
+        Self { parser, operands: VecDeque::new(), wants_help: false }
+    }
+
+    /// The next option's name without dashes, wherever it stands among the operands.
+    pub(crate) fn next_option(&mut self) -> Result<Option<String>> {
+        while let Some(read) = self.read()? {
+            if let Read::Option(name) = read {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     /// The next option's name without dashes, or `None` at the first operand.
-    pub(crate) fn next_option(&mut self) -> Result<Option<String>> {
-        if self.operand.is_some() {
+    pub(crate) fn leading_option(&mut self) -> Result<Option<String>> {
+        if !self.operands.is_empty() {
             return Ok(None);
         }
-        match self.parser.next().map_err(unreadable)? {
-            Some(Arg::Long(name)) => Ok(Some(name.to_owned())),
-            Some(Arg::Short(name)) => Ok(Some(name.to_string())),
+        Ok(match self.read()? {
+            Some(Read::Option(name)) => Some(name),
+            Some(Read::Operand) | None => None,
+        })
+    }
+
+    /// The next word: an option, or an operand, which is kept.
+    fn read(&mut self) -> Result<Option<Read>> {
+        let name = match self.parser.next().map_err(unreadable)? {
+            Some(Arg::Long(name)) => name.to_owned(),
+            Some(Arg::Short(name)) => name.to_string(),
             Some(Arg::Value(value)) => {
-                self.operand = Some(value);
-                Ok(None)
+                self.operands.push_back(value);
+                return Ok(Some(Read::Operand));
             }
-            None => Ok(None),
-        }
+            None => return Ok(None),
+        };
+        self.wants_help |= matches!(name.as_str(), "help" | "h");
+        Ok(Some(Read::Option(name)))
     }
 
     /// The value of the option just read.
@@ -74,27 +98,20 @@ impl Arguments {
         }
     }
 
-    /// The next operand.
+    /// The next operand, after the options were read.
     pub(crate) fn operand(&mut self) -> Result<Option<String>> {
-        let found = match self.operand.take() {
-            Some(value) => Some(value),
-            None => match self.parser.next().map_err(unreadable)? {
-                Some(Arg::Value(value)) => Some(value),
-                Some(Arg::Long(name)) => return Err(unknown_option(name, "the command: options come before operands")),
-                Some(Arg::Short(name)) => {
-                    return Err(unknown_option(&name.to_string(), "the command: options come before operands"));
-                }
-                None => None,
-            },
-        };
-        found.map(|value| as_text(value, "the command line")).transpose()
+        if self.operands.is_empty()
+            && let Some(option) = self.next_option()?
+        {
+            return Err(unknown_option(&option, "kelp-runtime"));
+        }
+        self.operands.pop_front().map(|value| as_text(value, "the command line")).transpose()
     }
 
     /// All that is left, word for word.
     pub(crate) fn rest(&mut self) -> Result<Vec<String>> {
-        let first = self.operand.take();
         let rest = self.parser.raw_args().map_err(unreadable)?;
-        first.into_iter().chain(rest).map(|word| as_text(word, "the command line")).collect()
+        self.operands.drain(..).chain(rest).map(|word| as_text(word, "the command line")).collect()
     }
 
     /// No options, one operand: the container's id.
@@ -134,11 +151,15 @@ impl Arguments {
         }
     }
 
-    /// Whether the next word asks for help.
-    pub(crate) fn wants_help(&mut self) -> bool {
-        let rest = self.parser.try_raw_args();
-        rest.is_some_and(|rest| matches!(rest.as_slice().first().and_then(|word| word.to_str()), Some("--help" | "-h")))
+    /// Whether one of the options that were read asks for help.
+    pub(crate) fn wants_help(&self) -> bool {
+        self.wants_help
     }
+}
+
+enum Read {
+    Option(String),
+    Operand,
 }
 
 fn as_text(value: OsString, what: &str) -> Result<String> {

@@ -49,7 +49,7 @@ impl Exec {
 
 pub(super) fn parse(arguments: &mut Arguments) -> Result<Exec> {
     let mut exec = Exec::default();
-    while let Some(option) = arguments.next_option()? {
+    while let Some(option) = arguments.leading_option()? {
         let changes = &mut exec.changes;
         match option.as_str() {
             "process" | "p" => exec.process = Some(arguments.path()?),

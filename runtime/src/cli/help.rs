@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Help texts.
 
-use kelp_runtime::Error;
+use kelp_runtime::{Error, Result};
 
 pub(crate) const OVERVIEW: &str = "\
 kelp-runtime: runs OCI bundles, as root or as an ordinary user
@@ -114,7 +114,7 @@ pub(crate) fn version() -> String {
 }
 
 /// The help of one command.
-pub(crate) fn of(verb: &str) -> String {
+pub(crate) fn of(verb: &str) -> Result<String> {
     let (usage, options) = match verb {
         "create" => ("create [OPTIONS] ID", CREATE.to_owned()),
         "run" => ("run [OPTIONS] ID", format!("{CREATE}{RUN}")),
@@ -129,11 +129,13 @@ pub(crate) fn of(verb: &str) -> String {
         "ps" => ("ps [-f|--format table|json] ID [OPTIONS OF ps]", String::new()),
         "spec" => ("spec [-b|--bundle DIR] [--rootless]", String::new()),
         "plan" => ("plan [BUNDLE]", String::new()),
-        "start" | "state" | "pause" | "resume" => return format!("Usage: kelp-runtime {verb} ID\n"),
-        _ => return OVERVIEW.into(),
+        "start" | "state" | "pause" | "resume" => return Ok(format!("Usage: kelp-runtime {verb} ID\n")),
+        "features" | "steps" => (verb, String::new()),
+        "help" | "h" => return Ok(OVERVIEW.into()),
+        other => return Err(unknown_command(other)),
     };
     let options = if options.is_empty() { options } else { format!("\nOptions:\n{options}") };
-    format!("Usage: kelp-runtime {usage}\n{options}")
+    Ok(format!("Usage: kelp-runtime {usage}\n{options}"))
 }
 
 pub(crate) fn unknown_command(name: &str) -> Error {

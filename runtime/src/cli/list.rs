@@ -43,7 +43,7 @@ fn json(arguments: &mut Arguments) -> Result<bool> {
 
 pub(super) fn parse_ps(arguments: &mut Arguments) -> Result<Verb> {
     let mut as_json = false;
-    while let Some(option) = arguments.next_option()? {
+    while let Some(option) = arguments.leading_option()? {
         match option.as_str() {
             "format" | "f" => as_json = json(arguments)?,
             other => return Err(unknown_option(other, "ps")),
@@ -92,7 +92,12 @@ pub(crate) fn state(runtime: &Runtime, id: &str) -> Result<u8> {
     print_json(&runtime.state(id)?)
 }
 
-pub(crate) fn list(runtime: &Runtime, format: Format, log: &Log) -> Result<u8> {
+/// `named`: whether the root was given. One that was not need not be there yet; one that was is mistyped.
+pub(crate) fn list(runtime: &Runtime, format: Format, named: bool, log: &Log) -> Result<u8> {
+    if named {
+        std::fs::symlink_metadata(&runtime.root)
+            .doing(|| format!("cannot list the containers of --root {}", runtime.root.display()))?;
+    }
     match format {
         Format::Json => return print_json(&with_names_of_owners(states(runtime, log)?)),
         // One write, not one a line.

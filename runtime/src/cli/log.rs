@@ -2,10 +2,12 @@
 //! `--log` and `--log-format`: lines that podman, docker and containerd parse. Errors go to stderr too.
 
 use super::Global;
+use kelp_runtime::error::Doing;
 use kelp_runtime::{Error, Result, visible};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 /// Where messages go.
@@ -25,17 +27,21 @@ pub(crate) fn is_json(format: &str) -> Result<bool> {
 }
 
 impl Log {
-    /// Opens the file; one that cannot be opened is no reason not to run, but is said.
-    pub(crate) fn open(global: &Global) -> Self {
-        let open = |path| OpenOptions::new().create(true).append(true).mode(0o644).open(path);
-        let file = global.log.as_ref().and_then(|path| match open(path) {
-            Ok(file) => Some(file),
-            Err(error) => {
-                eprintln!("warning: cannot open the log {}: {error}", path.display());
-                None
-            }
-        });
-        Self { file, json: global.log_json }
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// It cannot be opened: an engine would look in vain for what happened.
+    pub(crate) fn open(global: &Global) -> Result<Self> {
+        let open = |path: &PathBuf| {
+            let opened = OpenOptions::new().create(true).append(true).mode(0o644).open(path);
+            opened.doing(|| format!("cannot open the log {}", path.display()))
+        };
+        Ok(Self { file: global.log.as_ref().map(open).transpose()?, json: global.log_json })
+    }
+
+    /// A log of nothing but stderr.
+    pub(crate) fn to_stderr(global: &Global) -> Self {
+        Self { file: None, json: global.log_json }
     }
 
     /// An error: the long form on stderr, one line in the log.

@@ -74,7 +74,7 @@ pub(crate) fn parse(parser: lexopt::Parser) -> (Global, Result<Verb>) {
 }
 
 fn parse_all(arguments: &mut Arguments, global: &mut Global) -> Result<Verb> {
-    while let Some(option) = arguments.next_option()? {
+    while let Some(option) = arguments.leading_option()? {
         match option.as_str() {
             "root" => global.root = Some(arguments.path()?),
             "log" => global.log = Some(arguments.path()?),
@@ -120,10 +120,13 @@ fn manager(name: &str) -> Result<Manager> {
     }
 }
 
+/// Who asks a command for its help gets that, whatever else is wrong.
 fn parse_verb(verb: &str, arguments: &mut Arguments) -> Result<Verb> {
-    if arguments.wants_help() {
-        return Ok(Verb::Print(help::of(verb)));
-    }
+    let parsed = parse_known(verb, arguments);
+    if arguments.wants_help() { help::of(verb).map(Verb::Print) } else { parsed }
+}
+
+fn parse_known(verb: &str, arguments: &mut Arguments) -> Result<Verb> {
     Ok(match verb {
         "create" => Verb::Create(create::parse(arguments, "create")?),
         "run" => Verb::Run(create::parse(arguments, "run")?),
@@ -144,7 +147,10 @@ fn parse_verb(verb: &str, arguments: &mut Arguments) -> Result<Verb> {
         "restore" => Verb::Restore(Box::new(checkpoint::parse(arguments, "restore")?)),
         "features" => arguments.end("features").map(|()| Verb::Features)?,
         "steps" => arguments.end("steps").map(|()| Verb::Steps)?,
-        "help" | "h" => Verb::Print(help::of(&arguments.operand()?.unwrap_or_default())),
+        "help" | "h" => Verb::Print(match arguments.operand()? {
+            Some(verb) => help::of(&verb)?,
+            None => help::OVERVIEW.into(),
+        }),
         other => return Err(help::unknown_command(other)),
     })
 }
@@ -184,7 +190,7 @@ fn run(global: &Global, verb: Verb, log: &Log) -> Result<u8> {
         Verb::Pause { id } => runtime.pause(&id).map(|()| 0),
         Verb::Resume { id } => runtime.resume(&id).map(|()| 0),
         Verb::State { id } => list::state(&runtime, &id),
-        Verb::List(format) => list::list(&runtime, format, log),
+        Verb::List(format) => list::list(&runtime, format, global.root.is_some(), log),
         Verb::Ps { id, json, arguments } => list::ps(&runtime, &id, json, &arguments),
         Verb::Plan { bundle } => create::plan(&bundle, runtime.cgroups),
         Verb::Spec(write) => spec::write(&write),

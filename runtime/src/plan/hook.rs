@@ -15,18 +15,19 @@ pub struct HookPlan {
     pub path: CString,
     /// Arguments, the program's name first.
     pub argv: Vec<CString>,
-    /// Environment: only what the spec gives.
+    /// Environment: what the spec gives and nothing else; where it gives none, that of the container's process, as with runc.
     pub env: Vec<CString>,
     /// Seconds.
     pub timeout: Option<u32>,
 }
 
-pub(super) fn plan(hooks: Option<&[Hook]>) -> Result<Vec<HookPlan>> {
-    hooks.unwrap_or_default().iter().map(plan_one).collect()
+/// `env`: that of the container's process.
+pub(super) fn plan(hooks: Option<&[Hook]>, env: &[CString]) -> Result<Vec<HookPlan>> {
+    hooks.unwrap_or_default().iter().map(|hook| plan_one(hook, env)).collect()
 }
 
-/// Checks and converts one hook.
-pub(crate) fn plan_one(hook: &Hook) -> Result<HookPlan> {
+/// Checks and converts one hook. `inherited`: the environment of one that does not say which.
+pub(crate) fn plan_one(hook: &Hook, inherited: &[CString]) -> Result<HookPlan> {
     let path = hook.path();
     let wrong = |cause: &str| Error::bad_input(format!("cannot use the hook {}", path.display())).because(cause);
     if !path.is_absolute() {
@@ -43,5 +44,6 @@ pub(crate) fn plan_one(hook: &Hook) -> Result<HookPlan> {
     if argv.is_empty() {
         argv.push(path_text(path)?);
     }
-    Ok(HookPlan { path: path_text(path)?, argv, env: texts(hook.env())?, timeout })
+    let env = if hook.env().is_some() { texts(hook.env())? } else { inherited.to_vec() };
+    Ok(HookPlan { path: path_text(path)?, argv, env, timeout })
 }

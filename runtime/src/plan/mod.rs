@@ -145,12 +145,15 @@ impl Plan {
         let all_mounts = spec.mounts().as_deref().unwrap_or_default();
         let (overlay, mounts) = mount::plan(all_mounts, linux.mount_label().as_deref(), &scope)?;
         let devices = device::plan(linux, all_mounts, &scope)?;
+        let process = program(spec, linux, &maps, options)?;
         let plan = Self {
             id: id.into(),
             namespaces,
             time_offsets: clock::plan(linux, namespaces, &joins)?,
             become_root: maps.maps_root() || joins_user,
-            process: program(spec, linux, &maps, options)?,
+            container_hooks: hook::plan(hooks.create_container().as_deref(), &process.env)?,
+            start_hooks: hook::plan(hooks.start_container().as_deref(), &process.env)?,
+            process,
             maps,
             keyring: (!options.no_new_keyring).then(|| text_of("_ses.", id)).transpose()?,
             hostname: named(spec.hostname().as_deref(), "hostname", namespaces, &joins)?,
@@ -166,8 +169,6 @@ impl Plan {
             sysctls: sysctl::plan(linux.sysctl().as_ref(), namespaces, &joins)?,
             intel_rdt: linux.intel_rdt().as_ref().map(|rdt| intel_rdt::plan(rdt, id)).transpose()?,
             seccomp_agent: seccomp_agent(linux, host)?,
-            container_hooks: hook::plan(hooks.create_container().as_deref())?,
-            start_hooks: hook::plan(hooks.start_container().as_deref())?,
             has_hooks: has_hooks(&hooks),
             joins,
             bundle: folder,

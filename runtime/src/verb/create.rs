@@ -152,7 +152,7 @@ impl Runtime {
                 Ok((Created { warnings, ..created }, Remains { folder, made, record }))
             }
             Err(error) => {
-                let mut failures = undo::unmake(self, &folder, build.init.take());
+                let mut failures = undo::unmake_failed(self, &folder, build.init.take());
                 if let Some(record) = build.hooked.take() {
                     failures.extend(hooks::poststop(&record));
                 }
@@ -336,7 +336,7 @@ impl<'a> Build<'a> {
     /// Clones the helper, in the container's cgroup, that will clone init.
     fn clone_helper(&self, fds: &Descriptors<'_>, cgroup: Option<&Cgroup>) -> Result<(i32, OwnedFd)> {
         let mut space = crate::channel::space()?;
-        with_script(self.plan, fds, self.runtime.fail_at, |script| match cgroup::clone_into(cgroup, None)? {
+        with_script(self.plan, fds, self.runtime.fail_at, |script| match cgroup::clone_into(cgroup)? {
             Cloned::Child => kelp_init::life::help(script, &mut space),
             Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
         })
@@ -354,13 +354,13 @@ impl<'a> Build<'a> {
                     .doing(|| format!("cannot open process {pid}"))?;
                 Ok((pid, fd))
             }
-            Heard::Report(Report::Stopped(stop), _) => Err(self.explain(stop)),
+            Heard::Report(Report::Stopped(stop), said) => Err(self.explain(stop, said)),
             other => Err(Error::new("cannot make init").because(format!("its helper {helper} said {other:?}"))),
         }
     }
 
-    fn explain(&self, stop: Stop) -> Error {
-        explain::explain(stop, self.plan)
+    fn explain(&self, stop: Stop, said: Option<OwnedFd>) -> Error {
+        explain::explain(stop, self.plan, said)
     }
 
     /// Before the user namespace could take the right away, and as late as can be: a limit of zero files would hit init.
@@ -420,11 +420,13 @@ impl<'a> Build<'a> {
             init,
             cgroup: cgroup.map(|cgroup| cgroup.record().clone()),
             namespaces: self.plan.namespaces.with(joined).bits(),
+            shares_pids: !self.plan.namespaces.has(Namespaces::PID),
             is_chroot: self.plan.is_chroot(),
             become_root: self.plan.become_root,
             may_set_groups: self.plan.process.groups.is_some(),
             program: self.plan.process.argv.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default(),
             resctrl: self.resctrl.clone(),
+            start_hooks: hooks.start_container().clone().unwrap_or_default(),
             poststart: hooks.poststart().clone().unwrap_or_default(),
             poststop: hooks.poststop().clone().unwrap_or_default(),
         }
@@ -437,7 +439,7 @@ impl<'a> Build<'a> {
         }
         match channel.hear()? {
             Heard::Report(Report::Furnished, _) => {}
-            Heard::Report(Report::Stopped(stop), _) => return Err(self.explain(stop)),
+            Heard::Report(Report::Stopped(stop), said) => return Err(self.explain(stop, said)),
             other => return Err(died(&other)),
         }
         self.runtime.begin(Step::RuntimeHooks)?;
@@ -463,7 +465,7 @@ impl<'a> Build<'a> {
                     crate::seccomp::hand_over(self.plan.seccomp_agent.as_ref(), &listener, record.init.pid, &state)?;
                 }
                 Heard::Report(Report::Ready, _) => return Ok(console),
-                Heard::Report(Report::Stopped(stop), _) => return Err(self.explain(stop)),
+                Heard::Report(Report::Stopped(stop), said) => return Err(self.explain(stop, said)),
                 Heard::Closed if gate == Gate::Open => return Ok(console),
                 other => return Err(died(&other)),
             }

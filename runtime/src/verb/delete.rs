@@ -20,7 +20,7 @@ impl Runtime {
             other => other?,
         };
         let record = self.deletable(&folder, id, force)?;
-        end(&undo::unmake(self, &folder, None), record.as_ref())
+        end(&undo::unmake(self, &folder), record.as_ref())
     }
 
     /// Deletes a container whose init has ended and was waited for, by what its creator remembers of it.
@@ -33,7 +33,7 @@ impl Runtime {
         if !folder.is_in_place() {
             return Ok(Vec::new());
         }
-        end(&undo::unmake_all(self, &folder, &made, Vec::new()), Some(&record))
+        end(&undo::unmake_all(self, &folder, made), Some(&record))
     }
 
     /// The record of the container if it may go; `None` of one whose creator died before there was any.
@@ -60,6 +60,6 @@ fn end(failures: &[Error], record: Option<&Record>) -> Result<Vec<Error>> {
 fn not_stopped(id: &str, status: Status) -> Error {
     Error::new(format!("cannot delete container {id}"))
         .because(format!("cannot delete container {id} that is not stopped: {status}"))
-        .hint(format!("`kelp-runtime kill {id} KILL` first, or `delete --force`"))
+        .hint(format!("`kelp-runtime delete --force {id}` kills it first"))
         .of_kind(Kind::Other)
 }

@@ -192,16 +192,14 @@ struct Exec<'a> {
 }
 
 impl Exec<'_> {
+    /// Where the container's init is now, which may have moved since `create`; or the cgroup that was asked for.
     fn open_cgroup(&self) -> Result<Option<Cgroup>> {
-        let cgroup = self.record.cgroup.as_ref().map(Cgroup::open).transpose()?.flatten();
-        match (cgroup, self.cgroup) {
-            (Some(cgroup), Some(below)) => cgroup.open_below(below).map(Some),
-            (None, Some(below)) => {
-                Err(Error::bad_input(format!("cannot exec in the cgroup {below}"))
-                    .because("the container has no cgroup"))
-            }
-            (cgroup, None) => Ok(cgroup),
-        }
+        let recorded = self.record.cgroup.as_ref();
+        let Some(below) = self.cgroup else { return Cgroup::of_init(recorded, self.record.init.pid) };
+        let cgroup = recorded.map(Cgroup::open).transpose()?.flatten().ok_or_else(|| {
+            Error::bad_input(format!("cannot exec in the cgroup {below}")).because("the container has no cgroup")
+        })?;
+        Ok(Some(cgroup.open_below(below)?))
     }
 
     /// Clones the helper, which enters the container and clones the process; returns when the process is born.
@@ -210,8 +208,6 @@ impl Exec<'_> {
             || Error::new("cannot enter the container").because("its init has just ended").of_kind(Kind::NotRunning);
         let init = self.record.init.open()?.ok_or_else(gone)?;
         let cgroup = self.open_cgroup()?;
-        // Where the container's own cgroup takes no process, one may be where init is; unless one was asked for.
-        let beside = self.cgroup.is_none().then_some(self.record.init.pid);
         self.runtime.begin(Step::OpenChannel)?;
         let (channel, their_end) = Channel::open()?;
         let stdio = match stdio {
@@ -240,7 +236,7 @@ impl Exec<'_> {
                 fail_at: self.runtime.fail_at,
             };
             // The helper is in the cgroup from birth, and the process inherits it: see cgroup::clone_into.
-            let begin = || match cgroup::clone_into(cgroup.as_ref(), beside)? {
+            let begin = || match cgroup::clone_into(cgroup.as_ref())? {
                 Cloned::Child => kelp_init::join::join(&script, &mut space),
                 Cloned::Parent { pidfd, .. } => Ok::<_, Error>(pidfd),
             };

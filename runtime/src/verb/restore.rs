@@ -51,7 +51,8 @@ impl Runtime {
         match restore.run(request, &cgroups) {
             Ok(created) => Ok(Created { warnings: [bundle.warnings, created.warnings].concat(), ..created }),
             Err(error) => {
-                let failures = undo::unmake(self, &folder, restore.init.and_then(|init| init.open().ok().flatten()));
+                let failures =
+                    undo::unmake_failed(self, &folder, restore.init.and_then(|init| init.open().ok().flatten()));
                 Err(failures.iter().fold(with_log(error, options, "restore.log"), Error::and_also))
             }
         }
