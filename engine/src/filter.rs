@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::near;
+use regex_lite::Regex;
 use std::collections::BTreeMap;
 
 /// What must hold.
@@ -42,17 +43,40 @@ impl Filters {
 
     /// An error where one of these keys has a value that is neither true nor false.
     pub fn check_truths(&self, keys: &[&str]) -> Result<()> {
-        let values = keys.iter().filter_map(|key| Some((key, self.by_key.get(*key)?)));
-        match values
-            .flat_map(|(key, values)| values.iter().map(move |it| (key, it)))
-            .find(|(_, it)| truth(it).is_none())
-        {
-            None => Ok(()),
-            Some((key, value)) => {
-                let doing = format!("cannot filter by \"{key}={value}\"");
-                Err(Error::new(Kind::BadInput, doing, format!("{value:?} is neither true nor false")))
-            }
+        let read = |value: &str| truth(value).map(drop).ok_or_else(|| format!("{value:?} is neither true nor false"));
+        keys.iter().try_for_each(|key| self.check(key, read))
+    }
+
+    /// An error where this key has a value that is none of `words`: no object can have it.
+    pub fn check_words(&self, key: &str, words: &[&str]) -> Result<()> {
+        self.check(key, |value| match words.contains(&value) {
+            true => Ok(()),
+            false => Err(format!("there is no {key} {value:?}; known are {}", words.join(", "))),
+        })
+    }
+
+    /// An error where `read` understands a value of this key not.
+    pub fn check(&self, key: &str, read: impl Fn(&str) -> Result<(), String>) -> Result<()> {
+        for value in self.by_key.get(key).into_iter().flatten() {
+            read(value).map_err(|because| {
+                Error::new(Kind::BadInput, format!("cannot filter by \"{key}={value}\""), because)
+            })?;
         }
+        Ok(())
+    }
+
+    /// The values of a key as regular expressions, which match anywhere in a text, as Go's do.
+    ///
+    /// # Errors
+    /// A value that is none.
+    pub fn patterns(&self, key: &str) -> Result<Patterns> {
+        let values = self.by_key.get(key).into_iter().flatten();
+        let compiled = values.map(|value| {
+            let doing = || format!("cannot filter by \"{key}={value}\"");
+            let pattern = Regex::new(value).map_err(|why| Error::new(Kind::BadInput, doing(), why))?;
+            Ok((value.clone(), pattern))
+        });
+        compiled.collect::<Result<_>>().map(Patterns)
     }
 
     /// Whether all keys have a value that holds. Labels must all hold, as in Docker.
@@ -61,6 +85,17 @@ impl Filters {
             "label" | "label!" => values.iter().all(|value| holds(key, value)),
             _ => values.iter().any(|value| holds(key, value)),
         })
+    }
+}
+
+/// Regular expressions by the text they were written as.
+#[derive(Debug, Default)]
+pub struct Patterns(BTreeMap<String, Regex>);
+
+impl Patterns {
+    /// Whether the expression `value` matches somewhere in the text.
+    pub fn match_in(&self, value: &str, text: &str) -> bool {
+        self.0.get(value).is_some_and(|pattern| pattern.is_match(text))
     }
 }
 
@@ -96,5 +131,19 @@ mod tests {
             Filters::parse(&["stauts=x".to_owned()], &["status"]).unwrap_err().to_string().contains("did you mean")
         );
         assert!(Filters::parse(&["x".to_owned()], &["status"]).is_err());
+    }
+
+    #[test]
+    fn values_that_nothing_can_have_are_errors_and_names_are_patterns() {
+        let of = |text: &str| Filters::parse(&[text.to_owned()], &["status", "name"]).unwrap();
+        let words = ["running", "exited"];
+        assert!(of("status=running").check_words("status", &words).is_ok());
+        let error = of("status=runing").check_words("status", &words).unwrap_err().to_string();
+        assert!(error.contains("runing") && error.contains("running, exited"), "{error}");
+        let patterns = of("name=^a|b$").patterns("name").unwrap();
+        assert!(
+            patterns.match_in("^a|b$", "app") && patterns.match_in("^a|b$", "web") && !patterns.match_in("^a|b$", "x")
+        );
+        assert!(of("name=(").patterns("name").is_err());
     }
 }

@@ -18,6 +18,8 @@ claims!(as_root, as_user:
     the_log_is_as_large_as_it_is_told,
     what_contradicts_itself_is_refused,
     ps_filters_by_age_and_ports,
+    filters_of_names_are_patterns,
+    filters_that_nothing_can_pass_are_errors,
     a_container_sees_the_hosts_processes,
 );
 
@@ -179,4 +181,71 @@ fn ps_filters_by_age_and_ports(w: &World) {
     );
     w.kelp(["ps", "--filter", "before=absent"]).output().code(1).explains(&["absent"]);
     w.kelp(["rm", "one", "two", "three"]).ok();
+}
+
+fn filters_of_names_are_patterns(w: &World) {
+    w.load_busybox();
+    for name in ["app", "app_stage", "my-app"] {
+        w.kelp(["create", "--network", "none", "--name", name, "busybox"]).ok();
+        w.kelp(["volume", "create", name]).ok();
+    }
+    let sorted = |text: &str| {
+        let mut names: Vec<&str> = text.split_whitespace().collect();
+        names.sort_unstable();
+        names.join(" ")
+    };
+    for (pattern, expected) in [
+        ("^app$", "app"),
+        ("^/app$", "app"),
+        ("^app", "app app_stage"),
+        ("app$", "app my-app"),
+        ("stage|my", "app_stage my-app"),
+    ] {
+        let filter = format!("name={pattern}");
+        let listed = w.kelp(["ps", "-a", "--filter", &filter, "--format", "{{.Names}}"]).ok();
+        assert_eq!(sorted(&listed.stdout), expected, "{pattern}");
+        if !pattern.contains('/') {
+            let volumes = w.kelp(["volume", "ls", "-q", "--filter", &filter]).ok();
+            assert_eq!(sorted(&volumes.stdout), expected, "{pattern}");
+        }
+    }
+    w.kelp(["rm", "app", "app_stage", "my-app"]).ok();
+}
+
+fn filters_that_nothing_can_pass_are_errors(w: &World) {
+    w.load_busybox();
+    w.kelp(["create", "--network", "none", "--name", "c", "-l", "a=b", "-l", "empty=", "busybox"]).ok();
+    let ids = |filter: &str| w.kelp(["ps", "-aq", "--filter", filter]).ok().stdout.lines().count();
+    for (filter, expected) in [
+        ("health=none", 1),
+        ("health=healthy", 0),
+        ("is-task=false", 1),
+        ("is-task=true", 0),
+        ("label=a", 1),
+        ("label=a=b", 1),
+        ("label=a=c", 0),
+        ("label=empty", 1),
+        ("ancestor=busybox", 1),
+        ("ancestor=busybox:latest", 1),
+        ("ancestor=docker.io/library/busybox", 1),
+        ("ancestor=other", 0),
+    ] {
+        assert_eq!(ids(filter), expected, "{filter}");
+    }
+    for filter in [
+        "status=runing",
+        "health=fine",
+        "is-task=perhaps",
+        "exited=zero",
+        "publish=http",
+        "name=(",
+        "restart-policy=often",
+    ] {
+        let (_, value) = filter.split_once('=').unwrap();
+        w.kelp(["ps", "-a", "--filter", filter]).output().code(1).explains(&[value]);
+    }
+    w.kelp(["volume", "ls", "--filter", "dangling=perhaps"]).output().code(1).explains(&["perhaps"]);
+    w.kelp(["container", "prune", "-f", "--filter", "until=soon"]).output().code(1).explains(&["soon"]);
+    w.kelp(["volume", "prune", "-f", "--filter", "all=some"]).output().code(1).explains(&["some"]);
+    w.kelp(["rm", "c"]).ok();
 }

@@ -162,7 +162,10 @@ impl How {
     }
 
     fn filters(&self, known: &[&str]) -> Result<Filters> {
-        Filters::parse(&self.filter, known)
+        let filters = Filters::parse(&self.filter, known)?;
+        filters.check_truths(&["dangling", "all"])?;
+        filters.check("until", |text| time::moment(text).map(drop))?;
+        Ok(filters)
     }
 }
 

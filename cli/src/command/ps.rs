@@ -2,16 +2,14 @@
 //! `kelp ps`: containers and what they are doing.
 
 use crate::caller::Caller;
+use crate::container::filter::Filter;
 use crate::container::find::{self, Container};
 use crate::container::id;
 use crate::container::status::{self, Status};
 use crate::error::Result;
-use crate::filter::Filters;
 use crate::output;
-use crate::request::restart;
 use crate::time;
 use clap::Args;
-use kelp_shim::Restart;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -33,8 +31,8 @@ pub(crate) struct Ps {
     /// The one that was made last, running or not
     #[arg(short, long)]
     latest: bool,
-    /// Only those with this name, id, label, status, ancestor, volume, network, exited, publish, expose, before, since,
-    /// restart-policy or should-start-on-boot
+    /// Only those with this name, id, label, status, health, ancestor, volume, network, exited, publish, expose, before,
+    /// since, is-task, restart-policy or should-start-on-boot
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// json, or a template such as 'table {{.Names}}\t{{.Status}}'
@@ -44,105 +42,19 @@ pub(crate) struct Ps {
 
 /// Performs the command.
 pub(crate) fn run(args: &Ps, caller: &Caller) -> Result<ExitCode> {
-    let filters = Filters::parse(&args.filter, &KEYS)?;
+    let filter = Filter::parse(caller, &args.filter)?;
     let mut rows = Vec::new();
-    let age = Age::of(&filters, caller)?;
-    for container in find::all(caller)?.into_iter().filter(|container| age.fits(container)) {
+    for container in find::all(caller)? {
         let status = status::of(caller, &container)?;
         // Whoever asks for a status wants those that have it.
-        let shown = args.all || status.state.is_alive() || filters.has("status") || filters.has("exited");
-        if (shown || args.last.is_some() || args.latest) && matches(&filters, &container, &status) {
+        let shown = args.all || status.state.is_alive() || filter.asks_for_the_ended();
+        if (shown || args.last.is_some() || args.latest) && filter.matches(&container, &status) {
             rows.push((container, status));
         }
     }
     rows.truncate(if args.latest { 1 } else { args.last.unwrap_or(usize::MAX) });
     show(args, &rows)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// `--filter before=CONTAINER`, `since=CONTAINER`: when those were made.
-pub(super) struct Age {
-    before: Option<String>,
-    since: Option<String>,
-}
-
-impl Age {
-    pub(super) fn of(filters: &Filters, caller: &Caller) -> Result<Age> {
-        let made = |key: &str| {
-            let named = filters.first(key).map(|name| find::one(caller, name));
-            named.transpose().map(|found| found.map(|container| container.record.created))
-        };
-        Ok(Age { before: made("before")?, since: made("since")? })
-    }
-
-    /// Both are RFC 3339 in UTC with as many digits, in which order is that of time.
-    pub(super) fn fits(&self, container: &Container) -> bool {
-        let created = &container.record.created;
-        self.before.as_ref().is_none_or(|before| created < before)
-            && self.since.as_ref().is_none_or(|since| created > since)
-    }
-}
-
-/// Whether `80`, `53/udp` or `80-90` names the port.
-fn names_port(wanted: &str, port: u16, protocol: &str) -> bool {
-    let (range, of) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let number = |text: &str| text.parse::<u16>().ok();
-    of == protocol && number(first).is_some_and(|first| first <= port) && number(last).is_some_and(|last| port <= last)
-}
-
-pub(super) const KEYS: [&str; 14] = [
-    "name",
-    "id",
-    "label",
-    "status",
-    "ancestor",
-    "volume",
-    "network",
-    "exited",
-    "restart-policy",
-    "should-start-on-boot",
-    "before",
-    "since",
-    "publish",
-    "expose",
-];
-
-pub(super) fn matches(filters: &Filters, container: &Container, status: &Status) -> bool {
-    let record = &container.record;
-    filters.all(|key, value| match key {
-        "name" => record.name.contains(value.trim_start_matches('/')),
-        "id" => record.id.starts_with(value),
-        "label" => crate::filter::label(&record.labels, value),
-        "status" => status.state.word() == value,
-        "ancestor" => record.image == value || record.image_id.trim_start_matches("sha256:").starts_with(value),
-        "volume" => {
-            record.mounts.iter().any(|mount| mount.name.as_deref() == Some(value) || mount.destination == value)
-        }
-        "network" => record.network.to_string() == value,
-        "restart-policy" => restart::shown(record.restart).0 == value,
-        "should-start-on-boot" => should_start_on_boot(record.restart, status).to_string() == value,
-        "publish" => record.ports.iter().any(|port| names_port(value, port.container, &port.protocol.to_string())),
-        "expose" => record.exposed.iter().any(|port| {
-            let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-            number.parse().is_ok_and(|number| names_port(value, number, protocol))
-        }),
-        // Of the whole list: see `Age`.
-        "before" | "since" => true,
-        "exited" => status.exit.as_ref().is_some_and(|exit| exit.code.to_string() == value),
-        _ => false,
-    })
-}
-
-/// Docker's rules for a daemon that starts, podman's word for them: a policy counts from the first start on, `always` also
-/// after `stop`. `on-failure` is about programs that fail, not about machines that go down.
-fn should_start_on_boot(policy: Restart, status: &Status) -> bool {
-    let stopped = status.exit.as_ref().is_some_and(|exit| exit.stopped);
-    match policy {
-        Restart::No | Restart::OnFailure { .. } => false,
-        Restart::Always => status.start.is_some(),
-        Restart::UnlessStopped => status.start.is_some() && !stopped,
-    }
 }
 
 fn show(args: &Ps, rows: &[(Container, Status)]) -> Result<()> {
@@ -208,26 +120,6 @@ fn cut(text: &str, length: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::record::Start;
-    use crate::container::status::State;
-
-    #[test]
-    fn a_boot_starts_what_docker_would() {
-        let exit = |stopped| {
-            let mut exit = kelp_shim::Exit::now(kelp_shim::Status { code: 1, signal: None, oom: false }, None);
-            exit.stopped = stopped;
-            exit
-        };
-        let never = Status { state: State::Created, pid: 0, exit: None, start: None };
-        let killed = Status { state: State::Dead, pid: 0, exit: None, start: Some(Start::default()) };
-        let ended = Status { state: State::Exited, exit: Some(exit(false)), ..killed.clone() };
-        let stopped = Status { state: State::Exited, exit: Some(exit(true)), ..killed.clone() };
-        let started = |policy| [&never, &killed, &ended, &stopped].map(|status| should_start_on_boot(policy, status));
-        assert_eq!(started(Restart::Always), [false, true, true, true]);
-        assert_eq!(started(Restart::UnlessStopped), [false, true, true, false]);
-        assert_eq!(started(Restart::OnFailure { max: 0 }), [false; 4]);
-        assert_eq!(started(Restart::No), [false; 4]);
-    }
 
     #[test]
     fn long_commands_are_cut_at_a_character() {

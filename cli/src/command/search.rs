@@ -68,6 +68,7 @@ pub(crate) fn run(args: &Search, _caller: &Caller) -> Result<ExitCode> {
     }
     let filters = Filters::parse(&args.filter, &KEYS)?;
     filters.check_truths(&["is-official", "is-automated"])?;
+    filters.check("stars", |value| value.parse::<u64>().map(drop).map_err(|_| "expected a number".to_owned()))?;
     let mut found = search::search(&args.term, &options)?;
     found.retain(|one| fits(&filters, one));
     let is_json = args.format.as_deref() == Some("json");

@@ -2,11 +2,11 @@
 //! `kelp start`: start containers that were made, or have ended.
 
 use crate::caller::Caller;
+use crate::container::filter::Filter;
 use crate::container::find;
 use crate::container::start::{self, Left, Stay};
 use crate::container::status;
 use crate::error::{Error, Kind, Result};
-use crate::filter::Filters;
 use crate::output;
 use clap::Args;
 use std::process::ExitCode;
@@ -51,12 +51,11 @@ pub(crate) fn run(args: &StartArgs, caller: &Caller) -> Result<ExitCode> {
 
 /// Starts all that do not run, and are as the filters say. Who was made first comes first: others may build on him.
 fn start_all(args: &StartArgs, caller: &Caller) -> Result<ExitCode> {
-    let filters = Filters::parse(&args.filter, &super::ps::KEYS)?;
-    let age = super::ps::Age::of(&filters, caller)?;
+    let filter = Filter::parse(caller, &args.filter)?;
     let mut names = Vec::new();
     for container in find::all(caller)?.into_iter().rev() {
         let status = status::of(caller, &container)?;
-        if !status.state.is_alive() && age.fits(&container) && super::ps::matches(&filters, &container, &status) {
+        if !status.state.is_alive() && filter.matches(&container, &status) {
             names.push(container.record.name.clone());
         }
     }

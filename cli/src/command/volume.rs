@@ -107,13 +107,15 @@ fn one(caller: &Caller, name: &str) -> Result<Volume> {
 
 fn list(caller: &Caller, quiet: bool, filter: &[String], format: Option<&str>) -> Result<ExitCode> {
     let filters = Filters::parse(filter, &["name", "label", "dangling", "driver"])?;
+    filters.check_truths(&["dangling"])?;
+    let names = filters.patterns("name")?;
     let mut volumes = Vec::new();
     for volume in volume::all(caller)? {
         let dangling = filters.has("dangling") && volume::users(caller, &volume.name)?.is_empty();
         let holds = |key: &str, value: &str| match key {
-            "name" => volume.name.contains(value),
+            "name" => names.match_in(value, &volume.name),
             "label" => filter::label(&volume.record.labels, value),
-            "dangling" => matches!(value, "true" | "1") == dangling,
+            "dangling" => filter::truth(value) == Some(dangling),
             _ => value == "local",
         };
         if filters.all(holds) {
