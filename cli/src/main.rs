@@ -15,8 +15,8 @@ mod trace;
 mod usage;
 
 pub(crate) use kelp_engine::{
-    caller, config, container, copy_job, error, events, filter, glob, ids, image, near, overlay, places, request, time,
-    volume,
+    caller, config, container, copy_job, error, events, filter, glob, ids, image, near, overlay, places, request,
+    terminal_keeper, time, volume,
 };
 
 use std::process::ExitCode;
@@ -30,6 +30,9 @@ fn main() -> ExitCode {
         return child(done.map_err(|because| output::plain_error(&because)));
     }
     if let Some(done) = copy_job::run_if_asked() {
+        return child(done.map_err(|error| output::error(&error)));
+    }
+    if let Some(done) = terminal_keeper::run_if_asked() {
         return child(done.map_err(|error| output::error(&error)));
     }
     let words: Vec<_> = std::env::args_os().collect();

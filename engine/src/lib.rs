@@ -21,5 +21,6 @@ pub mod near;
 pub mod overlay;
 pub mod places;
 pub mod request;
+pub mod terminal_keeper;
 pub mod time;
 pub mod volume;

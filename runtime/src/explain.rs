@@ -51,13 +51,29 @@ pub(crate) fn process(stop: Stop, plan: &ProcessPlan) -> Error {
     match stop.step {
         Step::FindProgram => not_found(stop.errno, &program),
         Step::Execute => not_executed(stop.errno, &program),
-        Step::WorkingDirectory => of_errno(failed(stop, plan.cwd.to_string_lossy().into_owned()), stop.errno),
+        Step::WorkingDirectory => working_directory(stop, plan),
         Step::User => of_errno(user(stop, plan), stop.errno),
         Step::Label => of_errno(label(stop, plan), stop.errno)
             .hint("the kernel's security module must be there and know the label: see /sys/kernel/security/lsm"),
         Step::Console => of_errno(failed(stop, String::new()), stop.errno)
             .hint("a terminal needs a devpts at /dev/pts: is it among the mounts of config.json?"),
         _ => of_errno(failed(stop, String::new()), stop.errno),
+    }
+}
+
+/// Docker, podman and containerd look for runc's words to tell 127, for what is not there, from the rest.
+fn working_directory(stop: Stop, plan: &ProcessPlan) -> Error {
+    let cwd = plan.cwd.to_string_lossy();
+    let why = match stop.errno {
+        Errno::NOENT => "no such file or directory".to_owned(),
+        Errno::NOTDIR => "not a directory".to_owned(),
+        other => cause(other),
+    };
+    let because = format!("chdir to cwd ({cwd:?}) set in config.json failed: {why}");
+    let error = Error::new(format!("cannot {} {cwd}", stop.step.doing())).because(because);
+    match stop.errno {
+        Errno::NOENT | Errno::NOTDIR => error.of_kind(Kind::ProgramNotFound),
+        errno => of_errno(error, errno),
     }
 }
 

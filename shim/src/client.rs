@@ -4,6 +4,7 @@
 //! Runs in `kelp`. A [`Connection`] is one socket; its calls block, and none of them starts a thread.
 
 mod birth;
+mod direct;
 mod keys;
 mod relay;
 mod terminal;
@@ -13,6 +14,7 @@ use crate::error::{Doing, Error, Kind};
 use crate::launch::{socket_address, socket_path};
 use crate::protocol::{MESSAGE_MAX, Phase, Reply, Request, Size, Status, VERSION};
 pub use birth::{KEPT_MAX, Waiting, launch};
+pub use direct::{Direct, Ends, Parted};
 use kelp_sys::rustix::fs::{FlockOperation, flock};
 use kelp_sys::rustix::io::Errno;
 use kelp_sys::rustix::net::sockopt::socket_peercred;
@@ -25,6 +27,7 @@ pub use relay::{Ended, Relay};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+pub use terminal::size as terminal_size;
 
 /// A conversation with the holder of one container.
 #[derive(Debug)]

@@ -53,7 +53,7 @@
 //!   another attached client for at most [`protocol::STALL_LIMIT`].
 //! - If the reader behind the foreground client goes away (`| head`), the program gets EPIPE, as in any pipeline.
 //! - A client that dies between `Created` and `Start` takes the container with it, and `exit.json` says so.
-//! - `exec` does not come here.
+//! - `exec` does not come here: `kelp exec` holds the other ends of its program's streams itself, with [`client::Direct`].
 
 pub mod client;
 mod error;
@@ -62,6 +62,7 @@ mod exit;
 mod launch;
 pub mod log;
 pub mod protocol;
+pub mod runtime_program;
 pub mod time;
 
 pub use error::{Doing, Error, Kind};

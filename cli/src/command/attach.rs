@@ -24,9 +24,9 @@ pub(crate) struct Attach {
     #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true,
         default_missing_value = "true", action = clap::ArgAction::Set, hide_possible_values = true)]
     sig_proxy: bool,
-    /// Keys that detach from the container
-    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
-    detach_keys: String,
+    /// Keys that detach from the container; ctrl-p,ctrl-q by default
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
     /// Name or id
     container: String,
 }
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Attach, caller: &Caller) -> Result<ExitCode> {
     let mut shim = super::shim_of(caller, &container, "attach to")?;
     let relay = Relay {
         streams: Streams { stdin: !args.no_stdin, ..Streams::ALL },
-        detach_keys: super::detach_keys(&args.detach_keys)?,
+        detach_keys: super::detach_keys(args.detach_keys.as_deref(), caller)?,
         proxy_signals: args.sig_proxy,
     };
     events::container(caller, &container.record, "attach");

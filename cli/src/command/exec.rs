@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `kelp exec`: a further program in a running container.
 //!
-//! Thin: we say which process it is; `kelp-runtime exec` replaces us and does terminal, signals and status itself.
+//! We say which process it is, the container's runtime runs it with pipes or a pty of ours, and we relay: terminal, signals,
+//! status. `kelp-runtime exec` by itself hands on the caller's own streams, as engines expect of a runtime.
 
 use crate::caller::Caller;
+use crate::container::exec;
 use crate::container::find::{self, Container};
-use crate::container::{runtime, start, status};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::request::{env, mount};
+use crate::terminal_keeper;
 use clap::Args;
 use kelp_bundles::{LayerStack, user};
-use kelp_sys::rustix::fs::{MemfdFlags, memfd_create};
-use oci_spec::runtime::{Process, Spec};
-use std::fs::{self, File};
-use std::io::{IsTerminal, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
+use kelp_shim::Streams;
+use kelp_shim::client::{Direct, Ends, Parted, Relay};
+use oci_spec::runtime::{BoxBuilder, Process, Spec};
+use std::fs;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 /// Run a program in a running container
 #[derive(Debug, Args)]
@@ -47,49 +49,55 @@ pub(crate) struct Exec {
     /// All capabilities
     #[arg(long)]
     privileged: bool,
+    /// Keys that detach from the program, which goes on; ctrl-p,ctrl-q by default
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
     /// The container, then the program and its arguments; flags end here
     #[arg(value_names = ["CONTAINER", "COMMAND"], required = true, trailing_var_arg = true, num_args = 2..)]
     container_and_command: Vec<String>,
 }
 
-/// Performs the command: returns only on an error.
+/// Performs the command: leaves with the program's status.
 pub(crate) fn run(args: &Exec, caller: &Caller) -> Result<ExitCode> {
     let container = find::one(caller, args.container_and_command.first().map_or("", String::as_str))?;
-    let record = &container.record;
-    let doing = || format!("cannot run a program in container {}", record.name);
-    let status = status::of(caller, &container)?;
-    if status.state != status::State::Running {
-        let because = format!("it is {}", status.state.word());
-        return Err(Error::new(Kind::WrongState, doing(), because).hint(format!("kelp start {}", record.name)));
-    }
-    if args.interactive && args.tty && !std::io::stdin().is_terminal() {
+    if args.interactive && args.tty && !args.detach && !std::io::stdin().is_terminal() {
+        let doing = format!("cannot run a program in container {}", container.record.name);
         return Err(
-            Error::new(Kind::BadInput, doing(), "-t with -i needs a terminal, and stdin is none").hint("leave out -t")
+            Error::new(Kind::BadInput, doing, "-t with -i needs a terminal, and stdin is none").hint("leave out -t")
         );
     }
-    let process = describe(args, &container, status.pid)?;
-    let file = in_memory(&process)?;
-    let (program, ours) = match &record.runtime {
-        Some(other) => (other.clone(), false),
-        None => (start::find_program(caller, "kelp-runtime", "KELP_RUNTIME")?, true),
+    let detach_keys = super::detach_keys(args.detach_keys.as_deref(), caller)?;
+    let running = exec::Running::of(caller, &container)?;
+    let process = describe(args, &container, running.pid).map_err(|error| running.blame(error))?;
+    let relay = Relay {
+        streams: Streams { stdin: args.interactive && !args.detach, ..Streams::ALL },
+        detach_keys,
+        proxy_signals: true,
     };
-    let mut command = Command::new(&program);
-    command.arg("--root").arg(runtime::root(caller, record)).arg("exec");
-    if ours {
-        command.arg("--status-by-cause");
-    }
-    if args.tty {
-        command.arg("--tty");
-    }
     if args.detach {
-        command.arg("--detach");
+        return leave(running.start(&process, streams(args))?.ends);
     }
-    command.arg("--process").arg(format!("/proc/self/fd/{}", file.as_raw_fd())).arg(&record.id);
-    if !args.interactive {
-        command.stdin(Stdio::null());
+    let direct = Direct::new(&relay)?;
+    let mut started = running.start(&process, streams(args))?;
+    match direct.run(&mut started.ends, started.process.as_fd())? {
+        Parted::Ended => Ok(super::run::exit_code(kelp_runtime::process::await_status(&started.process)?)),
+        Parted::Detached => leave(started.ends),
     }
-    let error = command.exec();
-    Err(error).doing(|| format!("cannot start {}", program.display()))
+}
+
+/// A terminal outlives us; of what has none nobody hears any more.
+fn leave(ends: Ends) -> Result<ExitCode> {
+    ends.into_terminal().map_or(Ok(()), terminal_keeper::keep)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn streams(args: &Exec) -> exec::Streams {
+    match (args.tty, args.detach, args.interactive) {
+        (true, ..) => exec::Streams::Terminal,
+        (false, true, _) => exec::Streams::Nobody,
+        (false, false, true) => exec::Streams::All,
+        (false, false, false) => exec::Streams::Output,
+    }
 }
 
 /// The container's own process with another program, environment, place and user.
@@ -114,12 +122,19 @@ fn describe(args: &Exec, container: &Container, pid: i32) -> Result<Process> {
         process.set_capabilities(Some(all));
     }
     let command = args.container_and_command.get(1..).unwrap_or_default().to_vec();
-    process.set_args(Some(command)).set_env(Some(variables)).set_terminal(args.tty.then_some(true));
+    process.set_args(Some(command)).set_env(Some(variables)).set_terminal(Some(args.tty)).set_console_size(size(args)?);
     if let Some(dir) = &args.workdir {
         let inside = if dir == "/" { Ok(PathBuf::from("/")) } else { mount::inside(dir) };
         process.set_cwd(inside.map_err(|why| Error::new(Kind::BadInput, "cannot use --workdir", why))?);
     }
     Ok(process)
+}
+
+/// The program's terminal is as large as ours from its first instruction on.
+fn size(args: &Exec) -> Result<Option<oci_spec::runtime::Box>> {
+    let Some(size) = kelp_shim::client::terminal_size().filter(|_| args.tty) else { return Ok(None) };
+    let built = BoxBuilder::default().height(u64::from(size.rows)).width(u64::from(size.cols)).build();
+    built.map(Some).map_err(|error| Error::new(Kind::Other, "cannot size the terminal", error))
 }
 
 /// Names are those of the container's own files as they are now, read as text and never followed out of it.
@@ -151,13 +166,4 @@ fn set_default(variables: &mut Vec<String>, key: &str, value: &str) {
     if !variables.iter().any(|entry| entry.split('=').next() == Some(key)) {
         variables.push(format!("{key}={value}"));
     }
-}
-
-/// A file without a name, which the runtime inherits: nothing is left behind, whatever happens.
-fn in_memory(process: &Process) -> Result<File> {
-    let doing = || "cannot describe the process to the runtime";
-    let json = serde_json::to_vec(process).map_err(|error| Error::new(Kind::Other, doing(), error))?;
-    let mut file = File::from(memfd_create(c"process.json", MemfdFlags::empty()).doing(doing)?);
-    file.write_all(&json).doing(doing)?;
-    Ok(file)
 }

@@ -58,7 +58,7 @@ use crate::template::Template;
 use clap::Subcommand;
 use kelp_shim::client::{self, Connection, DetachKeys};
 use serde_json::Value;
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::process::ExitCode;
 
 /// All commands, in the order `kelp --help` shows them. The options of one are set up when it is the one that runs.
@@ -264,9 +264,29 @@ pub(crate) fn not_running(container: &Container, verb: &str) -> Error {
         .hint(format!("kelp start {name}; kelp ps -a shows all"))
 }
 
-/// Reads `--detach-keys`.
-pub(crate) fn detach_keys(text: &str) -> Result<DetachKeys> {
-    Ok(text.parse::<DetachKeys>()?)
+/// The keys that detach: what `--detach-keys` says, else `detachKeys` of Docker's config.json, else ctrl-p ctrl-q.
+pub(crate) fn detach_keys(option: Option<&str>, caller: &Caller) -> Result<DetachKeys> {
+    match option {
+        Some(text) => Ok(text.parse::<DetachKeys>()?),
+        None => match user_config(caller)?.get("detachKeys").and_then(Value::as_str) {
+            Some(text) if !text.is_empty() => Ok(text.parse::<DetachKeys>()?),
+            _ => Ok(DetachKeys::default()),
+        },
+    }
+}
+
+/// Docker's config.json of the caller: in DOCKER_CONFIG, else in ~/.docker. One that is not there is empty.
+fn user_config(caller: &Caller) -> Result<Value> {
+    let home = || caller.environment.path("HOME").map(|home| home.join(".docker"));
+    let Some(folder) = caller.environment.path("DOCKER_CONFIG").or_else(home) else { return Ok(Value::Null) };
+    let path = folder.join("config.json");
+    let doing = || format!("cannot read {}", path.display());
+    match std::fs::read(&path) {
+        Ok(text) if text.trim_ascii().is_empty() => Ok(Value::Null),
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| Error::new(Kind::BadInput, doing(), error)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(Value::Null),
+        Err(error) => Err(error).doing(doing),
+    }
 }
 
 /// Rows as `--format` asks: `json`, `table`, a template: each on its line, or with `table ` before it under headings,

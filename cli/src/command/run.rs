@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Run, caller: &Caller) -> Result<ExitCode> {
 }
 
 fn make_and_start(args: &Run, caller: &Caller) -> Result<ExitCode> {
-    let stay = stay(args)?;
+    let stay = stay(args, caller)?;
     let mut shim = None;
     let container = create::create(caller, &args.options.clone().into(), |id| {
         shim = Some(start::call_shim(caller, id)?);
@@ -63,7 +63,7 @@ fn undo(caller: &Caller, container: &Container, error: Error) -> Error {
     }
 }
 
-fn stay(args: &Run) -> Result<Stay> {
+fn stay(args: &Run, caller: &Caller) -> Result<Stay> {
     let options = &args.options;
     if args.detach {
         return Ok(Stay::Detached);
@@ -77,7 +77,7 @@ fn stay(args: &Run) -> Result<Stay> {
         stdin: options.interactive && wants(args, "stdin"),
         stdout: wants(args, "stdout"),
         stderr: wants(args, "stderr"),
-        detach_keys: super::detach_keys(&options.detach_keys)?,
+        detach_keys: super::detach_keys(options.detach_keys.as_deref(), caller)?,
         proxy_signals: args.sig_proxy,
     })
 }

@@ -20,9 +20,9 @@ pub(crate) struct StartArgs {
     /// Stay with its stdin too
     #[arg(short, long)]
     interactive: bool,
-    /// Keys that detach from the container
-    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
-    detach_keys: String,
+    /// Keys that detach from the container; ctrl-p,ctrl-q by default
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
     /// All that do not run
     #[arg(long, conflicts_with_all = ["attach", "interactive"])]
     all: bool,
@@ -74,7 +74,7 @@ fn stay(args: &StartArgs, caller: &Caller) -> Result<ExitCode> {
         stdin: args.interactive,
         stdout: true,
         stderr: true,
-        detach_keys: super::detach_keys(&args.detach_keys)?,
+        detach_keys: super::detach_keys(args.detach_keys.as_deref(), caller)?,
         proxy_signals: true,
     };
     match start::start(caller, &container, &stay)? {

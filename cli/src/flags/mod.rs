@@ -69,9 +69,9 @@ pub(crate) struct Options {
     /// Use this OCI runtime instead of Kelp's own
     #[arg(long, value_name = "PATH")]
     pub(crate) runtime: Option<PathBuf>,
-    /// Keys that detach from the container
-    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
-    pub(crate) detach_keys: String,
+    /// Keys that detach from the container; ctrl-p,ctrl-q by default
+    #[arg(long, value_name = "KEYS")]
+    pub(crate) detach_keys: Option<String>,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,

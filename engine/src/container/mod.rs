@@ -4,6 +4,7 @@
 pub mod claim;
 pub mod create;
 mod etc;
+pub mod exec;
 pub mod filter;
 pub mod find;
 pub mod id;

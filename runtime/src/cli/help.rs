@@ -72,6 +72,9 @@ const EXEC: &str = "\
       --apparmor PROFILE, --process-label LABEL
       --cgroup PATH          in this cgroup, which exists below the container's
       --console-socket PATH, --pidfd-socket PATH, --pid-file FILE, --preserve-fds N, --ignore-paused
+
+The program gets our own standard streams, and whoever has them can read a terminal and rewrite a file behind them: give it
+pipes or --tty where the container is not trusted. `kelp exec` does.
 ";
 
 const UPDATE: &str = "\

@@ -19,10 +19,10 @@ use std::os::fd::BorrowedFd;
 /// Signals that are passed on to the program. Not SIGTSTP and its kin: stopping the client is the shell's affair.
 const PROXIED: [i32; 8] = [1, 2, 3, 10, 12, 13, 14, 15];
 const SIGPIPE: i32 = 13;
-const SIGCONT: i32 = 18;
-const SIGWINCH: i32 = 28;
+pub(super) const SIGCONT: i32 = 18;
+pub(super) const SIGWINCH: i32 = 28;
 /// A write of this size does not block on a pipe, terminal or socket of which poll says that it takes output.
-const PIPE_BUF: usize = 4096;
+pub(super) const PIPE_BUF: usize = 4096;
 
 /// What to relay, and how.
 #[derive(Clone, Debug)]
@@ -67,6 +67,15 @@ impl Connection {
     }
 }
 
+/// From now on signals wait for a relay.
+pub(super) fn catch_signals() -> Result<Caught, Error> {
+    let mut signals = PROXIED.to_vec();
+    signals.extend([SIGCONT, SIGWINCH]);
+    // Rust ignores SIGPIPE at start and Go does not: a client never wants to be killed by it in here.
+    signals.retain(|signal| *signal != SIGPIPE);
+    Caught::new(&signals, Ignored::Respect).doing(|| "cannot catch signals")
+}
+
 /// Output that has been received and not yet written.
 #[derive(Default)]
 struct Pending {
@@ -92,11 +101,7 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn begin(connection: &'a mut Connection, relay: &Relay) -> Result<Session<'a>, Error> {
         // Signals first: one that comes while we attach must find the terminal to give back, and be passed on.
-        let mut signals = PROXIED.to_vec();
-        signals.extend([SIGCONT, SIGWINCH]);
-        // Rust ignores SIGPIPE at start and Go does not: a client never wants to be killed by it in here.
-        signals.retain(|signal| *signal != SIGPIPE);
-        let caught = Caught::new(&signals, Ignored::Respect).doing(|| "cannot catch signals")?;
+        let caught = catch_signals()?;
         connection.send(&Request::Attach { streams: relay.streams, size: terminal::size() })?;
         let (terminal, stdin_open) = match connection.receive()? {
             Reply::Attached { terminal, stdin } => (terminal, stdin && relay.streams.stdin),
@@ -253,8 +258,9 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Whether the detach keys were typed.
 #[derive(PartialEq, Eq)]
-enum Detached {
+pub(super) enum Detached {
     Yes,
     No,
 }
@@ -284,7 +290,7 @@ impl Pending {
     }
 }
 
-fn descriptor(stream: Stream) -> BorrowedFd<'static> {
+pub(super) fn descriptor(stream: Stream) -> BorrowedFd<'static> {
     match stream {
         Stream::Stdout => stdout(),
         Stream::Stderr => stderr(),

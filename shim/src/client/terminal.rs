@@ -53,8 +53,8 @@ fn give_back() {
     }
 }
 
-/// The size of the first of these that is a terminal.
-pub(super) fn size() -> Option<Size> {
+/// The size of the first of our standard streams that is a terminal.
+pub fn size() -> Option<Size> {
     let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     [input.as_fd(), output.as_fd(), errors.as_fd()].into_iter().find_map(|fd| {
         let size = term::size(fd).ok()?;

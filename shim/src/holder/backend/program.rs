@@ -5,21 +5,12 @@
 //! standard error, and with it our pipe.
 
 use super::{Created, Streams};
-use kelp_shim::{Doing, Error, Kind, Launch};
-use kelp_sys::rustix::event::{PollFd, PollFlags, poll};
-use kelp_sys::rustix::fs::Timespec;
-use kelp_sys::rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use kelp_sys::rustix::process::{Pid, PidfdFlags, pidfd_open};
+use kelp_shim::runtime_program::{kind_of, last_message, read_pid, receive_console};
+use kelp_shim::{Doing, Error, Launch};
 use std::fs;
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-/// How long a runtime that has said “created” may take to hand the terminal over.
-const CONSOLE_TIMEOUT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
 #[derive(Debug)]
 pub(crate) struct Program {
@@ -59,12 +50,8 @@ impl Program {
             }
         };
         self.perform("create", &mut command)?;
-        let pid = self.read_pid(&pid_file)?;
-        let pidfd = Pid::from_raw(pid)
-            .ok_or(kelp_sys::rustix::io::Errno::SRCH)
-            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
-            .doing(|| format!("cannot hold on to process {pid} of container {}", self.id))?;
-        let console = listener.map(|listener| self.console(&listener)).transpose()?;
+        let (pid, pidfd) = read_pid(&pid_file)?;
+        let console = listener.map(|listener| receive_console(&listener)).transpose()?;
         Ok(Created { pid, pidfd, console })
     }
 
@@ -99,83 +86,5 @@ impl Program {
             because.unwrap_or_else(|| format!("it ended with {status} and said nothing; see logs and shim.log"));
         let kind = kind_of(&because);
         Err(Error::new(doing(), because).kind(kind))
-    }
-
-    fn read_pid(&self, file: &Path) -> Result<i32, Error> {
-        let doing = || format!("cannot read the pid of container {} in {}", self.id, file.display());
-        let pid: i32 = fs::read_to_string(file).doing(doing)?.trim().parse().doing(doing)?;
-        if pid > 1 { Ok(pid) } else { Err(Error::new(doing(), format!("{pid} is no container's"))) }
-    }
-
-    fn console(&self, listener: &UnixListener) -> Result<OwnedFd, Error> {
-        let doing = || format!("cannot receive the terminal of container {}", self.id);
-        let mut fds = [PollFd::new(listener, PollFlags::IN)];
-        if poll(&mut fds, Some(&CONSOLE_TIMEOUT)).doing(doing)? == 0 {
-            return Err(Error::new(doing(), "the runtime has not sent it within 5 s")
-                .hint("process.terminal in config.json must be true, as in the launch"));
-        }
-        let (socket, _) = listener.accept().doing(doing)?;
-        let mut space = [MaybeUninit::uninit(); kelp_sys::rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut name = [0u8; 4096];
-        recvmsg(&socket, &mut [IoSliceMut::new(&mut name)], &mut control, RecvFlags::CMSG_CLOEXEC).doing(doing)?;
-        let master = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-            _ => None,
-        });
-        master.ok_or_else(|| Error::new(doing(), "no descriptor came with the message"))
-    }
-}
-
-/// The last complaint in a log of JSON lines: `{"level":"error","msg":"…","time":"…"}`.
-fn last_message(log: &str) -> Option<String> {
-    log.lines().rev().find_map(|line| {
-        let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        matches!(line.get("level")?.as_str()?, "error" | "fatal")
-            .then(|| line.get("msg")?.as_str().map(str::to_owned))
-            .flatten()
-    })
-}
-
-/// Runtimes say in words only that a program or a name is not free or not there, and Docker reads the same words.
-fn kind_of(message: &str) -> Kind {
-    let message = message.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    match () {
-        () if says(&["already exists"]) => Kind::AlreadyExists,
-        () if !says(&["exec"]) => Kind::Other,
-        () if says(&["executable file not found", "executable file `", "no such file or directory"]) => {
-            if says(&["permission denied"]) { Kind::ProgramNotExecutable } else { Kind::ProgramNotFound }
-        }
-        () if says(&["permission denied", "is a directory", "exec format error"]) => Kind::ProgramNotExecutable,
-        () => Kind::Other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_runc_and_crun_say_of_a_missing_program_is_understood() {
-        for (message, kind) in [
-            (r#"exec: "nope": executable file not found in $PATH"#, Kind::ProgramNotFound),
-            ("executable file `nope` not found in $PATH: No such file or directory", Kind::ProgramNotFound),
-            (r#"exec: "/nope": stat /nope: no such file or directory"#, Kind::ProgramNotFound),
-            (r#"exec: "/etc/passwd": permission denied"#, Kind::ProgramNotExecutable),
-            ("exec container process `/bin/x`: Exec format error", Kind::ProgramNotExecutable),
-            ("open /dev/null: permission denied", Kind::Other),
-            ("container with given ID already exists", Kind::AlreadyExists),
-        ] {
-            assert_eq!(kind_of(message), kind, "{message}");
-        }
-    }
-
-    #[test]
-    fn the_last_error_of_the_log_is_the_reason() {
-        let log = "{\"level\":\"error\",\"msg\":\"first\"}\n{\"level\":\"error\",\"msg\":\"last\"}\n\
-                   {\"level\":\"warning\",\"msg\":\"no\"}\nnot json\n";
-        assert_eq!(last_message(log).as_deref(), Some("last"));
-        assert_eq!(last_message(""), None);
     }
 }

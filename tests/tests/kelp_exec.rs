@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `kelp exec`: what of the caller's a program gets, and when the command ends.
+//!
+//! Runs `kelp`, at terminals and at pipes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use kelp_tests::{Terminal, Who, World, claims};
+
+claims!(as_root, as_user:
+    a_program_gets_no_descriptor_of_the_caller,
+    a_child_that_keeps_the_pipes_holds_nobody_up,
+    all_that_was_written_comes_before_the_status,
+    the_detach_keys_leave_the_program_running,
+    detach_keys_come_from_the_config_file_too,
+    a_container_that_just_ended_is_said_to_be_not_running,
+    statuses_are_docker_s,
+);
+
+fn detached(w: &World, program: &[&str]) {
+    w.load_busybox();
+    w.kelp(["run", "-d", "--name", "c", "--network", "none", "busybox"]).args(program).ok();
+}
+
+fn remove(w: &World) {
+    w.kelp(["rm", "-f", "c"]).ok();
+}
+
+fn a_program_gets_no_descriptor_of_the_caller(w: &World) {
+    detached(w, &["sleep", "1000"]);
+    let look = "for n in 0 1 2; do [ -t $n ] && echo \"$n is a terminal\"; readlink /proc/self/fd/$n; done >/tmp/seen";
+    for flags in [&["exec"][..], &["exec", "-i"], &["exec", "-d"]] {
+        let command = w.kelp(flags.iter().chain(&["c", "sh", "-c", &format!("{look}; mv /tmp/seen /tmp/done")]));
+        let (mut terminal, running) = Terminal::start(command, 24, 80);
+        running.output().ok();
+        terminal.ends();
+        kelp_tests::until("it has looked", || w.kelp(["exec", "c", "test", "-e", "/tmp/done"]).output().status() == 0);
+        let seen = w.kelp(["exec", "c", "cat", "/tmp/done"]).ok().stdout;
+        assert!(!seen.contains("terminal") && !seen.contains("/dev/pts"), "{flags:?}: {seen}");
+        w.kelp(["exec", "c", "rm", "/tmp/done"]).ok();
+    }
+    // A file that output is appended to is not the program's to truncate. The descriptor is a pipe, which has no size.
+    let file = w.write("output", "earlier\n");
+    let script = "echo later; : >/proc/self/fd/1";
+    w.kelp(["exec", "c", "sh", "-c", script]).descriptor(1, &file).output();
+    assert!(fs::read_to_string(&file).unwrap().starts_with("earlier\n"));
+    remove(w);
+}
+
+fn a_child_that_keeps_the_pipes_holds_nobody_up(w: &World) {
+    detached(w, &["sleep", "1000"]);
+    let left = w.kelp(["exec", "c", "sh", "-c", "sleep 900 & echo begun; exit 3"]).limit(20).output().code(3);
+    assert_eq!(left.stdout, "begun\n");
+    remove(w);
+}
+
+fn all_that_was_written_comes_before_the_status(w: &World) {
+    detached(w, &["sleep", "1000"]);
+    let script = "yes | head -c 1000000; yes no | head -c 1000000 >&2; sleep 900 & exit 4";
+    let output = w.kelp(["exec", "c", "sh", "-c", script]).limit(30).output().code(4);
+    assert_eq!((output.stdout.len(), output.stderr.len()), (1_000_000, 1_000_000));
+    // Input ends where ours does.
+    let input = vec![b'x'; 500_000];
+    assert_eq!(w.kelp(["exec", "-i", "c", "wc", "-c"]).stdin(input).ok().text(), "500000");
+    remove(w);
+}
+
+fn goes_on(w: &World, program: &str) -> bool {
+    w.kelp(["exec", "c", "ps", "-o", "args"]).ok().stdout.lines().any(|line| line.trim() == program)
+}
+
+fn the_detach_keys_leave_the_program_running(w: &World) {
+    detached(w, &["sleep", "1000"]);
+    for (options, keys, seconds) in
+        [(&[][..], &b"\x10\x11"[..], "901"), (&["--detach-keys", "ctrl-x,y"], b"\x18y", "902")]
+    {
+        let script = format!("echo up; exec sleep {seconds}");
+        let command = w.kelp(["exec", "-it"]).args(options).args(["c", "sh", "-c", &script]);
+        let (mut terminal, running) = Terminal::start(command, 24, 80);
+        terminal.shows("up");
+        terminal.types(keys);
+        running.output().ok();
+        assert!(goes_on(w, &format!("sleep {seconds}")), "{options:?}");
+    }
+    remove(w);
+}
+
+fn detach_keys_come_from_the_config_file_too(w: &World) {
+    detached(w, &["sleep", "1000"]);
+    w.write("config.json", r#"{"detachKeys": "ctrl-x"}"#);
+    let folder = w.dir().to_string_lossy().into_owned();
+    let command = w.kelp(["exec", "-it", "c", "sh", "-c", "echo up; exec sleep 903"]).env("DOCKER_CONFIG", &folder);
+    let (mut terminal, running) = Terminal::start(command, 24, 80);
+    terminal.shows("up");
+    terminal.types(b"\x18");
+    running.output().ok();
+    assert!(goes_on(w, "sleep 903"));
+    let command = w.kelp(["run", "-it", "--name", "run", "--network", "none", "busybox", "sh", "-c", "echo up; cat"]);
+    let (mut terminal, running) = Terminal::start(command.env("DOCKER_CONFIG", &folder), 24, 80);
+    terminal.shows("up");
+    terminal.types(b"\x18");
+    running.output().ok();
+    let (mut terminal, running) = Terminal::start(w.kelp(["attach", "run"]).env("DOCKER_CONFIG", &folder), 24, 80);
+    terminal.types(b"here\n");
+    terminal.shows("here");
+    terminal.types(b"\x18");
+    running.output().ok();
+    w.kelp(["rm", "-f", "run"]).ok();
+    remove(w);
+}
+
+fn a_container_that_just_ended_is_said_to_be_not_running(w: &World) {
+    w.load_busybox();
+    for _ in 0..12 {
+        w.kelp(["run", "-d", "--name", "c", "--network", "none", "busybox", "true"]).ok();
+        let output = w.kelp(["exec", "c", "true"]).output();
+        match output.status() {
+            // It came in time, and may have been ended with the container.
+            0 | 137 => {}
+            _ => drop(output.code(1).explains(&["container c is not running"])),
+        }
+        w.kelp(["exec", "-u", "root", "c", "true"]).output();
+        remove(w);
+    }
+}
+
+fn statuses_are_docker_s(w: &World) {
+    detached(w, &["sleep", "1000"]);
+    w.kelp(["exec", "-w", "/nosuch", "c", "true"])
+        .output()
+        .code(127)
+        .explains(&[r#"chdir to cwd ("/nosuch") set in config.json failed: no such file or directory"#]);
+    w.kelp(["exec", "c", "sh", "-c", "kill -9 $$"]).output().code(137);
+    if w.who() == Who::Root {
+        w.kelp(["pause", "c"]).ok();
+        w.kelp(["exec", "c", "true"]).output().code(1).explains(&["container c is paused"]).hints("kelp unpause c");
+        w.kelp(["unpause", "c"]).ok();
+    }
+    remove(w);
+}
