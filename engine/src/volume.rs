@@ -77,10 +77,20 @@ fn read(folder: &Path) -> Result<Option<VolumeRecord>> {
     }
 }
 
-/// The volume of this name, if there is one.
+/// The volume of this name, if there is one. One whose record is damaged or lost still has its content.
 pub fn find(caller: &Caller, name: &str) -> Result<Option<Volume>> {
     let folder = caller.places.volumes().join(name);
-    Ok(read(&folder)?.map(|record| Volume { folder, name: name.to_owned(), record }))
+    let record = match read(&folder) {
+        Ok(Some(record)) => record,
+        Ok(None) if name.starts_with('.') || !folder.join("_data").is_dir() => return Ok(None),
+        // Nothing is ever copied into it again, and no label of it is known.
+        _ => VolumeRecord {
+            created: container::record::modified(&folder).unwrap_or_default(),
+            used: true,
+            ..Default::default()
+        },
+    };
+    Ok(Some(Volume { folder, name: name.to_owned(), record }))
 }
 
 /// The volume of this name, made on first use.
@@ -140,8 +150,12 @@ pub fn all(caller: &Caller) -> Result<Vec<Volume>> {
 
 /// The containers that use a volume.
 pub fn users(caller: &Caller, name: &str) -> Result<Vec<String>> {
+    let data = caller.places.volumes().join(name).join("_data").display().to_string();
     let uses = |container: &container::find::Container| {
+        // A record that is damaged does not say; what the container mounts does.
+        let mounts = || fs::read_to_string(container.folder.join("config.json")).is_ok_and(|it| it.contains(&data));
         container.record.mounts.iter().any(|mount| mount.name.as_deref() == Some(name))
+            || (container.damage.is_some() && mounts())
     };
     let containers = container::find::all(caller)?;
     Ok(containers.into_iter().filter(uses).map(|container| container.record.name).collect())
@@ -220,6 +234,21 @@ mod tests {
         assert!(make(&caller, "../x", BTreeMap::new()).is_err());
         remove(&caller, "data").unwrap();
         assert_eq!(remove(&caller, "data").unwrap_err().kind(), Kind::NotFound);
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_volume_whose_record_is_damaged_or_lost_is_still_there() {
+        let root = std::env::temp_dir().join(format!("kelp-volume-damaged-{}", std::process::id()));
+        let caller = Caller::in_folder(root.clone());
+        let volume = find_or_make(&caller, "data").unwrap();
+        find_or_make(&caller, "other").unwrap();
+        fs::write(volume.folder.join(FILE), "junk").unwrap();
+        assert_eq!(all(&caller).unwrap().len(), 2);
+        fs::remove_file(volume.folder.join(FILE)).unwrap();
+        assert!(find_or_make(&caller, "data").unwrap().record.used);
+        remove(&caller, "data").unwrap();
+        assert_eq!(all(&caller).unwrap().len(), 1);
         fs::remove_dir_all(root).unwrap();
     }
 }

@@ -72,7 +72,8 @@ impl Journal {
     }
 
     /// What the journal in this state directory says was made, first things first. A last line cut short by a crash announces
-    /// something that was not made any more. No journal: nothing.
+    /// something that was not made any more. No journal: nothing. Other lines that cannot be understood are left out: what
+    /// the others say must be unmade all the same.
     ///
     /// # Errors
     /// Where it cannot be read.
@@ -82,6 +83,6 @@ impl Journal {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.doing(|| format!("cannot read {}", path.display()))?,
         };
-        Ok(text.split(|&byte| byte == b'\n').map_while(|line| serde_json::from_slice(line).ok()).collect())
+        Ok(text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
     }
 }

@@ -39,7 +39,8 @@ fn unmake_read(
     wanted: impl Fn(&Made) -> bool,
 ) -> Vec<Error> {
     match Journal::read(folder.path()) {
-        Ok(mut all) => {
+        Ok(all) => {
+            let mut all = with_record(all, folder);
             all.retain(wanted);
             unmake_these(runtime, folder, &all, failures)
         }
@@ -48,6 +49,19 @@ fn unmake_read(
             failures
         }
     }
+}
+
+/// What a damaged journal does not say, the record does: a program must not outlive its container.
+fn with_record(mut all: Vec<Made>, folder: &Folder) -> Vec<Made> {
+    if all.iter().any(|made| matches!(made, Made::Init(_))) {
+        return all;
+    }
+    let Ok((record, _)) = folder.record() else { return all };
+    if !all.iter().any(|made| matches!(made, Made::Cgroup(_) | Made::Unit(_))) {
+        all.extend(record.cgroup.map(|cgroup| cgroup.scope.map_or(Made::Cgroup(cgroup.dir), Made::Unit)));
+    }
+    all.push(Made::Init(record.init));
+    all
 }
 
 fn is_pid_file(made: &Made) -> bool {

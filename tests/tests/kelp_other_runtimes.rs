@@ -39,7 +39,16 @@ fn drives<'a>(w: &World, runtime: &'a str, more: &[&'a str]) {
     run(&["stop", "c"]).unwrap().ok();
     assert_eq!(run(&["inspect", "-f", "{{.State.ExitCode}}", "c"]).unwrap().ok().text(), "3");
     run(&["start", "c"]).unwrap().ok();
+    // Frozen by the runtime that has it.
+    let committed = run(&["commit", "c", "committed"]).unwrap().ok();
+    assert!(!committed.stderr.contains("runs on"), "{committed}");
+    let pid = run(&["inspect", "-f", "{{.State.Pid}}", "c"]).unwrap().ok().text().to_owned();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let shim = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
+    w.command("kill").args(["-9", shim]).ok();
+    // Its runtime ends what has no shim any more, before the files go.
     run(&["rm", "-f", "c"]).unwrap().ok();
+    assert!(!std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z ")));
     assert_eq!(run(&["ps", "-aq"]).unwrap().ok().text(), "");
 }
 

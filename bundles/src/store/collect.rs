@@ -102,6 +102,7 @@ impl Store {
             // An image that lost its name stays whole for its containers: `commit` builds upon it.
             self.reach_manifest(&pin.manifest, reached);
         }
+        reached.layers.extend(self.unpinned_layers()?);
         Ok(())
     }
 

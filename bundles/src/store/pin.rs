@@ -91,27 +91,55 @@ impl Store {
             let record = record.doing(doing)?.path();
             let Some(path) = if_there(fs::read(&record)).doing(doing)? else { continue };
             let bundle = Path::new(std::ffi::OsStr::from_bytes(&path));
-            match read_pin(&bundle.join(FILE))? {
-                Some(pin) => pins.push((bundle.display().to_string(), pin)),
-                None => super::forget_file(&record),
+            match read_pin(&bundle.join(FILE)) {
+                Ok(Some(pin)) => pins.push((bundle.display().to_string(), pin)),
+                Ok(None) => super::forget_file(&record),
+                // Damaged: what it needs is told by its config.json.
+                Err(_) => {}
             }
         }
         Ok(pins)
     }
 
-    /// The pins of all containers and bundles, with the containers' folder names.
+    /// The pins of all containers and bundles, with the containers' folder names. A damaged one hides no other.
     pub(crate) fn pins(&self) -> Result<Vec<(String, Pin)>> {
         let dir = self.root().join("containers");
         let doing = || format!("listing {}", dir.display());
         let mut pins = self.bundle_pins()?;
         for entry in if_there(fs::read_dir(&dir)).doing(doing)?.into_iter().flatten() {
             let entry = entry.doing(doing)?;
-            if let Some(pin) = read_pin(&entry.path().join(FILE))? {
+            if let Ok(Some(pin)) = read_pin(&entry.path().join(FILE)) {
                 pins.push((entry.file_name().to_string_lossy().into_owned(), pin));
             }
         }
         Ok(pins)
     }
+
+    /// The layers, in hexadecimal digits, of containers and bundles whose pin is damaged or lost: those that their
+    /// config.json mounts.
+    pub(super) fn unpinned_layers(&self) -> Result<Vec<String>> {
+        let containers = self.root().join("containers");
+        let records = self.root().join(BUNDLES);
+        let doing = || format!("listing {}", containers.display());
+        let mut folders = Vec::new();
+        for entry in if_there(fs::read_dir(&containers)).doing(doing)?.into_iter().flatten() {
+            folders.push(entry.doing(doing)?.path());
+        }
+        for record in if_there(fs::read_dir(&records)).doing(doing)?.into_iter().flatten() {
+            let path = if_there(fs::read(record.doing(doing)?.path())).doing(doing)?.unwrap_or_default();
+            folders.push(PathBuf::from(std::ffi::OsStr::from_bytes(&path)));
+        }
+        folders.retain(|folder| !matches!(read_pin(&folder.join(FILE)), Ok(Some(_))));
+        // One that cannot be read mounts nothing any more.
+        let configs = folders.iter().filter_map(|folder| fs::read_to_string(folder.join("config.json")).ok());
+        Ok(configs.flat_map(|config| layers_in(&config)).collect())
+    }
+}
+
+/// The layers that a text names by their folders, `layers/HEX/fs`.
+fn layers_in(text: &str) -> Vec<String> {
+    let ids = text.split("layers/").skip(1).filter_map(|rest| rest.split_once("/fs")).map(|(id, _)| id);
+    ids.filter(|id| id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).map(str::to_owned).collect()
 }
 
 /// A pin; nothing where there is none: a container without an image, or one that is just being removed.
@@ -128,5 +156,15 @@ fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
         Ok(found) => Ok(Some(found)),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn layers_are_found_in_the_options_of_a_mount() {
+        let (one, two) = ("1".repeat(64), "a".repeat(64));
+        let options = format!(r#"["lowerdir=/s/layers/{one}/fs:/s/layers/{two}/fs","upperdir=/s/layers/x/fs"]"#);
+        assert_eq!(super::layers_in(&options), [one, two]);
     }
 }

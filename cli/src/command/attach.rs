@@ -6,7 +6,7 @@
 //! program that ignores SIGTERM; `timeout -k 1 5 …` does not, and leaves the program running.
 
 use crate::caller::Caller;
-use crate::container::find;
+use crate::container::{find, status, stop};
 use crate::error::Result;
 use crate::events;
 use clap::Args;
@@ -41,7 +41,14 @@ pub(crate) fn run(args: &Attach, caller: &Caller) -> Result<ExitCode> {
         proxy_signals: args.sig_proxy,
     };
     events::container(caller, &container.record, "attach");
-    Ok(match shim.attach(&relay)? {
+    let left = match shim.attach(&relay) {
+        // It ended as we came: the record says how.
+        Err(error) if stop::is_gone(&error) && status::has_just_ended(caller, &container) => {
+            return Ok(super::run::exit_code(status::of(caller, &container)?.exit_code()));
+        }
+        left => left?,
+    };
+    Ok(match left {
         Ended::Exited(status) => super::run::exit_code(status.code),
         Ended::Detached => {
             events::container(caller, &container.record, "detach");

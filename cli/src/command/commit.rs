@@ -3,8 +3,9 @@
 
 use crate::caller::Caller;
 use crate::container::find::{self, Container};
+use crate::container::runtime::Runtime;
 use crate::container::status::{self, State};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::events;
 use crate::request::env;
 use crate::{ids, output, time};
@@ -40,19 +41,21 @@ pub(crate) struct Commit {
 /// Performs the command.
 pub(crate) fn run(args: &Commit, caller: &Caller) -> Result<ExitCode> {
     let container = find::one(caller, &args.container)?;
-    let runtime = super::runtime(caller);
+    let runtime = Runtime::of(caller, &container.record);
     let wanted = args.pause && status::of(caller, &container)?.state == State::Running;
     let frozen = wanted
-        && match runtime.pause(&container.record.id) {
+        && match runtime.pause() {
             Ok(()) => true,
             // Without a cgroup of its own it cannot be.
             Err(error) => {
-                output::note(format!("{} runs on meanwhile: {}", args.container, Error::from(error).because()));
+                if status::of(caller, &container)?.state == State::Running {
+                    output::note(format!("{} runs on meanwhile: {}", args.container, error.because()));
+                }
                 false
             }
         };
     let made = make(args, caller, &container);
-    let thawed = if frozen { runtime.resume(&container.record.id) } else { Ok(()) };
+    let thawed = if frozen { thaw(caller, &container, &runtime) } else { Ok(()) };
     let image = made?;
     thawed?;
     let reference = args.name.clone().unwrap_or_default();
@@ -60,6 +63,14 @@ pub(crate) fn run(args: &Commit, caller: &Caller) -> Result<ExitCode> {
     events::container_with(caller, &container.record, "commit", extra);
     output::line(&image.id)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Somebody may have ended or thawed it meanwhile: then there is nothing to do.
+fn thaw(caller: &Caller, container: &Container, runtime: &Runtime<'_>) -> Result<()> {
+    match runtime.resume() {
+        Err(error) if status::of(caller, container)?.state == State::Paused => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn make(args: &Commit, caller: &Caller, container: &Container) -> Result<Image> {

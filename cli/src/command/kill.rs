@@ -5,6 +5,7 @@ use crate::caller::Caller;
 use crate::container::find;
 use crate::container::network;
 use crate::container::status;
+use crate::container::stop::{self, Found};
 use crate::error::Result;
 use crate::output;
 use crate::request::signal;
@@ -25,22 +26,22 @@ pub(crate) struct Kill {
 /// Performs the command.
 pub(crate) fn run(args: &Kill, caller: &Caller) -> Result<ExitCode> {
     super::each(&args.containers, |wanted| {
-        let container = find::one(caller, wanted)?;
-        let mut shim = super::shim_of(caller, &container, "kill")?;
-        let sent = if args.signal == signal::KILL {
-            // Whoever kills wants it gone when the command returns, and not started again.
-            shim.stop(signal::KILL, Some(std::time::Duration::ZERO))
-                .map(|_| network::await_release(caller, &container.record))
-        } else {
-            shim.signal(args.signal)
-        };
-        match sent {
-            // The program had ended, and its shim was about to go.
-            Err(error) if error.kind == kelp_shim::Kind::Lost && !status::of(caller, &container)?.state.is_alive() => {
-                Err(super::not_running(&container, "kill"))
-            }
-            Err(error) => Err(error.into()),
-            Ok(()) => output::line(wanted),
+        let container = find::any(caller, wanted)?;
+        if !status::of(caller, &container)?.state.is_alive() {
+            return Err(super::not_running(&container, "kill"));
         }
+        let found = if args.signal == signal::KILL {
+            // Whoever kills wants it gone when the command returns, and not started again.
+            stop::stop(caller, &container, signal::KILL, Some(std::time::Duration::ZERO))?
+        } else {
+            stop::send(caller, &container, args.signal)?
+        };
+        if found == Found::Ended {
+            return Err(super::not_running(&container, "kill"));
+        }
+        if args.signal == signal::KILL {
+            network::await_release(caller, &container.record);
+        }
+        output::line(wanted)
     })
 }

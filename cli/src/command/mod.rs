@@ -52,6 +52,7 @@ mod wait;
 
 use crate::caller::Caller;
 use crate::container::find::Container;
+use crate::container::status;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::output::{self, Table};
 use crate::template::Template;
@@ -244,11 +245,6 @@ pub(crate) fn each(names: &[String], act: impl Fn(&str) -> Result<()>) -> Result
     Ok(status)
 }
 
-/// The OCI runtime with our state folder.
-pub(crate) fn runtime(caller: &Caller) -> kelp_runtime::Runtime {
-    kelp_runtime::Runtime::new(caller.places.runtime())
-}
-
 /// A connection to the shim of a container that runs.
 pub(crate) fn shim_of(caller: &Caller, container: &Container, verb: &str) -> Result<Connection> {
     client::connect(&caller.places.run, &container.record.id).map_err(|error| match error.kind {
@@ -262,6 +258,11 @@ pub(crate) fn not_running(container: &Container, verb: &str) -> Error {
     let name = &container.record.name;
     Error::new(Kind::WrongState, format!("cannot {verb} container {name}"), "it is not running")
         .hint(format!("kelp start {name}; kelp ps -a shows all"))
+}
+
+/// The reason for an error, where it is that the program has just ended.
+pub(crate) fn explain(caller: &Caller, container: &Container, verb: &str, error: Error) -> Error {
+    if status::has_just_ended(caller, container) { not_running(container, verb) } else { error }
 }
 
 /// The keys that detach: what `--detach-keys` says, else `detachKeys` of Docker's config.json, else ctrl-p ctrl-q.

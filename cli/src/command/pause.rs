@@ -43,7 +43,8 @@ fn change(
             let doing = format!("cannot {verb} container {}", container.record.name);
             return Err(Error::new(Kind::WrongState, doing, format!("it is {}", state.word())));
         }
-        act(&Runtime::of(caller, &container.record))?;
+        let done = act(&Runtime::of(caller, &container.record));
+        done.map_err(|error| super::explain(caller, &container, verb, error))?;
         events::container(caller, &container.record, verb);
         output::line(wanted)
     })

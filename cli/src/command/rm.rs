@@ -27,7 +27,7 @@ pub(crate) struct Rm {
 pub(crate) fn run(args: &Rm, caller: &Caller) -> Result<ExitCode> {
     let force = if args.force { Force::Yes } else { Force::No };
     let status = super::each(&args.containers, |wanted| {
-        let container = match find::one(caller, wanted) {
+        let container = match find::any(caller, wanted) {
             // `rm -f` makes sure that it is not there.
             Err(error) if args.force && error.kind() == Kind::NotFound => return Ok(()),
             found => found?,

@@ -51,11 +51,13 @@ fn make_and_start(args: &Run, caller: &Caller) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Err(error) => Err(undo(caller, &container, error)),
+        Err(error) if args.options.rm => Err(undo(caller, &container, error)),
+        // As in Docker, it stays as it was made: `inspect` says why it did not start.
+        Err(error) => Err(error),
     }
 }
 
-/// A container whose program never ran is of no use to anyone: nobody asked to create it.
+/// `--rm` is for a container whose program never ran, too.
 fn undo(caller: &Caller, container: &Container, error: Error) -> Error {
     match remove::container(caller, container, remove::Force::Yes, true) {
         Ok(()) => error,

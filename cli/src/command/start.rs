@@ -55,7 +55,7 @@ fn start_all(args: &StartArgs, caller: &Caller) -> Result<ExitCode> {
     let mut names = Vec::new();
     for container in find::all(caller)?.into_iter().rev() {
         let status = status::of(caller, &container)?;
-        if !status.state.is_alive() && filter.matches(&container, &status) {
+        if container.damage.is_none() && !status.state.is_alive() && filter.matches(&container, &status) {
             names.push(container.record.name.clone());
         }
     }

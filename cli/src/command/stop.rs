@@ -7,6 +7,7 @@ use crate::container::network;
 use crate::container::runtime::Runtime;
 use crate::container::start::{self, Stay};
 use crate::container::status;
+use crate::container::stop::{self, Found};
 use crate::error::Result;
 use crate::events;
 use crate::output;
@@ -32,7 +33,7 @@ pub(crate) struct Stop {
 /// Performs `stop`. What is not running is stopped already.
 pub(crate) fn run(args: &Stop, caller: &Caller) -> Result<ExitCode> {
     super::each(&args.containers, |wanted| {
-        stop(args, caller, &find::one(caller, wanted)?)?;
+        stop_one(args, caller, &find::any(caller, wanted)?)?;
         output::line(wanted)
     })
 }
@@ -41,14 +42,14 @@ pub(crate) fn run(args: &Stop, caller: &Caller) -> Result<ExitCode> {
 pub(crate) fn run_restart(args: &Stop, caller: &Caller) -> Result<ExitCode> {
     super::each(&args.containers, |wanted| {
         let container = find::one(caller, wanted)?;
-        stop(args, caller, &container)?;
+        stop_one(args, caller, &container)?;
         start::start(caller, &container, &Stay::Detached)?;
         events::container(caller, &container.record, "restart");
         output::line(wanted)
     })
 }
 
-fn stop(args: &Stop, caller: &Caller, container: &Container) -> Result<()> {
+fn stop_one(args: &Stop, caller: &Caller, container: &Container) -> Result<()> {
     let record = &container.record;
     let state = status::of(caller, container)?.state;
     if !state.is_alive() {
@@ -56,28 +57,18 @@ fn stop(args: &Stop, caller: &Caller, container: &Container) -> Result<()> {
     }
     if state == status::State::Paused {
         // A frozen program cannot heed a signal.
-        Runtime::of(caller, record).resume()?;
+        let resumed = Runtime::of(caller, record).resume();
+        // Somebody else thawed or ended it while we looked.
+        if resumed.is_err() && status::of(caller, container)?.state == status::State::Paused {
+            resumed?;
+        }
     }
     let seconds = args.time.unwrap_or(record.stop_timeout);
     let timeout = u64::try_from(seconds).ok().map(Duration::from_secs);
-    let mut shim = match kelp_shim::client::connect(&caller.places.run, &record.id) {
-        Ok(shim) => shim,
-        // It ended while we looked, or its shim was killed: then the runtime kills what is left.
-        Err(error) if error.kind == kelp_shim::Kind::NoSuchContainer => {
-            return crate::container::remove::forget(caller, &record.id);
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if let Err(error) = shim.stop(args.signal.unwrap_or(record.stop_signal), timeout) {
-        if error.kind != kelp_shim::Kind::Lost {
-            return Err(error.into());
-        }
-        // The shim went away while it answered: what was asked for has come true, or the runtime makes it so.
-        if status::of(caller, container)?.state.is_alive() {
-            return crate::container::remove::forget(caller, &record.id);
-        }
-    }
+    let found = stop::stop(caller, container, args.signal.unwrap_or(record.stop_signal), timeout)?;
     network::await_release(caller, record);
-    events::container(caller, record, "stop");
+    if found == Found::Alive {
+        events::container(caller, record, "stop");
+    }
     Ok(())
 }

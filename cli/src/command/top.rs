@@ -40,7 +40,9 @@ pub(crate) fn run(args: &Top, caller: &Caller) -> Result<ExitCode> {
         return Err(Error::new(Kind::WrongState, doing, "it is not running"));
     }
     let mut table = Table::new(["UID", "PID", "PPID", "TIME", "CMD"]);
-    for pid in Runtime::of(caller, record).processes()? {
+    let processes =
+        Runtime::of(caller, record).processes().map_err(|error| super::explain(caller, &container, "top", error))?;
+    for pid in processes {
         // One that ended since is not shown.
         let Some(process) = look(pid) else { continue };
         let seconds = process.ticks / TICKS_PER_SECOND;

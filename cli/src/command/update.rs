@@ -9,6 +9,7 @@ use crate::container::find::{self, Container};
 use crate::container::record;
 use crate::container::runtime::Runtime;
 use crate::container::status;
+use crate::container::stop;
 use crate::error::{Error, Kind, Result};
 use crate::events;
 use crate::flags::LimitFlags;
@@ -61,7 +62,10 @@ fn set_policy(policy: Restart, caller: &Caller, container: &mut Container) -> Re
         return Err(Error::new(Kind::BadInput, doing, "it is removed when it exits (--rm)"));
     }
     if status::of(caller, container)?.state.is_alive() {
-        match super::shim_of(caller, container, "update")?.set_restart(policy) {
+        let shim = kelp_shim::client::connect(&caller.places.run, &container.record.id);
+        match shim.and_then(|mut shim| shim.set_restart(policy)) {
+            // It has just ended, or its shim was killed, which starts nothing again: its next start has the policy.
+            Err(error) if stop::is_gone(&error) => {}
             Err(error) if error.kind == kelp_shim::Kind::Unsupported => {
                 output::note(format!(
                     "{} restarts by its policy from its next start on: {}",
@@ -78,8 +82,12 @@ fn set_policy(policy: Restart, caller: &Caller, container: &mut Container) -> Re
 fn set_limits(args: &Update, caller: &Caller, container: &Container) -> Result<()> {
     let resources = resources::of(&args.limits.clone().into())?;
     if status::of(caller, container)?.state.is_alive() {
-        let ignored = Runtime::of(caller, &container.record).update(&resources)?;
-        ignored.iter().for_each(output::note);
+        match Runtime::of(caller, &container.record).update(&resources) {
+            Ok(ignored) => ignored.iter().for_each(output::note),
+            // It has just ended: its next start has the limits.
+            Err(_) if status::has_just_ended(caller, container) => {}
+            Err(error) => return Err(error),
+        }
     }
     let path = container.folder.join("config.json");
     let wrong = |error: &dyn std::fmt::Display| {

@@ -3,11 +3,12 @@
 
 use crate::caller::Caller;
 use crate::container::find::{self, Container};
-use crate::container::status::{self, State};
+use crate::container::status;
 use crate::error::Result;
 use crate::output;
 use clap::Args;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Wait until containers end, and print their statuses
 #[derive(Debug, Args)]
@@ -30,13 +31,20 @@ fn wait(caller: &Caller, container: &Container) -> Result<i32> {
     if !status.state.is_alive() {
         return Ok(status.exit_code());
     }
-    match kelp_shim::client::connect(&caller.places.run, &container.record.id).and_then(|mut shim| shim.wait()) {
-        Ok(ended) => Ok(ended.code),
-        // It ended while we looked: the record says how.
-        Err(error) if matches!(error.kind, kelp_shim::Kind::NoSuchContainer | kelp_shim::Kind::Lost) => {
-            let status = status::of(caller, container)?;
-            if status.state == State::Running { Err(error.into()) } else { Ok(status.exit_code()) }
+    loop {
+        match kelp_shim::client::connect(&caller.places.run, &container.record.id).and_then(|mut shim| shim.wait()) {
+            Ok(ended) => return Ok(ended.code),
+            Err(error) if matches!(error.kind, kelp_shim::Kind::NoSuchContainer | kelp_shim::Kind::Lost) => {}
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => Err(error.into()),
+        // It ended while we looked: the record says how. Or its shim was killed, and nobody else can wait for the program.
+        let status = status::of(caller, container)?;
+        if !status.state.is_alive() {
+            return Ok(status.exit_code());
+        }
+        std::thread::sleep(PAUSE);
     }
 }
+
+/// How often a container without a shim is looked at.
+const PAUSE: Duration = Duration::from_millis(20);

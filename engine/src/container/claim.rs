@@ -54,6 +54,10 @@ impl Claim {
         let path = folder.join(FILE);
         let file = match OpenOptions::new().write(true).open(&path) {
             Ok(file) => file,
+            // Only damage takes the file from a container: whoever removes one takes the whole folder away first.
+            Err(error) if error.kind() == ErrorKind::NotFound && super::record::is_container(folder) => {
+                OpenOptions::new().write(true).create(true).truncate(false).open(&path).doing(doing)?
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Tried::NoFolder),
             Err(error) => return Err(error).doing(doing),
         };

@@ -26,7 +26,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::path::{Path, PathBuf};
 
 /// Docker's time from the stop signal to SIGKILL.
-const STOP_TIMEOUT: i64 = 10;
+pub(crate) const STOP_TIMEOUT: i64 = 10;
 
 /// Makes a container of these options. `begun` hears its id when nothing that takes long is left to do: the image is here.
 pub fn create(caller: &Caller, options: &Create, begun: impl FnOnce(&str) -> Result<()>) -> Result<Container> {
@@ -114,7 +114,7 @@ impl Maker<'_> {
         // From here on it is a container.
         record.write(&self.folder)?;
         events::container(self.caller, &record, "create");
-        Ok(Container { folder: self.folder.clone(), record })
+        Ok(Container { folder: self.folder.clone(), record, damage: None })
     }
 
     /// Undoes; what cannot be undone is added to the error, and swept later.

@@ -165,8 +165,8 @@ mod tests {
             exit.stopped = stopped;
             exit
         };
-        let never = Status { state: State::Created, pid: 0, exit: None, start: None };
-        let killed = Status { state: State::Dead, pid: 0, exit: None, start: Some(Start::default()) };
+        let never = Status { state: State::Created, pid: 0, exit: None, start: None, damage: None };
+        let killed = Status { state: State::Dead, pid: 0, exit: None, start: Some(Start::default()), damage: None };
         let ended = Status { state: State::Exited, exit: Some(exit(false)), ..killed.clone() };
         let stopped = Status { state: State::Exited, exit: Some(exit(true)), ..killed.clone() };
         let started = |policy| [&never, &killed, &ended, &stopped].map(|status| should_start_on_boot(policy, status));

@@ -2,7 +2,7 @@
 //! From what the user wrote to a container: its name, its id, or a beginning of its id that only it has.
 
 use super::record::{Record, Storage};
-use super::{id, name};
+use super::{id, name, record, runtime};
 use crate::caller::Caller;
 use crate::error::{Doing, Error, Kind, Result};
 use kelp_bundles::changes::Top;
@@ -17,12 +17,32 @@ pub struct Container {
     pub folder: PathBuf,
     /// What Kelp knows of it.
     pub record: Record,
+    /// What is wrong with its record; what is in `record` then is a guess.
+    pub damage: Option<Error>,
 }
 
 impl Container {
     fn open(caller: &Caller, id: &str) -> Result<Option<Container>> {
         let folder = caller.places.containers().join(id);
-        Ok(Record::read(&folder)?.map(|record| Container { folder, record }))
+        let damage = match Record::read(&folder) {
+            Ok(Some(record)) if record.id == id => return Ok(Some(Container { folder, record, damage: None })),
+            Ok(Some(_)) => Error::new(Kind::BadInput, damaged(id), "its container.json is that of another container"),
+            Ok(None) if record::is_container(&folder) => {
+                Error::new(Kind::BadInput, damaged(id), "its container.json is missing")
+            }
+            Ok(None) => return Ok(None),
+            Err(error) => error.while_doing(damaged(id)),
+        };
+        let record = record::substitute(&folder, id, name::of(caller, id), runtime::trace(caller, id));
+        Ok(Some(Container { folder, record, damage: Some(damage) }))
+    }
+
+    /// The container, unless its record is damaged: then most commands cannot do what they are asked.
+    fn whole(self) -> Result<Container> {
+        match self.damage {
+            Some(damage) => Err(damage.hint(format!("kelp rm -f {} removes it", self.record.name))),
+            None => Ok(self),
+        }
     }
 
     /// Where its own files are.
@@ -34,8 +54,23 @@ impl Container {
     }
 }
 
+fn damaged(id: &str) -> String {
+    format!("cannot use container {}", id::short(id))
+}
+
 /// The container the user means.
+///
+/// # Errors
+/// There is none, or more than one, or its record is damaged.
 pub fn one(caller: &Caller, wanted: &str) -> Result<Container> {
+    any(caller, wanted)?.whole()
+}
+
+/// The same, for what can be done without the record too.
+///
+/// # Errors
+/// There is none, or more than one.
+pub fn any(caller: &Caller, wanted: &str) -> Result<Container> {
     if let Some(id) = name::look_up(caller, wanted)
         && let Some(container) = Container::open(caller, &id)?
     {
@@ -55,6 +90,10 @@ fn by_prefix(caller: &Caller, wanted: &str) -> Result<Container> {
     let mut found = Vec::new();
     for id in ids.iter().filter(|id| id::may_begin(wanted) && id.starts_with(wanted)) {
         found.extend(Container::open(caller, id)?);
+    }
+    if found.is_empty() {
+        // Its link in `names` is lost, its record is not.
+        found.extend(all(caller)?.into_iter().find(|container| container.record.name == wanted));
     }
     let doing = || format!("cannot find container {wanted}");
     match (found.pop(), found.len()) {
@@ -76,7 +115,7 @@ fn near(caller: &Caller, wanted: &str) -> Option<String> {
     crate::near::near(wanted, names)
 }
 
-/// All containers, the newest first.
+/// All containers, the damaged ones too, the newest first.
 pub fn all(caller: &Caller) -> Result<Vec<Container>> {
     let mut containers = Vec::new();
     for id in ids(caller)? {

@@ -16,6 +16,7 @@ use kelp_sys::rustix::fs::{CWD, Mode, OFlags, openat};
 use kelp_sys::rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 /// What it takes to work in the container's files.
 #[derive(Debug)]
@@ -30,7 +31,12 @@ pub struct Inside {
 pub fn with<T>(caller: &Caller, container: &Container, act: impl FnOnce(&Inside) -> Result<T>) -> Result<T> {
     let status = status::of(caller, container)?;
     if status.pid > 0 {
-        return act(&Inside::of(container, status.pid)?);
+        match Inside::of(container, status.pid) {
+            Ok(inside) => return act(&inside),
+            Err(error) if !status::has_just_ended(caller, container) => return Err(error),
+            // It has just ended.
+            Err(_) => {}
+        }
     }
     let claim = claim(caller, container)?;
     caller.places.make_run()?;
@@ -45,10 +51,13 @@ pub fn with<T>(caller: &Caller, container: &Container, act: impl FnOnce(&Inside)
     }
 }
 
+/// How long another one may take who starts or removes the container.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Nobody may start or remove it meanwhile.
 fn claim(caller: &Caller, container: &Container) -> Result<Claim> {
     let doing = || format!("cannot reach the files of container {}", container.record.name);
-    let claim = match Claim::try_take(&container.folder)? {
+    let claim = match Claim::take(&container.folder, PATIENCE)? {
         Tried::Taken(claim) => claim,
         Tried::NoFolder => return Err(Error::new(Kind::NotFound, doing(), "it was removed")),
         Tried::Busy => return Err(Error::new(Kind::WrongState, doing(), "another kelp is starting or removing it")),
@@ -57,7 +66,7 @@ fn claim(caller: &Caller, container: &Container) -> Result<Claim> {
         return Err(Error::new(Kind::WrongState, doing(), "it is being started again"));
     }
     // What an earlier run left, or a copy that was killed.
-    remove::forget(caller, &container.record.id)?;
+    remove::forget(caller, &container.record)?;
     Ok(claim)
 }
 

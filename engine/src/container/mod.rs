@@ -19,4 +19,5 @@ pub mod remove;
 pub mod runtime;
 pub mod start;
 pub mod status;
+pub mod stop;
 mod volumes;

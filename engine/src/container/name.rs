@@ -175,6 +175,13 @@ pub fn look_up(caller: &Caller, name: &str) -> Option<String> {
     target.file_name()?.to_str().map(str::to_owned)
 }
 
+/// The name that `id` has, by the links alone.
+pub fn of(caller: &Caller, id: &str) -> Option<String> {
+    let names = fs::read_dir(caller.places.names()).ok()?;
+    let mut names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.find(|name| look_up(caller, name).as_deref() == Some(id))
+}
+
 /// Gives `name` back, if `id` has it.
 pub fn release(caller: &Caller, name: &str, id: &str) -> Result<()> {
     if look_up(caller, name).as_deref() != Some(id) {
@@ -209,9 +216,9 @@ pub fn sweep(caller: &Caller) -> Result<()> {
 
 /// Frees a name whose container was never finished; an error if it is in use.
 fn release_if_stale(caller: &Caller, name: &str) -> Result<()> {
-    let Some(id) = look_up(caller, name) else { return Ok(()) };
+    let Some(id) = look_up(caller, name) else { return clear(caller, name) };
     let folder = caller.places.containers().join(&id);
-    if !record::exists(&folder) && Claim::try_take(&folder)?.is_some_free() {
+    if !record::is_container(&folder) && Claim::try_take(&folder)?.is_some_free() {
         return release(caller, name, &id);
     }
     Err(Error::new(
@@ -220,6 +227,17 @@ fn release_if_stale(caller: &Caller, name: &str) -> Result<()> {
         format!("the name {name} is in use by container {}", id::short(&id)),
     )
     .hint(format!("choose another --name, or remove that one: kelp rm -f {name}")))
+}
+
+/// Removes what is no link, where a name's link should be.
+fn clear(caller: &Caller, name: &str) -> Result<()> {
+    let path = caller.places.names().join(name);
+    let doing = || format!("cannot free the name {name}");
+    match fs::symlink_metadata(&path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(&path).doing(doing),
+        Ok(meta) if meta.is_file() => fs::remove_file(&path).doing(doing),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

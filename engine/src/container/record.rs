@@ -161,6 +161,11 @@ impl Record {
 }
 
 impl Start {
+    /// What the file's own date says of a start whose record is damaged.
+    pub fn substitute(folder: &Path) -> Start {
+        Start { started: modified(&folder.join(START)).unwrap_or_default(), ..Start::default() }
+    }
+
     /// The latest start; nothing if it never was.
     pub fn read(folder: &Path) -> Result<Option<Start>> {
         read(&folder.join(START))
@@ -172,19 +177,67 @@ impl Start {
     }
 }
 
-/// Whether the folder is a container.
-pub fn exists(folder: &Path) -> bool {
-    folder.join(RECORD).exists()
-}
-
-/// Makes the folder no container any more: the first step of removal.
-pub fn withdraw(folder: &Path) -> Result<()> {
-    match fs::remove_file(folder.join(RECORD)) {
+/// No start is on record any more.
+pub fn forget_start(folder: &Path) -> Result<()> {
+    match fs::remove_file(folder.join(START)) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).doing(|| format!("cannot remove {}", folder.join(RECORD).display()))
+            Err(error).doing(|| format!("cannot remove {}", folder.join(START).display()))
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the folder is a container: it has a record, or lost it after a shim had held it. A maker that was killed leaves a
+/// folder that has neither.
+pub fn is_container(folder: &Path) -> bool {
+    folder.join(RECORD).exists() || folder.join("lock").exists()
+}
+
+/// What is left to know of a container whose record is damaged or lost.
+pub fn substitute(folder: &Path, id: &str, name: Option<String>, runtime: Option<PathBuf>) -> Record {
+    let created = [RECORD, "config.json", "."].iter().find_map(|file| modified(&folder.join(file)));
+    Record {
+        id: id.to_owned(),
+        name: name.unwrap_or_else(|| super::id::short(id).to_owned()),
+        created: created.unwrap_or_default(),
+        image: String::new(),
+        image_id: String::new(),
+        command: Vec::new(),
+        cmd: Default::default(),
+        entrypoint: Default::default(),
+        request: Default::default(),
+        labels: BTreeMap::new(),
+        mounts: Vec::new(),
+        anonymous_volumes: Vec::new(),
+        network: Network::None,
+        ports: Vec::new(),
+        exposed: Vec::new(),
+        hostname: String::new(),
+        storage: if folder.join("upper").exists() { Storage::Overlay } else { Storage::Copy },
+        restart: Restart::No,
+        auto_remove: false,
+        tty: false,
+        interactive: false,
+        privileged: false,
+        stop_signal: crate::request::signal::TERM,
+        stop_timeout: super::create::STOP_TIMEOUT,
+        runtime,
+        log: LogLimits::default(),
+        init: false,
+        limited: false,
+        network_sysctls: false,
+        env: Vec::new(),
+        working_dir: PathBuf::new(),
+        user: String::new(),
+    }
+}
+
+/// When a file was written, as records have it.
+pub(crate) fn modified(path: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = fs::metadata(path).ok()?;
+    let nanoseconds = u32::try_from(meta.mtime_nsec()).ok()?;
+    Some(kelp_shim::time::Timestamp { seconds: meta.mtime(), nanoseconds }.to_string())
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The end of containers: their program, their files, their name, their volumes.
 //!
-//! The record goes first: what is left of an interrupted removal is a folder without one, which `sweep` takes away.
+//! The folder is renamed first: what is left of an interrupted removal has another name, and `sweep` takes it away.
 
 use super::claim::{Claim, Tried};
 use super::find::Container;
 use super::record::Record;
-use super::{name, network, record, status};
+use super::runtime::{self, Runtime};
+use super::status::State;
+use super::{name, network, record, status, stop};
 use crate::caller::Caller;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::events;
+use crate::request::signal;
 use crate::{ids, volume};
-use kelp_runtime::Runtime;
 use kelp_shim::client;
 use std::fs;
 use std::io::ErrorKind;
@@ -28,6 +30,9 @@ pub enum Force {
     Yes,
 }
 
+/// How the folder of a container begins that is being removed.
+const GONE: &str = ".gone-";
+
 /// How long others may take who work on the same container.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -41,7 +46,8 @@ pub fn container(caller: &Caller, container: &Container, force: Force, volumes: 
             if force == Force::No {
                 return Err(is_running(record));
             }
-            kill(caller, container).map_err(|error| error.while_doing(doing()))?;
+            let stopped = stop::stop(caller, container, signal::KILL, Some(Duration::ZERO));
+            stopped.map_err(|error| error.while_doing(doing()))?;
         }
         let claim = match Claim::take(&container.folder, PATIENCE)? {
             Tried::Taken(claim) => claim,
@@ -56,11 +62,13 @@ pub fn container(caller: &Caller, container: &Container, force: Force, volumes: 
             break claim;
         }
     };
-    record::withdraw(&container.folder)?;
-    name::release(caller, &record.name, &record.id)?;
     network::await_release(caller, record);
-    forget(caller, &record.id)?;
-    tree(&container.folder)?;
+    // A program whose shim was killed may run still: it ends before its files go.
+    forget(caller, record).map_err(|error| error.while_doing(doing()))?;
+    let gone = caller.places.containers().join(format!("{GONE}{}", record.id));
+    fs::rename(&container.folder, &gone).doing(doing)?;
+    name::release(caller, &record.name, &record.id)?;
+    tree(&gone)?;
     drop(claim);
     events::container(caller, record, "destroy");
     if volumes {
@@ -98,7 +106,9 @@ pub enum Shim {
 pub fn await_shim(caller: &Caller, container: &Container) -> Result<Shim> {
     let start = Instant::now();
     while client::is_held(&container.folder)? {
-        if status::of(caller, container)?.state.is_alive() {
+        let status = status::of(caller, container)?;
+        // Alive without a process: the shim takes in its end.
+        if status.state == State::Restarting || (status.state.is_alive() && status.pid > 0) {
             return Ok(Shim::Holds);
         }
         if start.elapsed() > PATIENCE {
@@ -110,28 +120,13 @@ pub fn await_shim(caller: &Caller, container: &Container) -> Result<Shim> {
     Ok(Shim::Gone)
 }
 
-/// Kills the program and waits for its end.
-fn kill(caller: &Caller, container: &Container) -> Result<()> {
-    let record = &container.record;
-    match client::connect(&caller.places.run, &record.id) {
-        Ok(mut shim) => {
-            shim.stop(crate::request::signal::KILL, Some(Duration::ZERO))?;
-            Ok(())
-        }
-        // Its shim was killed: the runtime knows the processes.
-        Err(error) if error.kind == kelp_shim::Kind::NoSuchContainer => forget(caller, &record.id),
-        Err(error) => Err(error.into()),
-    }
+/// Kills what runs of a container that nobody holds, and removes what the runtime and the shim keep of it.
+pub fn forget(caller: &Caller, record: &Record) -> Result<()> {
+    Runtime::of(caller, record).delete()?;
+    forget_run(caller, &record.id)
 }
 
-/// Removes what the runtime and the shim keep of a container that nobody holds.
-pub fn forget(caller: &Caller, id: &str) -> Result<()> {
-    if caller.places.runtime().join(id).exists() {
-        match Runtime::new(caller.places.runtime()).delete(id, true) {
-            Err(error) if error.kind() != kelp_runtime::Kind::NoSuchContainer => return Err(error.into()),
-            _ => {}
-        }
-    }
+fn forget_run(caller: &Caller, id: &str) -> Result<()> {
     let run = caller.places.run.join(id);
     match fs::remove_dir_all(&run) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -162,15 +157,20 @@ pub fn sweep(caller: &Caller) -> Result<()> {
     };
     for entry in entries {
         let folder = entry.doing(doing)?.path();
-        if record::exists(&folder) {
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let is_gone = name.starts_with(GONE);
+        if !is_gone && record::is_container(&folder) {
             continue;
         }
         match Claim::try_take(&folder)? {
-            Tried::Taken(_claim) if !record::exists(&folder) => {
-                let id = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                forget(caller, &id)?;
+            Tried::Taken(_claim) if is_gone || !record::is_container(&folder) => {
+                let id = name.strip_prefix(GONE).unwrap_or(&name);
+                let runtime = runtime::trace(caller, id);
+                forget(caller, &record::substitute(&folder, id, None, runtime))?;
                 tree(&folder)?;
             }
+            // The file of the claim is among the first to go.
+            Tried::NoFolder if is_gone => tree(&folder)?,
             // A maker that was killed before its claim left an empty folder; one that lives makes another.
             Tried::NoFolder => drop(fs::remove_dir(&folder)),
             Tried::Taken(_) | Tried::Busy => {}

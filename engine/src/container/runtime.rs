@@ -27,6 +27,15 @@ pub fn root(caller: &Caller, record: &Record) -> PathBuf {
     }
 }
 
+/// The runtime that has a container whose record is lost: which of the folders knows it. `None`: our own, or none.
+pub fn trace(caller: &Caller, id: &str) -> Option<PathBuf> {
+    let others = std::fs::read_dir(&caller.places.run).ok()?;
+    others.filter_map(|entry| entry.ok()).filter(|entry| entry.path().join(id).exists()).find_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        Some(PathBuf::from(name.strip_prefix("runtime-")?))
+    })
+}
+
 impl<'a> Runtime<'a> {
     /// The runtime of this container.
     pub fn of(caller: &'a Caller, record: &'a Record) -> Self {
@@ -46,6 +55,28 @@ impl<'a> Runtime<'a> {
         match &self.record.runtime {
             None => Ok(self.caller.runtime().resume(&self.record.id)?),
             Some(_) => self.call("resume", &[], "").map(drop),
+        }
+    }
+
+    /// Sends its first process a signal.
+    pub fn kill(&self, signal: i32) -> Result<()> {
+        match &self.record.runtime {
+            None => Ok(self.caller.runtime().kill(&self.record.id, signal, false)?),
+            Some(_) => self.call_with("kill", &[], &[&signal.to_string()], "").map(drop),
+        }
+    }
+
+    /// Kills what still runs of it, and removes all that the runtime keeps. What the runtime does not know is gone.
+    pub fn delete(&self) -> Result<()> {
+        if !root(self.caller, self.record).join(&self.record.id).exists() {
+            return Ok(());
+        }
+        match &self.record.runtime {
+            None => match self.caller.runtime().delete(&self.record.id, true) {
+                Err(error) if error.kind() != kelp_runtime::Kind::NoSuchContainer => Err(error.into()),
+                _ => Ok(()),
+            },
+            Some(_) => self.call("delete", &["--force"], "").map(drop),
         }
     }
 
@@ -93,10 +124,16 @@ impl<'a> Runtime<'a> {
 
     /// `RUNTIME --root ROOT VERB OPTIONS ID`
     fn call(&self, verb: &str, options: &[&str], input: &str) -> Result<String> {
+        self.call_with(verb, options, &[], input)
+    }
+
+    /// `RUNTIME --root ROOT VERB OPTIONS ID OPERANDS`
+    fn call_with(&self, verb: &str, options: &[&str], operands: &[&str], input: &str) -> Result<String> {
         let path = self.record.runtime.as_deref().unwrap_or(std::path::Path::new("kelp-runtime"));
         let doing = || format!("cannot {verb} container {} with {}", self.record.name, path.display());
         let mut command = Command::new(path);
         command.arg("--root").arg(root(self.caller, self.record)).arg(verb).args(options).arg(&self.record.id);
+        command.args(operands);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().doing(doing)?;
         if let Some(mut stdin) = child.stdin.take() {

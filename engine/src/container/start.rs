@@ -5,7 +5,7 @@ use super::claim::{Claim, Tried};
 use super::find::Container;
 use super::interpreter;
 use super::network::{self, Uplink};
-use super::record::{Record, Start};
+use super::record::{self, Record, Start};
 use super::remove::{self, Shim};
 use super::status;
 use crate::caller::Caller;
@@ -19,6 +19,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Whether the caller stays.
 #[derive(Debug, Clone)]
@@ -38,6 +39,15 @@ pub enum Stay {
         /// Signals go to the program.
         proxy_signals: bool,
     },
+}
+
+impl Stay {
+    /// What passes between us and the program, if we stay.
+    fn relay(&self) -> Option<Relay> {
+        let Stay::Attached { stdin, stdout, stderr, detach_keys, proxy_signals } = self else { return None };
+        let streams = Streams { stdin: *stdin, stdout: *stdout, stderr: *stderr };
+        Some(Relay { streams, detach_keys: detach_keys.clone(), proxy_signals: *proxy_signals })
+    }
 }
 
 /// How staying ended.
@@ -67,9 +77,55 @@ pub fn call_shim(caller: &Caller, id: &str) -> Result<Waiting> {
 }
 
 fn attempt(caller: &Caller, container: &Container, stay: &Stay, shim: Option<Waiting>) -> Result<Left> {
+    let Some(claim) = claim(caller, container)? else { return join(caller, container, stay) };
+    let before = Start::read(&container.folder).unwrap_or(None);
+    begin(caller, container, stay, shim, claim).inspect_err(|error| note_failure(caller, container, before, error))
+}
+
+/// It runs already: that is what was asked for. Who wants to stay with it attaches.
+fn join(caller: &Caller, container: &Container, stay: &Stay) -> Result<Left> {
+    let Some(relay) = stay.relay() else { return Ok(Left::Running) };
+    let mut shim = kelp_shim::client::connect(&caller.places.run, &container.record.id)?;
+    Ok(match shim.attach(&relay)? {
+        Ended::Exited(status) => Left::Exited(status.code),
+        Ended::Detached => Left::Running,
+        Ended::Signalled(signal) => Left::Exited(128 + signal),
+    })
+}
+
+/// Keeps why the program could not be started, as `inspect` shows it. The container is as it was before.
+fn note_failure(caller: &Caller, container: &Container, before: Option<Start>, error: &Error) {
+    let folder = &container.folder;
+    // What goes at its end needs no record. The shim writes there too, until it has left.
+    if container.record.auto_remove
+        || !matches!(remove::await_shim(caller, container), Ok(Shim::Gone))
+        || !folder.exists()
+    {
+        return;
+    }
+    let ran = kelp_shim::Exit::read(folder).is_ok_and(|exit| exit.is_some_and(|exit| exit.error.is_none()));
+    if ran {
+        return;
+    }
+    let code = match error.kind() {
+        Kind::ProgramNotFound => 127,
+        Kind::ProgramNotExecutable => 126,
+        _ => 128,
+    };
+    let status = kelp_shim::Status { code, signal: None, oom: false };
+    let exit = kelp_shim::Exit::now(status, Some(format!("{}: {}", error.doing(), error.because())));
+    let noted = exit.write(folder, false).map_err(Error::from).and_then(|()| match before {
+        Some(before) => before.write(folder),
+        None => record::forget_start(folder),
+    });
+    if let Err(error) = noted {
+        caller.note(format!("why {} did not start could not be recorded: {}", container.record.name, error.because()));
+    }
+}
+
+fn begin(caller: &Caller, container: &Container, stay: &Stay, shim: Option<Waiting>, claim: Claim) -> Result<Left> {
     let record = &container.record;
     let _span = tracing::info_span!("start", container = %record.id).entered();
-    let claim = claim(caller, container)?;
     caller.places.make_run()?;
     let (mut uplink, kept) = network::prepare(record)?;
     let launch = launch(caller, container, stay)?;
@@ -79,30 +135,31 @@ fn attempt(caller: &Caller, container: &Container, stay: &Stay, shim: Option<Wai
     tracing::debug!(pid = shim.pid(), "the shim has created it");
     connect(caller, container, &shim, uplink)?;
     tracing::debug!("its network is connected");
-    let left = match stay {
-        Stay::Detached => shim.start().map(|()| Left::Running)?,
-        Stay::Attached { stdin, stdout, stderr, detach_keys, proxy_signals } => {
+    match stay.relay() {
+        None => Ok(shim.start().map(|()| Left::Running)?),
+        Some(relay) => {
             drop(claim);
             events::container(caller, record, "attach");
-            let streams = Streams { stdin: *stdin, stdout: *stdout, stderr: *stderr };
-            let relay = Relay { streams, detach_keys: detach_keys.clone(), proxy_signals: *proxy_signals };
-            follow(caller, container, &mut shim, &relay)?
+            follow(caller, container, &mut shim, &relay)
         }
-    };
-    Ok(left)
+    }
 }
 
-/// Nobody else may start or remove it while we start it.
-fn claim(caller: &Caller, container: &Container) -> Result<Claim> {
+/// How long another one may take who starts or removes the container.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Nobody else may start or remove it while we start it. `None`: it is running already.
+fn claim(caller: &Caller, container: &Container) -> Result<Option<Claim>> {
     let record = &container.record;
     let doing = || format!("cannot start container {}", record.name);
-    let claim = match Claim::try_take(&container.folder)? {
+    let claim = match Claim::take(&container.folder, PATIENCE)? {
         Tried::Taken(claim) => claim,
         Tried::NoFolder => return Err(Error::new(Kind::NotFound, doing(), "it was removed")),
         Tried::Busy => return Err(Error::new(Kind::WrongState, doing(), "another kelp is starting or removing it")),
     };
-    if status::of(caller, container)?.state.is_alive() || remove::await_shim(caller, container)? == Shim::Holds {
-        return Err(Error::new(Kind::WrongState, doing(), "it is running already"));
+    // In this order: a container that just ended is not running, once its shim has left.
+    if remove::await_shim(caller, container)? == Shim::Holds || status::of(caller, container)?.state.is_alive() {
+        return Ok(None);
     }
     // The kernel left its mark of a volatile mount there. It would refuse to mount, and be less clear.
     let has_mark = |error: std::io::Error| error.kind() == ErrorKind::DirectoryNotEmpty;
@@ -115,12 +172,12 @@ fn claim(caller: &Caller, container: &Container) -> Result<Claim> {
         .hint(format!("kelp rm {}", record.name)));
     }
     // What an earlier run left: its result, and, if its shim was killed, its state.
-    remove::forget(caller, &record.id)?;
+    remove::forget(caller, record)?;
     match fs::remove_file(container.folder.join("exit.json")) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error).doing(doing)?,
         _ => {}
     }
-    Ok(claim)
+    Ok(Some(claim))
 }
 
 fn connect(caller: &Caller, container: &Container, shim: &Connection, uplink: Uplink) -> Result<()> {

@@ -5,12 +5,13 @@
 
 use super::find::Container;
 use super::record::Start;
-use super::runtime::Runtime;
+use super::runtime::{self, Runtime};
 use crate::caller::Caller;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::time;
 use kelp_runtime::Status as RuntimeStatus;
 use kelp_shim::{Exit, Restart, client};
+use std::time::{Duration, Instant};
 
 /// Docker's words for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,21 +60,85 @@ pub struct Status {
     pub exit: Option<Exit>,
     /// Its latest start, if there was one.
     pub start: Option<Start>,
+    /// What is wrong with its files, if something is.
+    pub damage: Option<Error>,
 }
 
 /// Looks.
 pub fn of(caller: &Caller, container: &Container) -> Result<Status> {
     // In this order: a shim that ends between the two looks has written exit.json before it let the lock go.
     let held = client::is_held(&container.folder)?;
-    let exit = Exit::read(&container.folder)?;
-    let start = Start::read(&container.folder)?;
+    let (exit, lost_exit) = known(Exit::read(&container.folder).map_err(Error::from));
+    let (start, lost_start) = known(Start::read(&container.folder));
+    let start = start.or_else(|| lost_start.is_some().then(|| Start::substitute(&container.folder)));
+    let damage = container.damage.clone().or(lost_exit.clone()).or(lost_start);
     let (state, pid) = match (held, &exit, &start) {
         (true, Some(_), _) if container.record.restart != Restart::No => (State::Restarting, 0),
+        // Its program never ran.
+        (_, Some(exit), None) if exit.error.is_some() => (State::Created, 0),
         (_, Some(_), _) => (State::Exited, 0),
-        (_, None, None) => (State::Created, 0),
+        (false, None, _) if lost_exit.is_some() => (State::Dead, 0),
+        (held, None, None) => before_start(caller, container, held),
         (held, None, Some(_)) => in_runtime(caller, container, held),
     };
-    Ok(Status { state, pid, exit, start })
+    Ok(Status { state, pid, exit, start, damage })
+}
+
+/// How long a program may take from losing its files to being taken in by its shim.
+const ENDING_MAX: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Whether something failed because the program was ending meanwhile: waits until that is on record. A program that lives
+/// is known by its root, which one that ends has lost.
+pub fn has_just_ended(caller: &Caller, container: &Container) -> bool {
+    let begin = Instant::now();
+    loop {
+        match of(caller, container) {
+            Ok(status) if !status.state.is_alive() => return true,
+            Ok(status) if status.pid == 0 || is_ending(status.pid) => {}
+            _ => return false,
+        }
+        if begin.elapsed() > ENDING_MAX {
+            return false;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn is_ending(pid: i32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/root")).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// What a file says; and what is wrong with it, if it cannot be read: that hides no container.
+fn known<T>(read: Result<Option<T>>) -> (Option<T>, Option<Error>) {
+    match read {
+        Ok(found) => (found, None),
+        Err(error) => (None, Some(error)),
+    }
+}
+
+/// No start is on record. The runtime knows better where that record, or the container's, is lost.
+fn before_start(caller: &Caller, container: &Container, held: bool) -> (State, i32) {
+    let known = held || runtime::root(caller, &container.record).join(&container.record.id).exists();
+    match if known { in_runtime(caller, container, held) } else { (State::Created, 0) } {
+        // It is being made: its program has not been started.
+        (State::Running, pid) if container.damage.is_none() && has_gate(caller, container) => (State::Created, pid),
+        (State::Dead, _) if container.damage.is_none() => (State::Created, 0),
+        (State::Created, _) if container.damage.is_some() => (State::Dead, 0),
+        other => other,
+    }
+}
+
+/// Whether its first process waits for `start`; of another runtime's containers, whether a shim makes it just now.
+fn has_gate(caller: &Caller, container: &Container) -> bool {
+    let id = &container.record.id;
+    match &container.record.runtime {
+        None => !caller
+            .runtime()
+            .state(id)
+            .is_ok_and(|state| matches!(state.status, RuntimeStatus::Running | RuntimeStatus::Paused)),
+        Some(_) => !Runtime::of(caller, &container.record).state().is_ok_and(|(status, _)| status == "running"),
+    }
 }
 
 /// Neither ended nor unstarted: what the runtime knows of it.
@@ -84,7 +149,7 @@ fn in_runtime(caller: &Caller, container: &Container, held: bool) -> (State, i32
     }
     // No state, or none that can be read, says no more than the lock does.
     let Ok(state) = kelp_runtime::Runtime::new(caller.places.runtime()).state(&container.record.id) else {
-        return (unknown, 0);
+        return (unknown, pid_from_shim(caller, container, held));
     };
     match state.status {
         RuntimeStatus::Paused => (State::Paused, state.pid),
@@ -112,6 +177,9 @@ impl Status {
     /// The STATUS column of `ps`: `Up 3 minutes`, `Exited (0) 2 hours ago`.
     pub fn sentence(&self) -> String {
         let since = |start: &Option<Start>| start.as_ref().map_or_else(String::new, |it| time::since(&it.started));
+        if self.damage.is_some() {
+            return if self.state.is_alive() { "Up (Damaged)".to_owned() } else { "Damaged".to_owned() };
+        }
         match (self.state, &self.exit) {
             (State::Created, _) => "Created".to_owned(),
             (State::Running, _) => format!("Up {}", since(&self.start)),

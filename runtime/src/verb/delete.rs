@@ -41,11 +41,13 @@ impl Runtime {
         if folder.is_torso() {
             return if force { Ok(None) } else { Err(not_stopped(id, Status::Creating)) };
         }
-        let (state, record) = folder.state()?;
-        if state.status == Status::Stopped || force {
-            return Ok(Some(record));
+        match folder.state() {
+            Ok((state, record)) if state.status == Status::Stopped || force => Ok(Some(record)),
+            Ok((state, _)) => Err(not_stopped(id, state.status)),
+            // A record that is damaged, or a cgroup that cannot be read: the journal still says what to end and remove.
+            Err(_) if force => Ok(folder.record().ok().map(|(record, _)| record)),
+            Err(error) => Err(error),
         }
-        Err(not_stopped(id, state.status))
     }
 }
 
