@@ -6,7 +6,7 @@
 
 use crate::container::inside::Inside;
 use crate::error::{Doing, Error, Kind, Result};
-use kelp_bundles::copy::{self, Into, Owner};
+use kelp_bundles::copy::{self, Into, Origin, Owner};
 use kelp_sys::rustix::fd::{AsRawFd, BorrowedFd};
 use kelp_sys::rustix::fs::{CWD, Mode, OFlags, openat};
 use kelp_sys::rustix::io::{FdFlags, fcntl_setfd};
@@ -94,7 +94,8 @@ fn perform(words: &[String]) -> Result<()> {
         Task::Pack { path, follow } => copy::pack(&root, &path, follow, BufWriter::new(stdout()))?,
         Task::Unpack { path, as_is, contents, keep_owner } => {
             let owner = if keep_owner || as_is { Owner::Kept } else { Owner::Ours };
-            copy::unpack(&root, &path, Into { as_is, contents, owner }, BufReader::new(stdin()))?;
+            let how = Into { as_is, contents, owner, origin: Origin::Caller };
+            copy::unpack(&root, &path, how, BufReader::new(stdin()))?;
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use kelp_bundles::copy::{self, Into, Owner};
+use kelp_bundles::copy::{self, Into, Origin, Owner};
 
 /// Where it goes: a folder that is there, through a link, a name that is new, one below nothing.
 const PLACES: [&str; 8] = ["/", "/into", "link", "/out", "new", "/into/new", "none/new", "file"];
@@ -25,7 +25,7 @@ pub fn run(bytes: &[u8]) {
     for (target, link) in [("into", "link"), ("../../outside", "out")] {
         symlink(target, root.join(link)).expect("a link");
     }
-    let options = Into { as_is: how & 8 != 0, contents: how & 16 != 0, owner: Owner::Ours };
+    let options = Into { as_is: how & 8 != 0, contents: how & 16 != 0, owner: Owner::Ours, origin: Origin::Container };
     let place = PLACES[usize::from(how & 7)];
     let open = copy::root(&root).expect("the root");
     drop(copy::unpack(&open, Path::new(place), options, tar));

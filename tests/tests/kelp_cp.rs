@@ -20,6 +20,10 @@ claims!(as_root, as_user:
     a_volume_of_a_stopped_container_is_written,
     links_of_the_container_lead_nowhere_else,
     a_folder_swapped_for_a_link_is_never_left,
+    a_mount_point_swapped_for_a_link_is_never_left,
+    nothing_of_the_container_is_executed_or_loaded,
+    what_comes_out_has_no_rights_on_this_machine,
+    a_followed_link_gives_its_name,
     what_cannot_be_copied_is_said,
 );
 
@@ -237,6 +241,90 @@ fn a_folder_swapped_for_a_link_is_never_left(w: &World) {
     let report = w.kelp(["logs", "c"]).ok().json();
     assert!(report["swaps"].as_u64().unwrap() > 100, "{report}");
     w.kelp(["rm", "c"]).ok();
+}
+
+fn a_mount_point_swapped_for_a_link_is_never_left(w: &World) {
+    w.load_busybox();
+    w.write("treasure/data/file", "of the host");
+    let (outside, swap) = (w.dir().join("treasure"), "mv /m /k; ln -s $0 /m");
+    let script =
+        format!("echo of the container >/m/data/file; while [ ! -e /stop ]; do {swap}; rm /m; mv /k /m; done; {swap}");
+    let run = w.kelp(["run", "-d", "--name", "c", "--network", "none", "-v", "data:/m/data", "busybox"]);
+    run.args(["sh", "-c", &script, &outside.to_string_lossy()]).ok();
+    let (mine, out) = (w.write("mine", "of the copier"), w.dir().join("out"));
+    for _ in 0..20 {
+        w.kelp(["cp", &mine.to_string_lossy(), "c:/m/data/new"]).output();
+        if w.kelp(["cp", "c:/m/data/file", &out.to_string_lossy()]).output().status() == 0 {
+            assert_ne!(fs::read_to_string(&out).unwrap(), "of the host");
+        }
+    }
+    w.kelp(["exec", "c", "touch", "/stop"]).ok();
+    assert_eq!(w.kelp(["wait", "c"]).ok().text(), "0");
+    // Where it does not run, its volumes are mounted for the copy: at the link now.
+    w.kelp(["cp", &mine.to_string_lossy(), "c:/m/data/new"]).output();
+    w.kelp(["cp", "c:/m/data/file", &out.to_string_lossy()]).output();
+    assert_eq!(fs::read_dir(outside.join("data")).unwrap().count(), 1, "written outside");
+    assert_eq!(fs::read_to_string(outside.join("data/file")).unwrap(), "of the host");
+    w.kelp(["rm", "-f", "c"]).ok();
+    w.kelp(["volume", "rm", "data"]).ok();
+}
+
+fn nothing_of_the_container_is_executed_or_loaded(w: &World) {
+    containers(w);
+    let file = w.write("file", "in").to_string_lossy().into_owned();
+    // Whatever helper a copy may want: programs that leave a mark, and a library that none could load.
+    let trap = "mkdir -p /trap /lib /lib64 /usr/bin; printf '#!/bin/sh\necho $0 >>/trap/mark\n' >/trap/x; chmod 755 /trap/x; \
+        for name in tar cp cat ls mkdir chown ldconfig gzip kelp; do cp /trap/x /usr/bin/$name; done; \
+        for lib in libnss_files.so.2 libnss_compat.so.2 libc.so.6; do echo junk >/lib/$lib; cp /lib/$lib /lib64/; done; \
+        echo /lib/libc.so.6 >/etc/ld.so.preload; \
+        cd /bin; for name in tar cp cat ls mkdir chown gzip; do [ -e $name ] && rm -f $name && /trap/link $name; done; true";
+    let trap = trap.replace("/trap/link $name", "ln -s /trap/x $name");
+    w.kelp(["exec", "c", "sh", "-c", &trap]).ok();
+    cp(w, &file, "c:/tmp/in");
+    assert_eq!(inside(w, "c", "/tmp/in"), "in");
+    cp(w, "c:/tmp", &w.dir().join("out").to_string_lossy());
+    w.kelp(["exec", "c", "test", "!", "-e", "/trap/mark"]).ok();
+    remove_all(w);
+}
+
+fn what_comes_out_has_no_rights_on_this_machine(w: &World) {
+    containers(w);
+    let script = "mkdir /e; echo x >/e/su; chown 1000:1000 /e/su; chmod 6755 /e/su; ln /e/su /e/hard; \
+        mknod /e/disk b 7 0 && ln /e/disk /e/also; mkfifo /e/pipe; chmod 4644 /e/pipe; echo y >/e/plain; chmod 640 /e/plain";
+    w.kelp(["exec", "c", "sh", "-c", script]).output();
+    for options in [&["cp"][..], &["cp", "-a"]] {
+        let out = w.dir().join(format!("out{}", options.len()));
+        let said = w.kelp(options).args(["c:/e", &out.to_string_lossy()]).ok().stderr;
+        assert_eq!(said.matches("set-user-ID").count(), 1, "{said}");
+        let mode = |name: &str| fs::symlink_metadata(out.join(name)).unwrap().mode() & 0o7777;
+        assert_eq!((mode("su"), mode("hard"), mode("pipe"), mode("plain")), (0o755, 0o755, 0o644, 0o640));
+        assert!(!out.join("disk").exists() && !out.join("also").exists());
+        assert_eq!(said.matches("device nodes").count(), usize::from(w.who() == Who::Root), "{said}");
+    }
+    // The other way it is the caller's own to give.
+    let own = w.write("own", "x");
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o4755)).unwrap();
+    cp(w, &own.to_string_lossy(), "c:/tmp/own");
+    assert_eq!(w.kelp(["exec", "c", "stat", "-c", "%a", "/tmp/own"]).ok().text(), "4755");
+    remove_all(w);
+}
+
+fn a_followed_link_gives_its_name(w: &World) {
+    containers(w);
+    w.kelp(["exec", "c", "sh", "-c", "mkdir /d; echo x >/d/file; ln -s d/file /link; ln -s /d /folder"]).ok();
+    let out = w.dir().join("out");
+    w.make_dir(&out);
+    for name in ["link", "folder"] {
+        w.kelp(["cp", "-L", &format!("c:/{name}"), &out.to_string_lossy()]).ok();
+    }
+    assert_eq!(fs::read_to_string(out.join("link")).unwrap(), "x\n");
+    assert!(!fs::symlink_metadata(out.join("link")).unwrap().is_symlink());
+    assert_eq!(fs::read_to_string(out.join("folder/file")).unwrap(), "x\n");
+    w.write("target", "of the host");
+    symlink("target", w.dir().join("mine")).unwrap();
+    w.kelp(["cp", "-L", &w.dir().join("mine").to_string_lossy(), "c:/tmp"]).ok();
+    assert_eq!(inside(w, "c", "/tmp/mine"), "of the host");
+    remove_all(w);
 }
 
 fn what_cannot_be_copied_is_said(w: &World) {

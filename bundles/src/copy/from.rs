@@ -29,8 +29,14 @@ pub fn contents_of(path: &Path) -> bool {
 pub fn pack(root: &OwnedFd, path: &Path, follow: bool, out: impl Write) -> Result<()> {
     let doing = || format!("reading {}", path.display());
     let bytes = path.as_os_str().as_bytes();
-    let bytes = if follow { behind_links(root, bytes).doing(doing)? } else { bytes.to_vec() };
-    let (top, name) = find(root, &bytes).doing(doing)?;
+    let (top, name) = match follow && !bytes.ends_with(b"/") {
+        // The link's name, and what it leads to.
+        true => {
+            let (file, name) = find(root, &behind_links(root, bytes).doing(doing)?).doing(doing)?;
+            (file, super::name(bytes).map_or(name, <[u8]>::to_vec))
+        }
+        false => find(root, bytes).doing(doing)?,
+    };
     let mut pack = Pack::new(out);
     let kind = pack.opened(&top, &name).doing(doing)?;
     let mut to_go = if kind == Some(FileType::Directory) { vec![Vec::new()] } else { Vec::new() };

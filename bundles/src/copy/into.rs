@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The side that files are copied into.
 
+use std::collections::HashSet;
 use std::io::BufRead;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -27,6 +28,25 @@ pub enum Owner {
     Kept,
 }
 
+/// Who made the files that are copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Who copies them.
+    Caller,
+    /// A container: its set-user-ID programs would be somebody else's where they are copied to, and its cgroup's rules for
+    /// devices do not hold there.
+    Container,
+}
+
+/// What was not copied as it was, as it came from a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Files that have lost their set-user-ID or set-group-ID mode bit.
+    pub set_ids: usize,
+    /// Device nodes that were not made.
+    pub devices: usize,
+}
+
 /// How files are taken in.
 #[derive(Clone, Copy, Debug)]
 pub struct Into {
@@ -36,26 +56,36 @@ pub struct Into {
     pub contents: bool,
     /// Whose files are.
     pub owner: Owner,
+    /// Who made them.
+    pub origin: Origin,
 }
 
 /// Makes the files of a tar at `path` below `root`, by the rules of `docker cp`: a file or folder goes into a folder that is
-/// there, or gets the name that is not.
+/// there, or gets the name that is not. Tells what a container's files have lost.
 ///
 /// # Errors
 /// The place does not fit; a folder would take the place of a file, or the other way round; a file cannot be made.
-pub fn unpack(root: &OwnedFd, path: &Path, how: Into, input: impl BufRead) -> Result<()> {
+pub fn unpack(root: &OwnedFd, path: &Path, how: Into, input: impl BufRead) -> Result<LeftOut> {
     let mut tar = Reader::new(input, HEADER_LIMIT);
     let reading = || "reading the files to copy";
-    let Some(first) = tar.next().doing(reading)? else { return Ok(()) };
+    let Some(first) = tar.next().doing(reading)? else { return Ok(LeftOut::default()) };
     let top = names(&first.path)?.first().map_or_else(Vec::new, |name| name.to_vec());
     let target = Target::find(root, path, how, &top, first.kind == EntryKind::Folder)?;
-    let mut making = Making { target, owner: how.owner, folder_times: Vec::new() };
+    let mut making = Making {
+        target,
+        owner: how.owner,
+        origin: how.origin,
+        folder_times: Vec::new(),
+        left_out: LeftOut::default(),
+        devices: HashSet::new(),
+    };
     let mut next = Some(first);
     while let Some(entry) = next {
         making.entry(&entry, &mut tar).map_err(|trouble| trouble.about(&entry))?;
         next = tar.next().doing(reading)?;
     }
-    making.set_folder_times().doing(|| "setting the times of folders")
+    making.set_folder_times().doing(|| "setting the times of folders")?;
+    Ok(making.left_out)
 }
 
 /// The names of an entry's path below the target; none may lead out.
@@ -146,12 +176,19 @@ impl<T> Call<T> for Result<T, Errno> {
 struct Making {
     target: Target,
     owner: Owner,
+    origin: Origin,
+    left_out: LeftOut,
+    /// The names of device nodes that were not made.
+    devices: HashSet<Vec<u8>>,
     /// Set when nothing more is made in them.
     folder_times: Vec<(Vec<u8>, Timestamps)>,
 }
 
 impl Making {
     fn entry<R: BufRead>(&mut self, entry: &Entry, tar: &mut Reader<R>) -> Result<(), Trouble> {
+        if self.leaves_out(entry) {
+            return Ok(());
+        }
         let mut names = self.target.of(&entry.path).map_err(Trouble::Told)?;
         let path = names.join(&b'/');
         let Some(name) = names.pop().map(<[u8]>::to_vec) else { return Ok(()) };
@@ -169,9 +206,34 @@ impl Making {
         }
         self.own(entry, |uid, gid| rfs::chownat(&folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW))?;
         if entry.kind != EntryKind::Symlink {
-            rfs::chmodat(&folder, name, Mode::from_raw_mode(entry.mode), AtFlags::empty()).call("fchmodat")?;
+            rfs::chmodat(&folder, name, self.mode(entry), AtFlags::empty()).call("fchmodat")?;
         }
         rfs::utimensat(&folder, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW).call("utimensat")
+    }
+
+    /// Whether it is a device node of a container, or another name of one.
+    fn leaves_out(&mut self, entry: &Entry) -> bool {
+        let left_out = match entry.kind {
+            EntryKind::CharDevice | EntryKind::BlockDevice => self.origin == Origin::Container,
+            EntryKind::HardLink => self.devices.contains(&entry.link),
+            _ => false,
+        };
+        if left_out {
+            self.left_out.devices += 1;
+            self.devices.insert(entry.path.clone());
+        }
+        left_out
+    }
+
+    /// The mode of a file that is no folder.
+    fn mode(&mut self, entry: &Entry) -> Mode {
+        let mode = Mode::from_raw_mode(entry.mode);
+        let set_ids = Mode::SUID | Mode::SGID;
+        if self.origin == Origin::Caller || !mode.intersects(set_ids) {
+            return mode;
+        }
+        self.left_out.set_ids += 1;
+        mode.difference(set_ids)
     }
 
     /// A file goes where another is; files and folders do not take each other's place.
@@ -201,7 +263,7 @@ impl Making {
     }
 
     fn file<R: BufRead>(
-        &self,
+        &mut self,
         folder: &OwnedFd,
         name: &[u8],
         entry: &Entry,
@@ -211,7 +273,7 @@ impl Making {
         let file = rfs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR).call("openat")?;
         write_content_of(&file, entry, tar).map_err(Trouble::Told)?;
         self.own(entry, |uid, gid| rfs::fchown(&file, Some(uid), Some(gid)))?;
-        rfs::fchmod(&file, Mode::from_raw_mode(entry.mode)).call("fchmod")?;
+        rfs::fchmod(&file, self.mode(entry)).call("fchmod")?;
         rfs::futimens(&file, &times(entry)).call("futimens")
     }
 

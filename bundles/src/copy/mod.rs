@@ -8,7 +8,7 @@ mod from;
 mod into;
 
 pub use from::{contents_of, pack};
-pub use into::{Into, Owner, unpack};
+pub use into::{Into, LeftOut, Origin, Owner, unpack};
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -42,6 +42,12 @@ fn place(root: &OwnedFd, path: &[u8]) -> Result<Option<Place>, Errno> {
         return Ok(None);
     }
     Ok(Some(Place { folder: at::open_in(root, folder, at::HANDLE)?, name: name.to_vec() }))
+}
+
+/// The last name of a path, if it has one.
+fn name(path: &[u8]) -> Option<&[u8]> {
+    let name = trimmed(path).rsplit(|byte| *byte == b'/').next()?;
+    (!matches!(name, b"" | b"." | b"..")).then_some(name)
 }
 
 fn trimmed(path: &[u8]) -> &[u8] {

@@ -7,7 +7,7 @@ use crate::container::inside::{self, Inside};
 use crate::copy_job::{self, Task};
 use crate::error::{Doing, Error, Kind, Result};
 use clap::Args;
-use kelp_bundles::copy::{self, Into, Owner};
+use kelp_bundles::copy::{self, Into, LeftOut, Origin, Owner};
 use std::io::{BufReader, BufWriter, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Cp, caller: &Caller) -> Result<ExitCode> {
     match (split(&args.source), split(&args.target)) {
         (Some((name, path)), None) => {
             let container = find::one(caller, name)?;
-            inside::with(caller, &container, |inside| out_of(args, &container, inside, path))
+            inside::with(caller, &container, |inside| out_of(args, caller, &container, inside, path))
         }
         (None, Some((name, path))) => {
             let container = find::one(caller, name)?;
@@ -60,7 +60,7 @@ fn split(text: &str) -> Option<(&str, &str)> {
     text.split_once(':').filter(|(name, _)| !name.contains('/'))
 }
 
-fn out_of(args: &Cp, container: &Container, inside: &Inside, path: &str) -> Result<ExitCode> {
+fn out_of(args: &Cp, caller: &Caller, container: &Container, inside: &Inside, path: &str) -> Result<ExitCode> {
     let source = PathBuf::from(path);
     let contents = copy::contents_of(&source);
     let task = Task::Pack { path: source, follow: args.follow_link };
@@ -74,10 +74,29 @@ fn out_of(args: &Cp, container: &Container, inside: &Inside, path: &str) -> Resu
     let mut child = copy_job::start(inside, &task, None)?;
     let Some(packed) = child.stdout.take() else { return finish(child, Ok(())) };
     let owner = if args.archive && is_root() { Owner::Kept } else { Owner::Ours };
-    let how = Into { as_is: false, contents, owner };
+    let how = Into { as_is: false, contents, owner, origin: Origin::Container };
     let done = here(&args.target)
         .and_then(|(root, path)| copy::unpack(&root, &path, how, BufReader::new(packed)).map_err(Error::from));
-    finish(child, done)
+    if let Ok(left_out) = &done {
+        say(caller, container, *left_out);
+    }
+    finish(child, done.map(drop))
+}
+
+/// Once for all files.
+fn say(caller: &Caller, container: &Container, left_out: LeftOut) {
+    let LeftOut { set_ids, devices } = left_out;
+    let name = &container.record.name;
+    if set_ids > 0 {
+        caller.note(format_args!(
+            "{set_ids} set-user-ID or set-group-ID files of container {name} were copied without that bit"
+        ));
+    }
+    if devices > 0 {
+        caller.note(format_args!(
+            "{devices} device nodes of container {name} were not copied: a tar has them (kelp cp {name}:PATH -)"
+        ));
+    }
 }
 
 fn into(args: &Cp, inside: &Inside, path: &str) -> Result<ExitCode> {
