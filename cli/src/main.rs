@@ -5,6 +5,7 @@
 
 mod cli;
 mod command;
+mod docker_config;
 mod flags;
 mod output;
 mod process;

@@ -100,6 +100,8 @@ fn parse_words(spec: &str) -> std::result::Result<Vec<Port>, String> {
     let container = parse_range(container)?;
     let (address, host) = match split_address(rest)? {
         (address, "") => (address, None),
+        // Docker's word for “any free port”.
+        (address, "0") => (address, None),
         (address, host) => (address, Some(parse_range(host)?)),
     };
     let hosts = pair(host, &container)?;

@@ -29,6 +29,8 @@ fn every_form_of_dockers_grammar_is_understood() {
         ("8080:80/tcp", "*|8080|80/tcp"),
         ("8080:80/UDP", "*|8080|80/udp"),
         (":80", "*|free|80/tcp"),
+        ("0:80", "*|free|80/tcp"),
+        ("127.0.0.1:0:80", "127.0.0.1|free|80/tcp"),
         ("::80", "*|free|80/tcp"),
         ("127.0.0.1:8080:80", "127.0.0.1|8080|80/tcp"),
         ("127.0.0.1::80", "127.0.0.1|free|80/tcp"),
@@ -48,7 +50,7 @@ fn every_form_of_dockers_grammar_is_understood() {
 fn what_is_wrong_is_named() {
     for (spec, want) in [
         ("", "“” is not a port from 1 to 65535"),
-        ("0:80", "“0” is not a port from 1 to 65535"),
+        ("8080:0", "“0” is not a port from 1 to 65535"),
         ("8080:", "“” is not a port from 1 to 65535"),
         ("65536:80", "“65536” is not a port from 1 to 65535"),
         ("+80:80", "“+80” is not a port from 1 to 65535"),

@@ -19,6 +19,8 @@ claims!(as_root, as_user:
     what_contradicts_itself_is_refused,
     ps_filters_by_age_and_ports,
     filters_of_names_are_patterns,
+    top_takes_options_of_ps,
+    config_json_gives_proxies_and_formats,
     filters_that_nothing_can_pass_are_errors,
     a_container_sees_the_hosts_processes,
 );
@@ -247,5 +249,41 @@ fn filters_that_nothing_can_pass_are_errors(w: &World) {
     w.kelp(["volume", "ls", "--filter", "dangling=perhaps"]).output().code(1).explains(&["perhaps"]);
     w.kelp(["container", "prune", "-f", "--filter", "until=soon"]).output().code(1).explains(&["soon"]);
     w.kelp(["volume", "prune", "-f", "--filter", "all=some"]).output().code(1).explains(&["some"]);
+    w.kelp(["rm", "c"]).ok();
+}
+
+fn top_takes_options_of_ps(w: &World) {
+    w.load_busybox();
+    w.kelp(["run", "-d", "--network", "none", "--name", "c", "busybox", "sleep", "1234"]).ok();
+    for (options, title) in [(&["-o", "pid,comm"][..], "PID"), (&["-eo", "pid,args"], "PID"), (&["aux"], "USER")] {
+        let shown = w.kelp(["top", "c"]).args(options).ok();
+        let mut lines = shown.stdout.lines();
+        assert!(lines.next().unwrap().starts_with(title), "{shown}");
+        let rows: Vec<&str> = lines.collect();
+        assert!(rows.len() == 1 && rows[0].contains("sleep"), "the container's process and no other: {shown}");
+    }
+    w.kelp(["top", "c", "-o", "comm"]).output().code(1).hints("-o pid,cmd");
+    w.kelp(["top", "c", "--no-such-option"]).output().code(1).explains(&["--no-such-option"]);
+    w.kelp(["rm", "-f", "c"]).ok();
+}
+
+fn config_json_gives_proxies_and_formats(w: &World) {
+    w.load_busybox();
+    let folder = w.dir().join("docker");
+    w.make_dir(&folder);
+    let config = r#"{"proxies":{"default":{"httpProxy":"http://p:3128","noProxy":"a,b"}},"psFormat":"<{{.Names}}>"}"#;
+    w.write("docker/config.json", config);
+    let docker_config = folder.display().to_string();
+    let with = |words: &[&str]| w.kelp(words.iter().copied()).env("DOCKER_CONFIG", &docker_config);
+    let run = ["run", "--rm", "--network", "none"];
+    let env = with(&[&run[..], &["-e", "http_proxy=mine", "busybox", "env"]].concat()).ok();
+    let mut proxies: Vec<&str> = env.stdout.lines().filter(|line| line.to_lowercase().contains("_proxy")).collect();
+    proxies.sort_unstable();
+    assert_eq!(proxies, ["HTTP_PROXY=http://p:3128", "NO_PROXY=a,b", "http_proxy=mine", "no_proxy=a,b"]);
+    w.kelp(["create", "--network", "none", "--name", "c", "busybox"]).ok();
+    assert_eq!(with(&["ps", "-a"]).ok().text(), "<c>");
+    assert_eq!(with(&["ps", "-a", "--format", "{{.Names}}"]).ok().text(), "c");
+    w.write("docker/config.json", "{");
+    with(&["ps", "-a"]).output().code(1).explains(&["config.json"]);
     w.kelp(["rm", "c"]).ok();
 }

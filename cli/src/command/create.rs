@@ -19,7 +19,7 @@ pub(crate) struct Create {
 
 /// Performs the command.
 pub(crate) fn run(args: &Create, caller: &Caller) -> Result<ExitCode> {
-    let container = create::create(caller, &args.options.clone().into(), |_| Ok(()))?;
+    let container = create::create(caller, &args.options.request(caller)?, |_| Ok(()))?;
     output::line(container.record.id)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Images, caller: &Caller) -> Result<ExitCode> {
     rows.retain(|row| before.is_none_or(|b| row.created < b) && since.is_none_or(|s| row.created > s));
     rows.retain(|row| until.is_none_or(|until| row.created < until));
     rows.sort_by_key(|row| std::cmp::Reverse(row.created));
-    show(args, &rows)?;
+    show(args, caller, &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -162,7 +162,7 @@ fn named(wanted: Option<&str>, listed: &Summary) -> bool {
     reference.repository() == name.repository() && reference.registry() == name.registry() && same_tag
 }
 
-fn show(args: &Images, rows: &[Row]) -> Result<()> {
+fn show(args: &Images, caller: &Caller, rows: &[Row]) -> Result<()> {
     if args.quiet {
         let mut shown = HashSet::new();
         return rows
@@ -171,7 +171,8 @@ fn show(args: &Images, rows: &[Row]) -> Result<()> {
             .try_for_each(|row| output::line(shown_id(args, &row.about)));
     }
     let table = if args.digests { WITH_DIGESTS } else { TABLE };
-    super::render_rows(args.format.as_deref(), table, rows.iter().map(|row| fields(args, row)), HEADINGS)
+    let format = super::format(caller, args.format.as_deref(), "imagesFormat")?;
+    super::render_rows(format.as_deref(), table, rows.iter().map(|row| fields(args, row)), HEADINGS)
 }
 
 fn none() -> String {

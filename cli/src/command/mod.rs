@@ -53,13 +53,14 @@ mod wait;
 use crate::caller::Caller;
 use crate::container::find::Container;
 use crate::container::status;
+use crate::docker_config::DockerConfig;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::output::{self, Table};
 use crate::template::Template;
 use clap::Subcommand;
 use kelp_shim::client::{self, Connection, DetachKeys};
 use serde_json::Value;
-use std::io::{ErrorKind, IsTerminal};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// All commands, in the order `kelp --help` shows them. The options of one are set up when it is the one that runs.
@@ -269,24 +270,18 @@ pub(crate) fn explain(caller: &Caller, container: &Container, verb: &str, error:
 pub(crate) fn detach_keys(option: Option<&str>, caller: &Caller) -> Result<DetachKeys> {
     match option {
         Some(text) => Ok(text.parse::<DetachKeys>()?),
-        None => match user_config(caller)?.get("detachKeys").and_then(Value::as_str) {
-            Some(text) if !text.is_empty() => Ok(text.parse::<DetachKeys>()?),
-            _ => Ok(DetachKeys::default()),
+        None => match DockerConfig::read(caller)?.text("detachKeys") {
+            Some(text) => Ok(text.parse::<DetachKeys>()?),
+            None => Ok(DetachKeys::default()),
         },
     }
 }
 
-/// Docker's config.json of the caller: in DOCKER_CONFIG, else in ~/.docker. One that is not there is empty.
-fn user_config(caller: &Caller) -> Result<Value> {
-    let home = || caller.environment.path("HOME").map(|home| home.join(".docker"));
-    let Some(folder) = caller.environment.path("DOCKER_CONFIG").or_else(home) else { return Ok(Value::Null) };
-    let path = folder.join("config.json");
-    let doing = || format!("cannot read {}", path.display());
-    match std::fs::read(&path) {
-        Ok(text) if text.trim_ascii().is_empty() => Ok(Value::Null),
-        Ok(text) => serde_json::from_slice(&text).map_err(|error| Error::new(Kind::BadInput, doing(), error)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(Value::Null),
-        Err(error) => Err(error).doing(doing),
+/// The format of a list: what `--format` says, else what Docker's config.json says under `name`.
+pub(crate) fn format(caller: &Caller, asked: Option<&str>, name: &str) -> Result<Option<String>> {
+    match asked {
+        Some(format) => Ok(Some(format.to_owned())),
+        None => Ok(DockerConfig::read(caller)?.text(name).map(str::to_owned)),
     }
 }
 

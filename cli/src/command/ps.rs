@@ -53,16 +53,17 @@ pub(crate) fn run(args: &Ps, caller: &Caller) -> Result<ExitCode> {
         }
     }
     rows.truncate(if args.latest { 1 } else { args.last.unwrap_or(usize::MAX) });
-    show(args, &rows)?;
+    show(args, caller, &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(args: &Ps, rows: &[(Container, Status)]) -> Result<()> {
+fn show(args: &Ps, caller: &Caller, rows: &[(Container, Status)]) -> Result<()> {
     if args.quiet {
         return rows.iter().try_for_each(|(container, _)| output::line(shown_id(args, container)));
     }
     let fields = |(container, status): &(Container, Status)| fields(args, container, status);
-    super::render_rows(args.format.as_deref(), TABLE, rows.iter().map(fields), HEADINGS)
+    let format = super::format(caller, args.format.as_deref(), "psFormat")?;
+    super::render_rows(format.as_deref(), TABLE, rows.iter().map(fields), HEADINGS)
 }
 
 /// What is shown where nothing else is asked for.

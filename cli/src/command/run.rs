@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Run, caller: &Caller) -> Result<ExitCode> {
 fn make_and_start(args: &Run, caller: &Caller) -> Result<ExitCode> {
     let stay = stay(args, caller)?;
     let mut shim = None;
-    let container = create::create(caller, &args.options.clone().into(), |id| {
+    let container = create::create(caller, &args.options.request(caller)?, |id| {
         shim = Some(start::call_shim(caller, id)?);
         Ok(())
     })?;

@@ -53,16 +53,17 @@ struct Look {
 
 /// Performs the command.
 pub(crate) fn run(args: &Stats, caller: &Caller) -> Result<ExitCode> {
+    let format = super::format(caller, args.format.as_deref(), "statsFormat")?;
     let mut before = look_at_all(args, caller)?;
     loop {
         sleep(INTERVAL);
         let now = look_at_all(args, caller)?;
         let rows: Vec<Value> = now.iter().map(|look| row(args, look, &before)).collect();
-        if !args.no_stream && args.format.is_none() && std::io::stdout().is_terminal() {
+        if !args.no_stream && format.is_none() && std::io::stdout().is_terminal() {
             // Over what was there before.
             output::raw(b"\x1b[2J\x1b[H")?;
         }
-        print(args, rows)?;
+        super::render_rows(format.as_deref(), TABLE, rows.into_iter(), HEADINGS)?;
         if args.no_stream {
             return Ok(ExitCode::SUCCESS);
         }
@@ -107,10 +108,6 @@ const HEADINGS: &[(&str, &str)] = &[
     ("NetIO", "NET I/O"),
     ("BlockIO", "BLOCK I/O"),
 ];
-
-fn print(args: &Stats, rows: Vec<Value>) -> Result<()> {
-    super::render_rows(args.format.as_deref(), TABLE, rows.into_iter(), HEADINGS)
-}
 
 /// What is shown where nothing else is asked for.
 const TABLE: &str =

@@ -125,8 +125,14 @@ fn list(caller: &Caller, quiet: bool, filter: &[String], format: Option<&str>) -
     match format {
         _ if quiet => volumes.iter().try_for_each(|volume| output::line(&volume.name))?,
         format => {
+            let format = super::format(caller, format, "volumesFormat")?;
             let headings = [("Name", "VOLUME NAME")];
-            super::render_rows(format, "table {{.Driver}}\t{{.Name}}", volumes.iter().map(fields), &headings)?;
+            super::render_rows(
+                format.as_deref(),
+                "table {{.Driver}}\t{{.Name}}",
+                volumes.iter().map(fields),
+                &headings,
+            )?;
         }
     }
     Ok(ExitCode::SUCCESS)

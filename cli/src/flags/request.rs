@@ -2,7 +2,20 @@
 //! From flags to requests, field by field: what is missing on one side does not compile.
 
 use super::{FileFlags, IsolationFlags, LifeFlags, LimitFlags, NetworkFlags, Options, ProcessFlags};
+use crate::docker_config::DockerConfig;
+use kelp_engine::caller::Caller;
+use kelp_engine::error::Result;
 use kelp_engine::request;
+
+impl Options {
+    /// What is asked for, with the proxies of Docker's config.json where `-e` does not set them.
+    pub(crate) fn request(&self, caller: &Caller) -> Result<request::Create> {
+        let mut request = request::Create::from(self.clone());
+        let proxies = DockerConfig::read(caller)?.proxies(&request.process.env);
+        request.process.env.extend(proxies);
+        Ok(request)
+    }
+}
 
 impl From<Options> for request::Create {
     fn from(options: Options) -> Self {
