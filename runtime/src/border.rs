@@ -18,8 +18,9 @@ pub(crate) fn read<T: DeserializeOwned>(text: &[u8], process: &str, path: &Path)
         Ok(read) => return Ok((read, Vec::new())),
         Err(error) => error,
     };
-    let wrong =
-        |error: &serde_json::Error| Error::bad_input(format!("cannot understand {}", path.display())).because(error);
+    let wrong = |error: &serde_json::Error| {
+        Error::bad_input(format!("cannot understand {}", path.display())).because(said(error))
+    };
     let mut value: Value = serde_json::from_slice(text).map_err(|error| wrong(&error))?;
     let given = value.clone();
     let mut warnings = Vec::new();
@@ -42,6 +43,29 @@ pub(crate) fn read<T: DeserializeOwned>(text: &[u8], process: &str, path: &Path)
     let read =
         serde_json::to_vec(&value).and_then(|text| serde_json::from_slice(&text)).map_err(|error| wrong(&error))?;
     Ok((read, warnings))
+}
+
+/// What serde says of a word that it does not know, after runc's sentence for it, which people search for.
+fn said(error: &serde_json::Error) -> String {
+    /// How the list of the known words begins, and what runc calls one that is not among them.
+    const SENTENCES: [(&str, [&str; 2]); 6] = [
+        ("`RLIMIT_CPU`", ["wrong rlimit value: ", ""]),
+        ("`mount`, `cgroup`", ["namespace ", " does not exist"]),
+        ("`SCMP_ACT_KILL`", ["string ", " is not a valid action for seccomp"]),
+        ("`SCMP_ARCH_", ["string ", " is not a valid arch for seccomp"]),
+        ("`SCMP_CMP_NE`", ["string ", " is not a valid operator for seccomp"]),
+        ("`a`, `b`", ["invalid device type ", ""]),
+    ];
+    let text = error.to_string();
+    let Some((word, known)) =
+        text.strip_prefix("unknown variant `").and_then(|rest| rest.split_once("`, expected one of "))
+    else {
+        return text;
+    };
+    match SENTENCES.iter().find(|(first, _)| known.starts_with(first)) {
+        Some((_, [before, after])) => format!("{before}{word}{after}: {text}"),
+        None => text,
+    }
 }
 
 /// A member that is null is one that is not there: Go writes lists and structures that it does not have so.
@@ -90,7 +114,7 @@ fn drop_unknown_capabilities(sets: &mut Value) -> Vec<String> {
         names.retain(|name| {
             let known = name.as_str().is_some_and(is_capability);
             if !known {
-                warnings.push(format!("unknown capability {name} is ignored"));
+                warnings.push(format!("ignoring unknown or unavailable capabilities: unknown capability {name}"));
             }
             known
         });
@@ -141,7 +165,10 @@ mod tests {
         let text = br#"{"ociVersion":"1.0.0","process":{"user":{"uid":0,"gid":0},"cwd":"/","args":["a"],
             "capabilities":{"bounding":["CAP_CHOWN","CAP_NEVER_HEARD_OF"]}}}"#;
         let (spec, warnings): (Spec, _) = read(text, "/process", Path::new("config.json")).unwrap();
-        assert_eq!(warnings, ["unknown capability \"CAP_NEVER_HEARD_OF\" is ignored"]);
+        assert_eq!(
+            warnings,
+            ["ignoring unknown or unavailable capabilities: unknown capability \"CAP_NEVER_HEARD_OF\""]
+        );
         let process = spec.process().as_ref().unwrap();
         let bounding = process.capabilities().as_ref().unwrap().bounding().as_ref().unwrap();
         assert_eq!(bounding.len(), 1);

@@ -49,7 +49,7 @@ impl Error {
     /// Why it stopped.
     #[must_use]
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
-        self.because = Some(cause.to_string());
+        self.because = Some(kernels_words(cause.to_string()));
         self
     }
 
@@ -112,6 +112,25 @@ impl Error {
     }
 }
 
+/// The standard library writes “No such file or directory (os error 2)”. People and programs search for the words alone, in
+/// lower case, as Go and a kernel programmer write them.
+fn kernels_words(mut text: String) -> String {
+    const MARK: &str = " (os error ";
+    while let Some(at) = text.find(MARK) {
+        let rest = text.get(at + MARK.len()..).unwrap_or_default();
+        let Some((number, _)) = rest.split_once(')') else { return text };
+        let Ok(number) = number.parse() else { return text };
+        let whole = std::io::Error::from_raw_os_error(number).to_string();
+        let words = whole.split(MARK).next().unwrap_or_default();
+        let lower = words.chars().take(1).flat_map(char::to_lowercase).chain(words.chars().skip(1)).collect::<String>();
+        if !text.contains(&whole) {
+            return text;
+        }
+        text = text.replace(&whole, &lower);
+    }
+    text
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.doing)?;
@@ -156,5 +175,27 @@ fn kind_of(error: &std::io::Error) -> Kind {
     match error.kind() {
         std::io::ErrorKind::PermissionDenied => Kind::Permission,
         _ => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_words_are_as_people_search_for_them() {
+        let missing = std::io::Error::from_raw_os_error(2);
+        for (cause, told) in [
+            (missing.to_string(), "no such file or directory"),
+            (format!("stat /x: {missing}"), "stat /x: no such file or directory"),
+            (
+                format!("{missing}, {}", std::io::Error::from_raw_os_error(5)),
+                "no such file or directory, input/output error",
+            ),
+            ("a file called x (os error 2)".into(), "a file called x (os error 2)"),
+            ("a file called x (os error".into(), "a file called x (os error"),
+        ] {
+            assert_eq!(Error::new("a").because(cause).cause(), Some(told));
+        }
     }
 }

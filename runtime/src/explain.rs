@@ -179,7 +179,8 @@ pub(crate) fn hook(kind: &str, stop: Stop, path: &str, timeout: Option<u32>, sai
 
 fn root(stop: Stop, plan: &Plan) -> Error {
     let path = plan.root.path.to_string_lossy();
-    let error = of_errno(failed(stop, path.into_owned()), stop.errno);
+    let invalid = format!("invalid rootfs: {path}: {}", cause(stop.errno));
+    let error = of_errno(failed(stop, path.into_owned()).because(invalid), stop.errno);
     match (stop.errno, &plan.root.overlay) {
         (Errno::NOENT | Errno::NOTDIR, None) => error
             .hint("root.path of config.json must name an existing folder, relative to the bundle")
@@ -217,7 +218,13 @@ fn mount(stop: Stop, plan: &Plan) -> Error {
         Step::CopyUp => format!("cannot copy what is at {target} into the {kind} that covers it"),
         _ => format!("cannot mount {kind} at {target}"),
     };
-    let error = of_errno(Error::new(doing).because(format!("{call}: {}", cause(stop.errno))), stop.errno);
+    let source = match &mount.what {
+        WhatPlan::FileSystem { source, .. } => source.to_string_lossy().into_owned(),
+        _ => kind.clone(),
+    };
+    // runc's words, which people search for, before the call itself.
+    let because = format!("error mounting {source:?} to rootfs at {target:?}: {call}: {}", cause(stop.errno));
+    let error = of_errno(Error::new(doing).because(because), stop.errno);
     if call.contains("context=") && stop.errno == Errno::INVAL {
         return error
             .hint("linux.mountLabel asks for an SELinux context, and this kernel has no SELinux: leave it out");

@@ -170,7 +170,7 @@ pub(crate) const GATE: &str = "gate";
 pub fn check_id(id: &str) -> Result<()> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
     let because = match id {
-        "" => "it is empty",
+        "" => "container id cannot be empty",
         "." | ".." => "it is the name of another folder",
         // NAME_MAX: it is the name of a folder.
         _ if id.len() > 255 => "it is longer than 255 bytes",

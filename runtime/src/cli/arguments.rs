@@ -133,7 +133,7 @@ impl Arguments {
     pub(crate) fn first_id(&mut self, verb: &str) -> Result<String> {
         self.operand()?.ok_or_else(|| {
             Error::bad_input(format!("cannot {verb}"))
-                .because("the container's id is missing")
+                .because(format!("{verb:?} requires at least 1 argument: the container's id is missing"))
                 .hint(format!("kelp-runtime {verb} --help"))
         })
     }

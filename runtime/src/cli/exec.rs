@@ -85,13 +85,14 @@ impl Exec {
     /// What the options mean. What is wrong with them fails the exec, with its status, and is no slip of the command line.
     fn understand(&mut self, log: &Log) -> Result<()> {
         if self.changes.args.is_empty() && self.process.is_none() {
-            return Err(Error::bad_input("cannot exec").because("no program was given, and no --process"));
+            return Err(Error::bad_input("cannot exec")
+                .because("process args cannot be empty: no program was given, and no --process"));
         }
         self.changes.user = self.user.as_deref().map(user).transpose()?;
         for name in &self.capabilities {
             match capability(name) {
                 Some(known) => self.changes.capabilities.push(known),
-                None => log.warn(&format!("unknown capability {name:?} is ignored")),
+                None => log.warn(&format!("ignoring unknown or unavailable capabilities: unknown capability {name:?}")),
             }
         }
         self.cgroup.as_deref().map_or(Ok(()), check_cgroup)

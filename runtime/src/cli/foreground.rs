@@ -35,7 +35,7 @@ pub(crate) fn become_subreaper() -> Result<()> {
 pub(crate) fn check_console(terminal: bool, detached: bool, socket: bool) -> Result<()> {
     match (terminal, detached, socket) {
         (true, true, false) => Err(Error::bad_input("cannot open a terminal for the process")
-            .because("nobody would hold it: it is detached, and there is no console socket")
+            .because("cannot allocate tty if runc will detach without setting console socket: nobody would hold it")
             .hint("give --console-socket, or set process.terminal to false")),
         (false, _, true) => Err(Error::bad_input("cannot use --console-socket")
             .because("process.terminal is false, so that there will be no terminal")),

@@ -143,6 +143,6 @@ pub(crate) fn of(verb: &str) -> Result<String> {
 
 pub(crate) fn unknown_command(name: &str) -> Error {
     Error::bad_input("cannot tell what to do")
-        .because(format!("there is no command {name:?}"))
+        .because(format!("No help topic for '{name}': there is no such command"))
         .hint("kelp-runtime --help lists them")
 }

@@ -35,9 +35,8 @@ fn json(arguments: &mut Arguments) -> Result<bool> {
     match arguments.text("--format")?.as_str() {
         "json" => Ok(true),
         "table" => Ok(false),
-        other => {
-            Err(Error::bad_input(format!("cannot use --format {other:?}")).because("it is neither table nor json"))
-        }
+        other => Err(Error::bad_input(format!("cannot use --format {other:?}"))
+            .because("invalid format option: it is neither table nor json")),
     }
 }
 

@@ -126,6 +126,10 @@ fn how(device: &LinuxDevice, scope: &Scope<'_>) -> Result<DeviceHowPlan> {
         (number(device.major(), "major")?, number(device.minor(), "minor")?)
     };
     let owner = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
+    if owner.0 == u32::MAX || owner.1 == u32::MAX {
+        return Err(Error::bad_input(format!("cannot make the device {}", device.path().display()))
+            .because(format!("uids and gids must be in range 0-{}", u32::MAX - 1)));
+    }
     Ok(DeviceHowPlan::Make {
         kind,
         mode: device.file_mode().unwrap_or(0o666) & 0o7777,

@@ -17,7 +17,7 @@ pub(super) fn plan(env: &[String]) -> Result<Vec<CString>> {
     for entry in env {
         let Some((name, _)) = entry.split_once('=').filter(|(name, _)| !name.is_empty()) else {
             return Err(Error::bad_input(format!("cannot use the entry {entry:?} of process.env"))
-                .because("it is not of the form NAME=value"));
+                .because(format!("invalid environment variable: {entry:?} is not of the form NAME=value")));
         };
         match places.get(name) {
             Some(&place) => kept[place] = entry.as_str(),

@@ -91,7 +91,9 @@ pub(super) fn plan(linux: &Linux, new: Namespaces, host: &Host) -> Result<Maps> 
     }
     if uid.is_empty() || gid.is_empty() {
         return Err(Error::bad_input("cannot make a user namespace")
-            .because("linux.uidMappings or linux.gidMappings is missing")
+            .because(
+                "User namespaces enabled, but no uid mappings found: linux.uidMappings or linux.gidMappings is missing",
+            )
             .hint("`kelp-runtime spec --rootless` writes them"));
     }
     if host.may_map_ids {

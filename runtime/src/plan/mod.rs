@@ -181,8 +181,10 @@ impl Plan {
 /// The container's own program.
 fn program(spec: &Spec, linux: &Linux, maps: &Maps, options: Options) -> Result<ProcessPlan> {
     let process = spec.process().as_ref();
-    let process =
-        process.ok_or_else(|| Error::bad_input("cannot run the bundle").because("config.json has no process"))?;
+    let process = process.ok_or_else(|| {
+        Error::bad_input("cannot run the bundle")
+            .because("process property must not be empty: config.json has no process")
+    })?;
     let kept = options.preserve_fds.saturating_add(options.listen_fds);
     let plan = ProcessPlan::make(process, maps.lets_set_groups(), linux.seccomp().is_some(), kept)?;
     Ok(plan.with_sockets(options.listen_fds)?.of_nature(Nature::make(linux)?))
@@ -280,7 +282,7 @@ fn named(name: Option<&str>, field: &str, new: Namespaces, joins: &[Joined]) -> 
     let own = new.has(Namespaces::UTS) || joins.iter().any(|joined| joined.namespace == Namespaces::UTS);
     if !own {
         return Err(Error::bad_input(format!("cannot set {field} {name:?}"))
-            .because("the container has no UTS namespace of its own")
+            .because(format!("unable to set {field} without a private UTS namespace"))
             .hint("add {\"type\": \"uts\"} to linux.namespaces"));
     }
     if name.len() > 64 {

@@ -25,8 +25,10 @@ pub(super) fn plan(linux: &Linux) -> Result<(Namespaces, Vec<Joined>)> {
     for namespace in linux.namespaces().iter().flatten() {
         let kind = kind_of(namespace.typ());
         if seen.has(kind) {
-            return Err(Error::bad_input("cannot use linux.namespaces")
-                .because(format!("two are of type {}", word(namespace.typ()))));
+            return Err(Error::bad_input("cannot use linux.namespaces").because(format!(
+                "malformed spec file: duplicated ns {}: two are of that type",
+                word(namespace.typ())
+            )));
         }
         seen = seen.with(kind);
         match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {

@@ -8,7 +8,7 @@ use super::{capability, environment, path_text, text_of};
 use crate::error::{Error, Result};
 use kelp_init::script::Capabilities;
 use kelp_sys::rustix::process::{Gid, Resource, Rlimit};
-use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Process};
+use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Process, User};
 use std::ffi::CString;
 
 /// One rlimit.
@@ -72,14 +72,16 @@ impl ProcessPlan {
     /// The spec's process is wrong, or asks for groups where none can be set.
     pub fn make(process: &Process, may_set_groups: bool, seccomp: bool, preserve_fds: u32) -> Result<Self> {
         let args = process.args().as_deref().unwrap_or_default();
-        let program =
-            args.first().ok_or_else(|| Error::bad_input("cannot run the process").because("process.args is empty"))?;
+        let program = args.first().ok_or_else(|| {
+            Error::bad_input("cannot run the process").because("args must not be empty: process.args has no program")
+        })?;
         let env = environment::plan(process.env().as_deref().unwrap_or_default())?;
         if !process.cwd().is_absolute() {
-            let cause = format!("process.cwd {:?} is not an absolute path", process.cwd());
+            let cause = format!("Cwd must be an absolute path: process.cwd is {:?}", process.cwd());
             return Err(Error::bad_input("cannot run the process").because(cause));
         }
         let user = process.user();
+        check_ids(user)?;
         Ok(Self {
             cwd: path_text(process.cwd())?,
             candidates: environment::candidates(program, &env)?,
@@ -116,6 +118,16 @@ impl ProcessPlan {
     pub(crate) fn of_nature(self, nature: Nature) -> Self {
         Self { nature, ..self }
     }
+}
+
+/// The last id means “none” to the kernel: setresuid(2) with it changes nothing, and the program would stay root.
+fn check_ids(user: &User) -> Result<()> {
+    let groups = user.additional_gids().iter().flatten().copied();
+    if [user.uid(), user.gid()].into_iter().chain(groups).all(|id| id != u32::MAX) {
+        return Ok(());
+    }
+    Err(Error::bad_input("cannot use process.user")
+        .because(format!("uids and gids must be in range 0-{}", u32::MAX - 1)))
 }
 
 fn groups(wanted: &[u32], may_set_groups: bool) -> Result<Option<Vec<Gid>>> {

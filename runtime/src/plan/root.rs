@@ -77,10 +77,9 @@ pub(super) fn plan(
     overlay: Option<OverlayPlan>,
     no_pivot: bool,
 ) -> Result<RootPlan> {
-    let root = spec
-        .root()
-        .as_ref()
-        .ok_or_else(|| Error::bad_input("cannot run the bundle").because("config.json has no root"))?;
+    let root = spec.root().as_ref().ok_or_else(|| {
+        Error::bad_input("cannot run the bundle").because("root must be specified: config.json has no root")
+    })?;
     Ok(RootPlan {
         path: path_text(&folder.join(root.path()))?,
         overlay,
@@ -102,7 +101,7 @@ fn propagation(word: Option<&str>) -> Result<(Propagation, Reach)> {
         "runbindable" => (Propagation::Unbindable, Reach::Tree),
         other => {
             return Err(Error::bad_input(format!("cannot use linux.rootfsPropagation {other:?}"))
-                .because("it is none of shared, slave, private, unbindable, with or without r before it"));
+                .because(format!("rootfsPropagation={other} is not supported: it is none of shared, slave, private, unbindable, with or without r before it")));
         }
     })
 }

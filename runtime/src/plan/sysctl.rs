@@ -52,14 +52,15 @@ fn check(name: &str, own: &dyn Fn(Namespaces) -> bool) -> Result<()> {
             .because("it conflicts with the field hostname")
             .hint("set hostname in config.json"));
     } else {
-        return Err(Error::bad_input(format!("cannot set sysctl {name}"))
-            .because("it belongs to no namespace: setting it would change the host"));
+        return Err(Error::bad_input(format!("cannot set sysctl {name}")).because(format!(
+            "sysctl {name:?} is not in a separate kernel namespace: setting it would change the host"
+        )));
     };
     if own(kind) {
         return Ok(());
     }
     Err(Error::bad_input(format!("cannot set sysctl {name}"))
-        .because(format!("the container has no {word} namespace of its own, so that it would change the host")))
+        .because(format!("sysctl {name:?} not allowed in host {word} namespace: it would change the host")))
 }
 
 /// As sysctl(8) reads names: the separator is whichever of `.` and `/` comes first; the other is part of a name.

@@ -114,7 +114,8 @@ fn check_status(id: &str, status: Status, ignore_paused: bool) -> Result<()> {
     match status {
         Status::Running | Status::Created => Ok(()),
         Status::Paused if ignore_paused => Ok(()),
-        Status::Paused => Err(cannot("it is paused".into()).hint("`kelp-runtime resume` it, or use --ignore-paused")),
+        Status::Paused => Err(cannot("cannot exec in a paused container (use --ignore-paused to override)".into())
+            .hint(format!("`kelp-runtime resume {id}` first"))),
         Status::Stopped | Status::Creating => Err(cannot(format!("cannot exec in a {status} container"))),
     }
 }

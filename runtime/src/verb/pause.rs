@@ -12,7 +12,7 @@ impl Runtime {
     /// # Errors
     /// It does not run, or has no cgroup.
     pub fn pause(&self, id: &str) -> Result<()> {
-        self.frozen(id, "pause", &[Status::Running, Status::Created], Cgroup::freeze)
+        self.frozen(id, "pause", (&[Status::Running, Status::Created], "container not running"), Cgroup::freeze)
     }
 
     /// Lets them go on.
@@ -20,14 +20,21 @@ impl Runtime {
     /// # Errors
     /// It is not paused.
     pub fn resume(&self, id: &str) -> Result<()> {
-        self.frozen(id, "resume", &[Status::Paused], Cgroup::thaw)
+        self.frozen(id, "resume", (&[Status::Paused], "container not paused"), Cgroup::thaw)
     }
 
-    fn frozen(&self, id: &str, verb: &str, from: &[Status], act: impl Fn(&Cgroup) -> Result<()>) -> Result<()> {
+    /// `from`: where it may come from, and runc's words for all else, which engines look for.
+    fn frozen(
+        &self,
+        id: &str,
+        verb: &str,
+        (from, wrong): (&[Status], &str),
+        act: impl Fn(&Cgroup) -> Result<()>,
+    ) -> Result<()> {
         let (state, record) = Folder::open(&self.root, id)?.state()?;
         let cannot = || Error::new(format!("cannot {verb} container {id}"));
         if !from.contains(&state.status) {
-            return Err(cannot().because(format!("it is {}", state.status)).of_kind(Kind::NotRunning));
+            return Err(cannot().because(format!("{wrong}: it is {}", state.status)).of_kind(Kind::NotRunning));
         }
         match record.cgroup.as_ref().map(Cgroup::open).transpose()?.flatten() {
             Some(cgroup) => act(&cgroup),
