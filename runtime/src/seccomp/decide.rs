@@ -142,7 +142,7 @@ fn newest(policy: &Policy, abi: &Abi) -> Option<u32> {
 fn outcome(policy: &Policy, abi: &Abi, name: Name, rules: &[u32]) -> Result<Option<Outcome>, Refused> {
     let carried = abi.multiplexers().iter().find(|multiplexer| multiplexer.name == name).map(|found| found.carried);
     let cases = match carried {
-        None => rules.iter().map(|&rule| case(&policy.rules[rule as usize], abi.wide, None)).collect(),
+        None => rules.iter().map(|&rule| case(&policy.rules[rule as usize], abi.wide)).collect(),
         Some(carried) => multiplexed_cases(policy, abi.wide, rules, carried),
     };
     decide(cases, abi.wide, policy.default).map_err(|Contradiction(one, other)| {
@@ -162,29 +162,52 @@ fn outcome(policy: &Policy, abi: &Abi, name: Name, rules: &[u32]) -> Result<Opti
 
 /// The cases of a call that carries others: its own and theirs, in the profile's order.
 fn multiplexed_cases(policy: &Policy, wide: bool, own: &[u32], carried: &[(Name, u32)]) -> Vec<Case> {
-    let mut found: Vec<(u32, Option<u32>)> = own.iter().map(|&rule| (rule, None)).collect();
+    let mut found: Vec<_> = own.iter().map(|&rule| (rule, case(&policy.rules[rule as usize], wide))).collect();
     for &(name, selector) in carried {
-        found.extend(policy.about(name).iter().map(|&rule| (rule, Some(selector))));
+        let Some((rule, case, judged)) = carried_case(policy, wide, name, selector) else { continue };
+        // What the profile says of the carrier itself goes before what we can only guess of the carried.
+        if judged || !found.iter().any(|(_, own)| own.conditions == case.conditions) {
+            found.push((rule, case));
+        }
     }
     found.sort_by_key(|&(rule, _)| rule);
-    found.into_iter().map(|(rule, selector)| case(&policy.rules[rule as usize], wide, selector)).collect()
+    found.into_iter().map(|(_, case)| case).collect()
 }
 
-/// A rule as a case, for a carried call with the first argument that selects it. The other arguments' conditions stay,
-/// though they are behind a pointer then and mean nothing: so does libseccomp, and no rule gets wider by it.
-fn case(rule: &Rule, wide: bool, selector: Option<u32>) -> Case {
+/// What happens to a carried call, after the first of the rules that say so, and whether they say it of all arguments. They are behind a pointer, where no
+/// filter sees them: if they would decide, the strictest of what could happen does. Nothing is let through that might be
+/// what the profile denies.
+fn carried_case(policy: &Policy, wide: bool, name: Name, selector: u32) -> Option<(u32, Case, bool)> {
+    let rules = policy.about(name);
+    let all = |&&rule: &&u32| case(&policy.rules[rule as usize], wide).conditions.is_empty();
+    let judged = rules.iter().find(all);
+    let verdict = match judged {
+        Some(&rule) => policy.rules[rule as usize].verdict,
+        None => {
+            let verdicts = rules.iter().map(|&rule| policy.rules[rule as usize].verdict);
+            verdicts.chain([policy.default]).min_by_key(|&verdict| strictness(verdict))?
+        }
+    };
     // The kernel takes the selector as an int: bits above must not hide it.
-    let select = selector.map(|value| match wide {
-        true => Test::Masked { mask: u32::MAX.into(), value: value.into() },
-        false => Test::Equal(value.into()),
-    });
-    let select = select.map(|test| Condition { argument: 0, test });
-    let conditions = rule.conditions.iter().filter(|condition| selector.is_none() || condition.argument != 0);
+    let test = match wide {
+        true => Test::Masked { mask: u32::MAX.into(), value: selector.into() },
+        false => Test::Equal(selector.into()),
+    };
+    let case = Case { verdict, conditions: vec![Condition { argument: 0, test }] };
+    Some((*rules.first()?, case, judged.is_some()))
+}
+
+/// The kernel's own order, in which the lowest is the strictest: seccomp(2), “return value”.
+fn strictness(verdict: u32) -> i32 {
+    (verdict & 0xffff_0000).cast_signed()
+}
+
+fn case(rule: &Rule, wide: bool) -> Case {
     let fit = |condition: &Condition| match wide {
         true => *condition,
         false => Condition { test: condition.test.narrow(), ..*condition },
     };
-    let conditions = select.into_iter().chain(conditions.map(fit)).filter(|condition| !condition.test.is_empty_mask());
+    let conditions = rule.conditions.iter().map(fit).filter(|condition| !condition.test.is_empty_mask());
     Case { verdict: rule.verdict, conditions: conditions.collect() }
 }
 

@@ -68,7 +68,9 @@ const TIME: &str = "time gettimeofday adjtimex clock_adjtime clock_adjtime64 clo
     timerfd_gettime64 timerfd_settime timerfd_settime64";
 
 /// Sockets, once there are any. `socket` itself: see `sockets`.
-const SOCKETS: &str = "socketcall socketpair bind connect listen accept accept4 getsockname getpeername getsockopt setsockopt \
+/// `socketcall` neither: a filter sees which call it carries, and lets those through that are let through whatever their
+/// arguments are.
+const SOCKETS: &str = "socketpair bind connect listen accept accept4 getsockname getpeername getsockopt setsockopt \
     shutdown send sendto sendmsg sendmmsg recv recvfrom recvmsg recvmmsg recvmmsg_time64";
 
 /// Queues, semaphores and segments shared between processes of one ipc namespace.
@@ -111,6 +113,9 @@ const AF_ALG: u64 = 38;
 /// `AF_VSOCK`: past all namespaces to the hypervisor.
 const AF_VSOCK: u64 = 40;
 
+/// More than there are: `AF_MAX` is 46 in Linux 6.12.
+const FAMILIES: u64 = 64;
+
 /// The flags of `clone` that make namespaces: `CLONE_NEWNS`, `NEWCGROUP`, `NEWUTS`, `NEWIPC`, `NEWUSER`, `NEWPID`, `NEWNET`.
 const NEW_NAMESPACES: u64 = 0x7e02_0000;
 
@@ -151,13 +156,12 @@ fn when(index: usize, op: LinuxSeccompOperator, value: u64) -> Option<LinuxSecco
     Some(arg.build().expect("every field is set"))
 }
 
-/// All families of addresses but two.
-fn sockets() -> [LinuxSyscall; 3] {
-    [
-        allow("socket", when(0, LinuxSeccompOperator::ScmpCmpLt, AF_ALG)),
-        allow("socket", when(0, LinuxSeccompOperator::ScmpCmpEq, AF_ALG + 1)),
-        allow("socket", when(0, LinuxSeccompOperator::ScmpCmpGt, AF_VSOCK)),
-    ]
+/// All families of addresses but two. Nothing but whole values: the kernel takes the low half of the argument alone, so that
+/// “greater than `AF_VSOCK`” would let it in with a bit set above.
+fn sockets() -> impl Iterator<Item = LinuxSyscall> {
+    let above = [AF_ALG + 1].into_iter().chain(AF_VSOCK + 1..FAMILIES);
+    let above = above.map(|family| allow("socket", when(0, LinuxSeccompOperator::ScmpCmpEq, family)));
+    [allow("socket", when(0, LinuxSeccompOperator::ScmpCmpLt, AF_ALG))].into_iter().chain(above)
 }
 
 /// The personalities that change nothing for the kernel's safety: `PER_LINUX`, `PER_LINUX32`, each also with `UNAME26`,

@@ -22,7 +22,8 @@
 //!
 //! And where it is not: runc gives `ENOSYS` only on architectures that are listed, and takes ARM's private calls (0xf0000
 //! and up) for the newest; libseccomp lets the upper half of the first argument hide what `socketcall` and `ipc` are asked
-//! for on 64-bit machines, though the kernel looks at the lower half only. What else differs are faults of libseccomp,
+//! for on 64-bit machines, though the kernel looks at the lower half only, and it lets a carried call through whose
+//! arguments the profile restricts, though they cannot be seen there (docs/decisions/1621). What else differs are faults of libseccomp,
 //! listed in `tests/differential.rs`.
 
 mod abi;

@@ -38,6 +38,9 @@ enum Difference {
     SharedTest,
     /// libseccomp compares all of the argument that says what `socketcall` or `ipc` shall do; the kernel and we the low half.
     SelectorHalf,
+    /// A call that `socketcall` or `ipc` carries has rules with conditions: libseccomp tests the carrier's pointer in their
+    /// place, we take the strictest.
+    CarriedConditions,
 }
 
 /// Counts what was compared.
@@ -125,7 +128,7 @@ impl<'a> Trial<'a> {
         if NEWER_THAN_LIBSECCOMP.contains(&name.text()) {
             return Some(Difference::UnknownToLibseccomp);
         }
-        if self.matching(abi, name, call).len() > 1 {
+        if self.matching(abi, name, call).len() > 1 && !self.carries_conditions(abi, name, call) {
             return Some(Difference::Overlap);
         }
         let mut way = Vec::new();
@@ -136,10 +139,22 @@ impl<'a> Trial<'a> {
         if abi.wide && call.arguments[0] >> 32 != 0 && abi.multiplexers().iter().any(|all| all.name == name) {
             return Some(Difference::SelectorHalf);
         }
+        if self.carries_conditions(abi, name, call) {
+            return Some(Difference::CarriedConditions);
+        }
         if way.into_iter().any(|at| self.chance[at]) {
             return Some(Difference::StaleAccumulator);
         }
         self.shares_a_test(abi, name).then_some(Difference::SharedTest)
+    }
+
+    /// Whether `call` carries one about which a rule has conditions.
+    fn carries_conditions(&self, abi: &Abi, name: Name, call: &Call) -> bool {
+        let carried = abi.multiplexers().iter().filter(|all| all.name == name).flat_map(|all| all.carried);
+        let mut carried = carried.filter(|&&(_, selector)| call.arguments[0] as u32 == selector);
+        let has =
+            |name| self.policy.about(name).iter().any(|&rule| !self.policy.rules[rule as usize].conditions.is_empty());
+        carried.any(|&(name, _)| has(name))
     }
 
     /// Whether two rules about `name`, one of them with more than one condition, have a node of libseccomp's tree in common.
@@ -173,19 +188,19 @@ impl<'a> Trial<'a> {
             carried.filter(|&&(_, selector)| call.arguments[0] as u32 == selector).map(|&(name, _)| (name, true));
         let mut verdicts = Vec::new();
         for (name, carried) in carried.chain([(name, false)]) {
-            for &rule in self.policy.about(name) {
-                let rule = &self.policy.rules[rule as usize];
-                let fit = |test: Test| if abi.wide { test } else { test.narrow() };
-                let asked = rule
-                    .conditions
-                    .iter()
-                    .filter(|one| !(carried && one.argument == 0 || fit(one.test).is_empty_mask()));
-                let mut asked = asked.peekable();
-                if asked.peek().is_none() && !carried {
-                    return vec![rule.verdict];
+            let rules = self.policy.about(name).iter().map(|&rule| &self.policy.rules[rule as usize]);
+            let fit = |test: Test| if abi.wide { test } else { test.narrow() };
+            let is_blind = |rule: &&Rule| rule.conditions.iter().all(|one| fit(one.test).is_empty_mask());
+            match (rules.clone().find(is_blind), carried) {
+                (Some(rule), false) => return vec![rule.verdict],
+                (Some(rule), true) => verdicts.push(rule.verdict),
+                (None, true) if rules.len() > 0 => {
+                    let could = rules.map(|rule| rule.verdict).chain([self.policy.default]);
+                    verdicts.extend(could.min_by_key(|&verdict| (verdict & 0xffff_0000) as i32));
                 }
-                if asked.all(|condition| holds(condition, abi.wide, call)) {
-                    verdicts.push(rule.verdict);
+                (None, _) => {
+                    let holds = |one: &Condition| fit(one.test).is_empty_mask() || holds(one, abi.wide, call);
+                    verdicts.extend(rules.filter(|rule| rule.conditions.iter().all(holds)).map(|rule| rule.verdict));
                 }
             }
         }

@@ -230,3 +230,33 @@ fn the_kernel_can_tell_which_calls_are_always_allowed() {
     assert!(way.iter().all(|one| one.code != 0x20 || one.k <= 4), "{way:x?}");
     assert!(way.len() < 16, "{} instructions", way.len());
 }
+
+#[test]
+fn what_a_carrier_hides_is_judged_by_the_strictest_rule() {
+    let arg = |value| json!([{"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]);
+    let program = |default: &str, rules: Value| {
+        let json = json!({"defaultAction": default, "architectures": ["SCMP_ARCH_X86"], "syscalls": rules});
+        compiled(json, Arch::ScmpArchX86_64)
+    };
+    let by =
+        |program: &Program, number, selector| verdict_on(program, Arch::ScmpArchX86, number, [selector, 0, 0, 0, 0, 0]);
+    let some =
+        program("SCMP_ACT_ERRNO", json!([{"names": ["socket", "shmget"], "action": "SCMP_ACT_ALLOW", "args": arg(2)}]));
+    assert_eq!([by(&some, 359, 2), by(&some, 102, 1), by(&some, 117, 23)], [verdict::ALLOW, ERRNO_1, ERRNO_1]);
+    let rules = json!([
+        {"names": ["socket"], "action": "SCMP_ACT_ERRNO", "args": arg(40)},
+        {"names": ["socket"], "action": "SCMP_ACT_TRAP", "args": arg(38)},
+        {"names": ["connect"], "action": "SCMP_ACT_LOG"},
+    ]);
+    let but = program("SCMP_ACT_ALLOW", rules);
+    assert_eq!([1, 2, 3].map(|call| by(&but, 102, call)), [verdict::TRAP, verdict::ALLOW, verdict::LOG]);
+    // A profile that names the carrier has decided.
+    let all = program(
+        "SCMP_ACT_ERRNO",
+        json!([
+            {"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": arg(2)},
+            {"names": ["socketcall"], "action": "SCMP_ACT_ALLOW"},
+        ]),
+    );
+    assert_eq!(by(&all, 102, 1), verdict::ALLOW);
+}
