@@ -27,6 +27,8 @@ claims!(as_root, as_user:
     a_hook_that_exceeds_its_timeout_is_killed,
     a_hook_that_does_not_exist_is_named,
     prestart_runs_before_pivot_and_poststop_after_delete,
+    start_container_hooks_have_the_filter_of_the_program,
+    hooks_of_the_container_write_nothing_into_its_output,
 );
 
 /// Where the hooks write: the container sees it at the same path.
@@ -298,4 +300,27 @@ fn prestart_runs_before_pivot_and_poststop_after_delete(w: &World) {
     assert!(lines[0].starts_with("namespace net:["), "{lines:?}");
     assert_eq!(lines.iter().any(|line| line == "old root"), w.who() == Who::Root, "{lines:?}");
     assert_eq!(lines.last().map(String::as_str), Some("after"), "{lines:?}");
+}
+
+fn start_container_hooks_have_the_filter_of_the_program(w: &World) {
+    let bundle = bundle_with_record(w);
+    let rule = json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28});
+    bundle.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}));
+    let script = format!("grep Seccomp: /proc/self/status >>RECORD; {} mkdir RECORD.d 2>>RECORD", tool(w));
+    add(&bundle, "startContainer", hook(w, &format!("{script}; exit 0")));
+    bundle.run().ok();
+    let lines = lines(w);
+    assert!(lines[0].ends_with('2') && lines[1].contains("No space"), "{lines:?}");
+}
+
+fn hooks_of_the_container_write_nothing_into_its_output(w: &World) {
+    let bundle = bundle_with_record(w);
+    for kind in ["createContainer", "startContainer"] {
+        add(&bundle, kind, hook(w, &format!("echo {kind}; echo {kind} to stderr >&2")));
+    }
+    bundle.shell("echo program");
+    let run = bundle.run().ok();
+    assert_eq!((run.text(), run.stderr.as_str()), ("program", ""));
+    bundle.set("/process/terminal", json!(true));
+    assert_eq!(bundle.run().ok().text(), "program");
 }

@@ -5,7 +5,8 @@
 //! Spec: config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
 
 use crate::born;
-use crate::channel::{Order, Report};
+use crate::channel::{Channel, Order, Report};
+use crate::confine::{self, Confined};
 use crate::root::Rootfs;
 use crate::script::{Hook, Script};
 use crate::step::{During, Step, Stop};
@@ -59,27 +60,44 @@ pub(crate) fn pause_and_run_container_hooks(script: &Script<'_>, rootfs: &Rootfs
         false => Some(memfd_create(c"hook", MemfdFlags::CLOEXEC).during(Step::AwaitRuntime)?),
     };
     let states = States { creating, created, said };
-    match run_all(script, script.container_hooks, &states, Some(rootfs)) {
+    match run_all(script, script.container_hooks, &states, Place::Before(rootfs)) {
         Ok(()) => Ok(states),
         Err(stop) => script.channel().last_word(stop, states.said_before(stop)),
     }
 }
 
-/// Runs the startContainer hooks.
-pub(crate) fn run_start_hooks(script: &Script<'_>, states: &States) -> Result<(), Stop> {
-    run_all(script, script.start_hooks, states, None)
+/// The confinement that a hook has which runs inside: the program's, the filter too.
+pub(crate) struct Confinement<'a> {
+    pub(crate) filter: &'a [u8],
+    pub(crate) flags: u32,
+    /// Who hears of a listener.
+    pub(crate) answer: Channel<'a>,
+    pub(crate) rights: &'a Confined,
 }
 
-/// With a root file system, which is not ours yet, they are createContainer hooks.
-fn run_all(script: &Script<'_>, hooks: &[Hook<'_>], states: &States, rootfs: Option<&Rootfs>) -> Result<(), Stop> {
-    let (step, state) = match rootfs {
-        Some(_) => (Step::ContainerHooks, &states.creating),
-        None => (Step::StartHooks, &states.created),
+/// Where hooks run.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// createContainer: the root file system is not ours yet.
+    Before(&'a Rootfs),
+    /// startContainer: their programs are the container's.
+    Inside(&'a Confinement<'a>),
+}
+
+/// Runs the startContainer hooks.
+pub(crate) fn run_start_hooks(script: &Script<'_>, states: &States, confinement: &Confinement<'_>) -> Result<(), Stop> {
+    run_all(script, script.start_hooks, states, Place::Inside(confinement))
+}
+
+fn run_all(script: &Script<'_>, hooks: &[Hook<'_>], states: &States, place: Place<'_>) -> Result<(), Stop> {
+    let (step, state) = match place {
+        Place::Before(_) => (Step::ContainerHooks, &states.creating),
+        Place::Inside(_) => (Step::StartHooks, &states.created),
     };
     for (index, hook) in hooks.iter().enumerate() {
         script.begin(step)?;
         let (state, said) = state.as_ref().zip(states.said.as_ref()).ok_or(Errno::PROTO).during_nth(step, index)?;
-        run(hook, &Surroundings { state, said, rootfs }).during_nth(step, index)?;
+        run(script, hook, &Surroundings { state, said, place }).during_nth(step, index)?;
     }
     Ok(())
 }
@@ -90,19 +108,18 @@ struct Surroundings<'a> {
     state: &'a OwnedFd,
     /// Its stdout and stderr.
     said: &'a OwnedFd,
-    /// Its working directory, if it is not ours.
-    rootfs: Option<&'a Rootfs>,
+    place: Place<'a>,
 }
 
 /// One hook. [`EXITED`], [`SIGNALLED`]: how it ended, if not well; `ETIME`: it took too long and was killed.
-fn run(hook: &Hook<'_>, around: &Surroundings<'_>) -> Result<(), Errno> {
+fn run(script: &Script<'_>, hook: &Hook<'_>, around: &Surroundings<'_>) -> Result<(), Errno> {
     seek(around.state, SeekFrom::Start(0))?;
     // What the one before has said does not matter: it ended well.
     ftruncate(around.said, 0)?;
     seek(around.said, SeekFrom::Start(0))?;
     let request = Clone { namespaces: Namespaces::NONE, cgroup: None, parent: Parent::Caller };
     match clone3(&request)? {
-        Cloned::Child => become_hook(hook, around),
+        Cloned::Child => become_hook(script, hook, around),
         Cloned::Parent { pidfd, .. } => {
             let outcome = await_end(&pidfd, hook.timeout);
             if outcome == Err(Errno::TIME) {
@@ -115,15 +132,26 @@ fn run(hook: &Hook<'_>, around: &Surroundings<'_>) -> Result<(), Errno> {
     }
 }
 
-fn become_hook(hook: &Hook<'_>, around: &Surroundings<'_>) -> ! {
-    if settle(around).is_ok() && kelp_sys::process::close_on_exec_from(3).is_ok() {
+/// The filter is loaded by the hook itself, after all that it might deny: we go on without one.
+fn become_hook(script: &Script<'_>, hook: &Hook<'_>, around: &Surroundings<'_>) -> ! {
+    let settled = settle(around).is_ok() && kelp_sys::process::close_on_exec_from(3).is_ok();
+    let confined = match around.place {
+        Place::Before(_) => true,
+        Place::Inside(Confinement { filter, flags, answer, rights }) => {
+            confine::filter(script.fail_at, filter, *flags, *answer, rights).is_ok()
+        }
+    };
+    if settled && confined {
         let _: Errno = execve(hook.path, hook.argv, hook.envp);
     }
     exit(127)
 }
 
 fn settle(around: &Surroundings<'_>) -> Result<(), Errno> {
-    around.rootfs.map_or(Ok(()), fchdir)?;
+    if let Place::Before(rootfs) = around.place {
+        // Its working directory.
+        fchdir(rootfs)?;
+    }
     dup2_stdin(around.state)?;
     dup2_stdout(around.said)?;
     dup2_stderr(around.said)

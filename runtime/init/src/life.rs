@@ -5,7 +5,7 @@
 //! read them side by side.
 //! Spec: runtime.md "Lifecycle", config.md.
 
-use crate::channel::{Channel, Report};
+use crate::channel::Report;
 use crate::script::Script;
 use crate::step::{During, Step, Stop};
 use crate::{born, confine, console, cover, dev, gate, home, hook, mount, program, root};
@@ -54,23 +54,22 @@ fn attempt(script: &Script<'_>, space: &mut [u8]) -> Result<Infallible, Stop> {
     // Created: wait for `start`, unless the program shall run at once. Errors go to whoever started us.
     let listener = gate::await_start(script)?;
     let answer = listener.as_ref().map_or(script.channel(), gate::Starter::channel);
-    let Err(stop) = gone(script, answer, &states, confined, program, filter, flags);
+    let confinement = hook::Confinement { filter, flags, answer, rights: &confined };
+    let Err(stop) = gone(script, &states, &confinement, program);
     answer.last_word(stop, states.said_before(stop))
 }
 
 /// Gone: the startContainer hooks, then the filter as late as it can be, then the program.
 fn gone(
     script: &Script<'_>,
-    answer: Channel<'_>,
     states: &hook::States,
-    confined: confine::Confined,
+    confinement: &hook::Confinement<'_>,
     program: program::Program<'_>,
-    filter: &[u8],
-    flags: u32,
 ) -> Result<Infallible, Stop> {
-    hook::run_start_hooks(script, states)?;
+    hook::run_start_hooks(script, states, confinement)?;
     confine::close_descriptors(&script.process)?;
-    confine::filter(script.fail_at, filter, flags, answer, &confined)?;
+    let hook::Confinement { filter, flags, answer, rights } = *confinement;
+    confine::filter(script.fail_at, filter, flags, answer, rights)?;
     program::execute(script.fail_at, &script.process, program)
 }
 
