@@ -26,6 +26,7 @@ use crate::idmap::IdMap;
 use crate::measure;
 use crate::pack;
 use crate::progress::{Event, Progress, Quiet};
+use crate::stack::LayerStack;
 use crate::tree;
 use crate::unpack::feed::{Feed, Listener, News};
 use crate::unpack::{self, Unpack, Unpacked};
@@ -45,6 +46,8 @@ pub(crate) enum Job {
     RemoveTrees(Vec<PathBuf>),
     /// Copy what a stack of layers (lowest first) shows at a path into an empty folder.
     Copy(Vec<PathBuf>, PathBuf, PathBuf),
+    /// Read a file of at most so many bytes that a stack of layers shows.
+    Read(Vec<PathBuf>, String, u64),
     /// Count the bytes of trees.
     Measure(Vec<PathBuf>),
     /// What a container changed of these layers.
@@ -62,6 +65,8 @@ pub(crate) enum Outcome {
     Done,
     /// Of [`Job::Unpack`].
     Unpacked(Unpacked),
+    /// Of [`Job::Read`]; `None` where there is no such file.
+    Read(Option<Vec<u8>>),
     /// Of [`Job::Measure`], in its order.
     Measured(Vec<u64>),
     /// Of [`Job::Changes`].
@@ -120,6 +125,14 @@ pub fn copy_tree(lower: &[PathBuf], to: &Path, map: &IdMap) -> Result<()> {
 /// volume's first content. Where that is no folder, nothing is copied.
 pub fn copy_folder(lower: &[PathBuf], inside: &Path, to: &Path, map: &IdMap) -> Result<()> {
     run(Job::Copy(lower.to_vec(), inside.to_owned(), to.to_owned()), map, &Quiet).map(drop)
+}
+
+/// The content of a file that a stack of layers (lowest first) shows, links followed; `None` where there is no such file.
+pub(crate) fn read(lower: &[PathBuf], path: &str, limit: u64, map: &IdMap) -> Result<Option<Vec<u8>>> {
+    match run(Job::Read(lower.to_vec(), path.to_owned(), limit), map, &Quiet)? {
+        Outcome::Read(bytes) => Ok(bytes),
+        _ => Err(Error::new(Kind::Other, format!("reading {path} of the image"), SOMETHING_ELSE)),
+    }
 }
 
 /// How much each of these trees takes on disk, as du(1) counts it: blocks, and a file with several names once. A tree
@@ -185,6 +198,7 @@ fn perform(job: Job, progress: &dyn Progress) -> Result<Outcome> {
         Job::Unpack(unpack) | Job::UnpackAlong(unpack) => unpack::run(&unpack, progress).map(Outcome::Unpacked),
         Job::RemoveTrees(paths) => paths.iter().try_for_each(|p| tree::remove(p)).map(|()| Outcome::Done),
         Job::Copy(lower, inside, to) => tree::copy_stack(&lower, &inside, &to).map(|()| Outcome::Done),
+        Job::Read(lower, path, limit) => LayerStack::open(&lower)?.read(&path, limit).map(Outcome::Read),
         Job::Measure(paths) => measure::trees(&paths).map(Outcome::Measured),
         Job::Changes(lower, top) => changes::all(&lower, &top).map(Outcome::Changed),
         Job::PackTree(_) | Job::PackLayer(..) => pack_to(&job, std::io::stdout()).map(|()| Outcome::Done),

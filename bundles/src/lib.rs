@@ -33,7 +33,7 @@
 //! let map = IdMap::of_caller()?;                           // Host (root) | Ranges | Single(reason): also for config.json's uidMappings
 //! store.unpack(&image, &map, &progress)? -> Unpacked { lower: Vec<PathBuf> /* lowest first */, skipped_devices: u64 }
 //!
-//! process::defaults(&image.config, &LayerStack::open(&unpacked.lower)?, &Overrides { entrypoint, cmd, env, user, workdir })?
+//! process::defaults(&image.config, &LayerStack::open_inside(&unpacked.lower, &map)?, &Overrides { entrypoint, cmd, env, user, workdir })?
 //!     -> Defaults { args, env, cwd, uid, gid, additional_gids, home, stop_signal, volumes, exposed_ports, labels }
 //!
 //! // Things that must happen inside the id map (files of other owners):

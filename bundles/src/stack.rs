@@ -8,11 +8,13 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use kelp_sys::rustix::fs::{self as rfs, FileType, OFlags, Stat};
+use kelp_sys::rustix::fs::{self as rfs, FileType, Mode, OFlags, Stat};
 use kelp_sys::rustix::io::Errno;
 
 use crate::at;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::idmap::IdMap;
+use crate::job;
 
 /// How many symbolic links a path may lead through, as in the kernel.
 const LINKS: usize = 40;
@@ -21,6 +23,15 @@ const LINKS: usize = 40;
 #[derive(Debug)]
 pub struct LayerStack {
     layers: Vec<OwnedFd>,
+    /// How to read what belongs to ids that only the map has.
+    inside: Option<Inside>,
+}
+
+/// The same layers, for a helper inside the id map.
+#[derive(Debug)]
+struct Inside {
+    lower: Vec<PathBuf>,
+    map: IdMap,
 }
 
 /// A file of the stack: a handle, and what it is.
@@ -45,7 +56,20 @@ impl LayerStack {
     /// One of them is not a folder we may read.
     pub fn open(lower: &[PathBuf]) -> Result<Self> {
         let layers = lower.iter().rev().map(|path| at::open_root(path)).collect::<Result<_>>()?;
-        Ok(Self { layers })
+        Ok(Self { layers, inside: None })
+    }
+
+    /// The same for layers that were unpacked inside `map`: their folders may be closed to all but an id that only the map
+    /// has, from `/` on. What cannot be read from out here is read by a helper inside.
+    ///
+    /// # Errors
+    /// One of them is not a folder.
+    pub fn open_inside(lower: &[PathBuf], map: &IdMap) -> Result<Self> {
+        let inside = (*map != IdMap::Host).then(|| Inside { lower: lower.to_vec(), map: map.clone() });
+        let open =
+            |path: &PathBuf| rfs::open(path, at::HANDLE, Mode::empty()).doing(|| format!("opening {}", path.display()));
+        let layers = lower.iter().rev().map(open).collect::<Result<_>>()?;
+        Ok(Self { layers, inside })
     }
 
     /// The content of the file at `path`, symbolic links followed; `None` where there is no such file.
@@ -54,16 +78,27 @@ impl LayerStack {
     /// It cannot be read, or is longer than `limit`.
     pub fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         let doing = || format!("reading {path} of the image");
-        let Some(found) = self.resolve(path.as_bytes()).doing(doing)? else { return Ok(None) };
-        if at::kind(&found.stat) != FileType::RegularFile {
-            return Ok(None);
-        }
-        let file = File::from(at::reopen(&found.fd, OFlags::RDONLY).doing(doing)?);
+        let file = match (self.open_file(path), &self.inside) {
+            (Err(Errno::ACCESS | Errno::PERM), Some(inside)) => {
+                return job::read(&inside.lower, path, limit, &inside.map);
+            }
+            (file, _) => file.doing(doing)?,
+        };
+        let Some(file) = file else { return Ok(None) };
         let mut bytes = Vec::new();
         file.take(limit + 1).read_to_end(&mut bytes).doing(doing)?;
         match bytes.len() as u64 > limit {
             true => Err(Error::new(Kind::TooBig, doing(), format!("it is longer than {limit} bytes"))),
             false => Ok(Some(bytes)),
+        }
+    }
+
+    fn open_file(&self, path: &str) -> Result<Option<File>, Errno> {
+        match self.resolve(path.as_bytes())? {
+            Some(found) if at::kind(&found.stat) == FileType::RegularFile => {
+                at::reopen(&found.fd, OFlags::RDONLY).map(|file| Some(File::from(file)))
+            }
+            _ => Ok(None),
         }
     }
 
@@ -169,6 +204,17 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_layer_is_a_handle_that_needs_no_right_to_list_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("f"), "x").unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o111)).unwrap();
+        let stack = LayerStack::open_inside(&[dir.path().to_owned()], &IdMap::Host).unwrap();
+        assert_eq!(stack.read("/f", 9).unwrap(), Some(b"x".to_vec()));
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    }
 
     #[test]
     fn the_highest_layer_wins_and_links_lead_across_layers() {

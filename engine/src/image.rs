@@ -186,7 +186,7 @@ impl Chosen {
     }
 
     /// The program and what goes with it.
-    pub fn wanted(&self, caller: &Caller, lower: &[PathBuf], options: &Create) -> Result<Wanted> {
+    pub fn wanted(&self, caller: &Caller, lower: &[PathBuf], ids: &IdMap, options: &Create) -> Result<Wanted> {
         let flags = &options.process;
         let mut variables = env::collect(&flags.env_file, &flags.env, |key| caller.environment.text(key))?;
         if self.is_hello {
@@ -200,7 +200,7 @@ impl Chosen {
             workdir: flags.workdir.clone(),
             groups: flags.group_add.clone(),
         };
-        let layers = LayerStack::open(lower)?;
+        let layers = LayerStack::open_inside(lower, ids)?;
         let defaults = process::defaults(&self.image.config, &layers, &overrides)
             .map_err(|error| Error::from(error).while_doing(format!("cannot run {}", options.image())))?;
         let program = Program {

@@ -9,8 +9,9 @@ use crate::{container, events, time};
 use kelp_sys::rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -114,7 +115,9 @@ pub fn make(caller: &Caller, name: &str, labels: BTreeMap<String, String>) -> Re
     // What is not held so is swept: its maker was killed.
     let held = File::open(&new).doing(doing)?;
     flock(&held, FlockOperation::LockShared).doing(doing)?;
+    // Every user inside may enter it, whatever the umask of who uses it first.
     fs::create_dir(new.join("_data")).doing(doing)?;
+    fs::set_permissions(new.join("_data"), Permissions::from_mode(0o755)).doing(doing)?;
     container::record::write(&new, FILE, &record)?;
     match fs::rename(&new, &folder) {
         Ok(()) => {

@@ -38,6 +38,8 @@ claims!(as_root, as_user:
     detached_prints_the_id,
     rm_leaves_nothing,
     host_files_name_the_container,
+    host_files_are_for_all_to_read_whatever_is_mounted_around_them,
+    a_layer_whose_root_is_private_to_another_user_runs,
     the_rootfs_is_an_overlay,
     the_environment_of_the_caller_stays_outside,
     output_is_complete_when_the_program_writes_much_and_ends,
@@ -403,4 +405,36 @@ fn setuid_programs_of_the_image_work(w: &World) {
     let script = "ln -s /bin/become /tmp/sh; stat -c '%a %u' /bin/become";
     assert_eq!(run(w, &["-u", "alice", "busybox", "sh", "-c", script]).ok().text(), "4755 0");
     assert_eq!(sees(w, &["-u", "alice"])["uid"], json!([1000, 1000, 1000, 1000]));
+}
+
+fn host_files_are_for_all_to_read_whatever_is_mounted_around_them(w: &World) {
+    w.load_busybox();
+    let kelp = w.program("kelp").display().to_string();
+    let under = |umask: &str, flags: &str, script: &str| {
+        let line = format!("umask {umask}; exec {kelp} run --rm --network none {flags} busybox sh -c \"{script}\"");
+        w.command("sh").args(["-c", &line]).ok().stdout
+    };
+    let modes = "cd /etc; stat -c %a hosts hostname resolv.conf";
+    for umask in ["077", "000"] {
+        assert_eq!(under(umask, "", modes), "644\n644\n644\n", "umask {umask}");
+    }
+    let host = w.dir().join("new/folder");
+    let volumes = format!("-v {}:/host -v named:/named -v other:/etc -w /new/cwd", host.display());
+    let seen =
+        under("077", &volumes, "stat -c %a /host /named /new /new/cwd; grep -c localhost /etc/hosts; ls /etc/passwd");
+    assert_eq!(seen, "755\n755\n755\n755\n2\n/etc/passwd\n");
+    // The user's own file is what he wants there. A read-only root has them read-only, as Docker's.
+    let own = w.write("own", "his own\n");
+    assert_eq!(under("022", &format!("-v other:/etc -v {}:/etc/hosts", own.display()), "cat /etc/hosts"), "his own\n");
+    let read_only = run(w, &["--read-only", "busybox", "/bin/probe", "try", "append", "/etc/hosts"]).ok();
+    assert_eq!(read_only.text(), "EROFS");
+}
+
+fn a_layer_whose_root_is_private_to_another_user_runs(w: &World) {
+    for mode in [0o700, 0o711, 0o750] {
+        let top = layer(&[Entry::new("./", Kind::Folder).mode(mode).owner(1000, 1000)]);
+        w.load(&busybox_image(w).with(top), "private:latest");
+        assert_eq!(run(w, &["private", "echo", "ran"]).ok().text(), "ran", "{mode:o}");
+        assert_eq!(run(w, &["-u", "1000", "private", "id", "-u"]).ok().text(), "1000", "{mode:o}");
+    }
 }

@@ -73,7 +73,7 @@ pub struct Written {
 /// The image names nothing to run, or a user that it does not have.
 pub fn convert(image: &Image, lower: &[PathBuf], map: &IdMap, options: &Options) -> Result<Converted> {
     let base = host::base(map, options)?;
-    convert::apply(&image.config, &LayerStack::open(lower)?, base, map, options)
+    convert::apply(&image.config, &LayerStack::open_inside(lower, map)?, base, map, options)
 }
 
 /// Writes a bundle into a folder that is empty or missing.

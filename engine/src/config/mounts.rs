@@ -12,12 +12,27 @@ const SHM_SIZE: i64 = 64 << 20;
 pub(super) fn all(input: &Input<'_>) -> Vec<Mount> {
     let mut wanted = input.attachments.to_vec();
     wanted.extend(devices::bound(input));
+    // What the user mounts replaces ours there and below: `-v /dev:/dev` is the host's /dev, not ours on top.
+    let ours = kernel(input).into_iter();
+    let kept: Vec<Mount> =
+        ours.filter(|mount| !wanted.iter().any(|wish| mount.destination().starts_with(&wish.target))).collect();
+    // But /etc of the user's still gets the names of this container, if he does not mount those files himself.
+    let files = input.files.iter().filter(|file| has_place(file, &wanted));
+    let files: Vec<Attachment> = files.cloned().collect();
+    wanted.extend(files);
     // Outer folders first: a mount over /data would hide one at /data/cache made before it.
     wanted.sort_by_key(|attachment| attachment.target.components().count());
-    let ours = kernel(input).into_iter().chain(input.files.iter().map(attached));
-    // What the user mounts replaces ours there and below: `-v /dev:/dev` is the host's /dev, not ours on top.
-    let kept = ours.filter(|mount| !wanted.iter().any(|wish| mount.destination().starts_with(&wish.target)));
     overlay(input).into_iter().chain(kept).chain(wanted.iter().map(attached)).collect()
+}
+
+/// Whether a file of ours can be bound: nothing else is mounted there, and what is mounted around it has it or lets us make it.
+fn has_place(file: &Attachment, wanted: &[Attachment]) -> bool {
+    let around = wanted.iter().filter(|wish| file.target.starts_with(&wish.target));
+    let inner = around.max_by_key(|wish| wish.target.components().count());
+    let Some(inner) = inner else { return true };
+    let Ok(rest) = file.target.strip_prefix(&inner.target) else { return false };
+    let there = inner.source.as_ref().is_none_or(|source| source.join(rest).exists());
+    !rest.as_os_str().is_empty() && (there || !inner.read_only)
 }
 
 /// The first mount, at `/`: the container's init performs it inside the container's namespaces.

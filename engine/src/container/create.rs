@@ -93,12 +93,12 @@ impl Maker<'_> {
         self.name = Some(name.clone());
         let lower = self.chosen.unpack(self.caller, &self.folder, &self.ids)?;
         let hostname = self.options.network.hostname.clone().unwrap_or_else(|| self.default_hostname());
-        let mut wanted = self.chosen.wanted(self.caller, &lower, self.options)?;
+        let mut wanted = self.chosen.wanted(self.caller, &lower, &self.ids, self.options)?;
         if matches!(self.ids, IdMap::Single { .. }) {
             // A user who maps only his own ids may not set groups; the process keeps the caller's.
             wanted.program.groups.clear();
         }
-        let mut files = etc::make(&self.folder, &self.options.network, self.network, &hostname)?;
+        let mut files = self.etc_files(&hostname)?;
         if self.options.process.init {
             files.push(init::make(self.caller, &self.folder)?);
         }
@@ -123,6 +123,11 @@ impl Maker<'_> {
             Ok(()) => error,
             Err(undo) => error.and_also(&undo),
         }
+    }
+
+    fn etc_files(&self, hostname: &str) -> Result<Vec<Attachment>> {
+        let read_only = self.options.files.read_only;
+        etc::make(&self.folder, &self.options.network, self.network, hostname, read_only)
     }
 
     fn take_name(&self) -> Result<String> {

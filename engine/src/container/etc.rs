@@ -6,12 +6,21 @@ use crate::error::{Doing, Result};
 use crate::request::Networking;
 use crate::request::network::{HOST_GATEWAY, Network};
 use kelp_network::{names, slirp};
-use std::fs;
+use std::fs::{self, File, Permissions};
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// Makes the three files; the attachments bind them.
-pub(crate) fn make(folder: &Path, flags: &Networking, network: Network, hostname: &str) -> Result<Vec<Attachment>> {
+/// As in Docker, nobody may write them where the root is read-only.
+pub(crate) fn make(
+    folder: &Path,
+    flags: &Networking,
+    network: Network,
+    hostname: &str,
+    read_only: bool,
+) -> Result<Vec<Attachment>> {
     // A host without the file (a bare chroot) has no name servers to pass on.
     let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let contents = [
@@ -22,11 +31,18 @@ pub(crate) fn make(folder: &Path, flags: &Networking, network: Network, hostname
     let mut files = Vec::new();
     for (name, content) in contents {
         let source = folder.join(name);
-        fs::write(&source, content).doing(|| format!("cannot write {}", source.display()))?;
+        write(&source, &content).doing(|| format!("cannot write {}", source.display()))?;
         let target = Path::new("/etc").join(name);
-        files.push(Attachment { source: Some(source), target, read_only: false, options: Vec::new() });
+        files.push(Attachment { source: Some(source), target, read_only, options: Vec::new() });
     }
     Ok(files)
+}
+
+/// Every user inside may read it and root may write it, whatever the caller's umask.
+fn write(path: &Path, content: &str) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(content.as_bytes())?;
+    file.set_permissions(Permissions::from_mode(0o644))
 }
 
 fn hosts(flags: &Networking, network: Network, hostname: &str) -> String {

@@ -33,7 +33,7 @@ pub(crate) fn explain(error: Error, container: &Container) -> Error {
 fn missing(container: &Container) -> Option<(String, String)> {
     let json = fs::read(container.folder.join("config.json")).ok()?;
     let spec: Spec = serde_json::from_slice(&json).ok()?;
-    let layers = LayerStack::open(&layers(container, &spec)?).ok()?;
+    let layers = LayerStack::open_inside(&layers(container, &spec)?, &crate::ids::of_caller().ok()?).ok()?;
     let process = spec.process().as_ref()?;
     let word = process.args().as_ref()?.first()?;
     let candidates = candidates(word, process.cwd(), process.env().as_deref().unwrap_or_default());

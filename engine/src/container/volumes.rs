@@ -8,8 +8,9 @@ use crate::config::Attachment;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::request::mount::{Source, Wish};
 use crate::volume::{self, Volume};
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// What came of the wishes.
@@ -94,6 +95,21 @@ impl Mounted {
     }
 }
 
+/// Makes the folder and those above it that are missing, as Docker's daemon does: every user inside may enter it, whatever the
+/// caller's umask.
+fn make_all(path: &Path) -> std::io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            make_all(path.parent().ok_or(error)?)?;
+            make_all(path)
+        }
+        // Somebody else was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o755)),
+    }
+}
+
 /// An absolute path of the host that exists.
 fn host_path(path: &Path, make: bool) -> Result<PathBuf> {
     let doing = || format!("cannot mount {}", path.display());
@@ -101,7 +117,7 @@ fn host_path(path: &Path, make: bool) -> Result<PathBuf> {
     match fs::metadata(&absolute) {
         Ok(_) => Ok(absolute),
         Err(error) if error.kind() == ErrorKind::NotFound && make => {
-            fs::create_dir_all(&absolute).doing(doing)?;
+            make_all(&absolute).doing(doing)?;
             Ok(absolute)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
