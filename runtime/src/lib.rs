@@ -36,6 +36,7 @@ mod resctrl;
 mod script;
 pub mod seccomp;
 pub mod state;
+mod stdio;
 pub mod trace;
 mod undo;
 mod verb;

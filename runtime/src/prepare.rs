@@ -6,13 +6,14 @@
 //! Spec: config.md "Mounts", `uidMappings`, `idmap`, `ridmap`. Kernel: mount_setattr(2), "ID-mapped mounts".
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::plan::{Ids, MapLine, MountPlan, WhatPlan, map_text};
+use crate::plan::path_text;
+use crate::plan::{Ids, MapLine, MountPlan, Spare, WhatPlan, map_text};
 use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3};
 use kelp_sys::mount::{Attributes, Change, Reach, clone_mount, here, set_attributes};
 use kelp_sys::rustix::fd::{AsFd, OwnedFd};
 use kelp_sys::rustix::fs::{CWD, Mode, OFlags, openat};
 use kelp_sys::rustix::io::Errno;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 /// For each mount the copy, if it is ours to take.
 ///
@@ -30,6 +31,8 @@ pub(crate) fn trees(mounts: &[MountPlan]) -> Result<Vec<Option<OwnedFd>>> {
                 }
                 Ok(Some(tree))
             }
+            // If we may not either, init says why.
+            WhatPlan::Bind { source, reach, spare: Spare::Taken } => Ok(clone_mount(here(), source, *reach).ok()),
             _ => Ok(None),
         })
         .collect()
@@ -71,6 +74,21 @@ fn refused(mount: &MountPlan, source: &CStr, errno: Errno) -> Error {
         }
         _ => error,
     }
+}
+
+/// Where procfs and sysfs are mounted, the last first: what `--no-pivot` must take away.
+///
+/// # Errors
+/// Where /proc cannot be read.
+pub(crate) fn kernel_mounts() -> Result<Vec<CString>> {
+    let doing = || "cannot find the host's mounts".to_owned();
+    let text = std::fs::read("/proc/self/mountinfo").doing(doing)?;
+    let shows_the_kernel = |line: &&[u8]| {
+        [b" - proc ".as_slice(), b" - sysfs "].iter().any(|kind| line.windows(kind.len()).any(|part| part == *kind))
+    };
+    let lines = text.split(|&byte| byte == b'\n').rev().filter(shows_the_kernel);
+    let places = lines.filter_map(|line| line.split(|&byte| byte == b' ').nth(4));
+    places.map(|place| path_text(&crate::cgroup::unescape(place))).collect()
 }
 
 /// A user namespace with these ids. Nobody needs to be in it: a process that makes it ends at once.

@@ -18,6 +18,8 @@ pub(crate) struct Descriptors<'a> {
     pub(crate) stdio: Option<[BorrowedFd<'a>; 3]>,
     /// For each mount the copy of its source, if the runtime has taken it.
     pub(crate) trees: &'a [Option<OwnedFd>],
+    /// With `--no-pivot`: where the host has procfs and sysfs.
+    pub(crate) kernel_mounts: &'a [CString],
 }
 
 /// An argument or environment vector for execve.
@@ -65,6 +67,7 @@ pub(crate) fn with_script<T>(
     let sysctls: Vec<_> = plan.sysctls.iter().map(|(path, value)| (path.as_c_str(), value.as_c_str())).collect();
     let (container_vectors, start_vectors) = (hook_vectors(&plan.container_hooks), hook_vectors(&plan.start_hooks));
     let oom_score_adj = oom_score_adj(&plan.process);
+    let kernel_mounts = borrowed(fds.kernel_mounts);
     let kept = [Some(fds.channel), fds.gate].into_iter().flatten().chain(fds.stdio.into_iter().flatten());
     let kept = kept.chain(fds.trees.iter().flatten().map(AsFd::as_fd));
     let strays = all_but(kept.map(|fd| fd.as_raw_fd()), plan.process.first_closed_fd);
@@ -73,13 +76,13 @@ pub(crate) fn with_script<T>(
             channel: fds.channel,
             strays: &strays,
             birth: birth(plan, fds, oom_score_adj.as_deref()),
-            root: root(plan, &overlay_options),
+            root: root(plan, &overlay_options, &kernel_mounts),
             mounts: &mounts,
             devices: &devices,
             device_links: plan.device_links,
             pause_when_furnished: plan.has_hooks,
             container_hooks: &hooks(&plan.container_hooks, &container_vectors),
-            console: plan.process.console.map(|size| init::Console { size }),
+            console: console(&plan.process),
             readonly_paths: &borrowed(&plan.readonly_paths),
             masked_paths: &borrowed(&plan.masked_paths),
             sysctls: &sysctls,
@@ -116,7 +119,16 @@ fn birth<'a>(plan: &'a Plan, fds: &Descriptors<'a>, oom_score_adj: Option<&'a CS
     }
 }
 
-fn root<'a>(plan: &'a Plan, options: &'a [(&'a CStr, Option<&'a CStr>)]) -> init::Root<'a> {
+/// The terminal, if there is to be one.
+pub(crate) fn console(plan: &ProcessPlan) -> Option<init::Console> {
+    plan.console.map(|size| init::Console { size, plain_newlines: plan.plain_newlines })
+}
+
+fn root<'a>(
+    plan: &'a Plan,
+    options: &'a [(&'a CStr, Option<&'a CStr>)],
+    kernel_mounts: &'a [&'a CStr],
+) -> init::Root<'a> {
     init::Root {
         path: &plan.root.path,
         overlay: plan.root.overlay.as_ref().map(|overlay| init::Overlay {
@@ -128,6 +140,7 @@ fn root<'a>(plan: &'a Plan, options: &'a [(&'a CStr, Option<&'a CStr>)]) -> init
         bound: !plan.shares_mounts(),
         readonly: plan.root.readonly,
         no_pivot: plan.root.no_pivot,
+        kernel_mounts,
     }
 }
 
@@ -156,7 +169,7 @@ fn mount<'a>(plan: &'a MountPlan, tree: Option<BorrowedFd<'a>>, options: &'a Wor
         WhatPlan::Remount { file_system } => {
             init::What::Remount { file_system: file_system.as_ref().map(|(flags, data)| (*flags, data.as_deref())) }
         }
-        WhatPlan::Bind { source, reach } => init::What::Bind { source, reach: *reach },
+        WhatPlan::Bind { source, reach, .. } => init::What::Bind { source, reach: *reach, spare: tree },
     };
     init::Mount {
         target: &plan.target,

@@ -128,6 +128,13 @@ pub struct Record {
     pub poststop: Vec<Hook>,
 }
 
+impl Record {
+    /// Whether its processes keep the groups of the caller.
+    pub(crate) fn keeps_groups(&self) -> bool {
+        crate::plan::keeps_groups(Some(&self.annotations))
+    }
+}
+
 /// What `exec` needs of config.json.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ExecDefaults {

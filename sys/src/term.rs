@@ -3,7 +3,7 @@
 
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcsetattr};
 pub use rustix::termios::{Winsize, tcgetwinsize as size, tcsetwinsize as set_size};
 
 /// A terminal in raw mode: every key reaches us, nothing is echoed. Dropping it gives back the mode it had.
@@ -46,6 +46,13 @@ impl Drop for Raw<'_> {
         // There is nobody left to tell if the terminal is gone.
         restore(self.terminal, &self.before).unwrap_or_default();
     }
+}
+
+/// Clears `ONLCR`: a newline that is written is a newline when it is read. See termios(3).
+pub fn keep_newlines<Fd: AsFd>(terminal: Fd) -> Result<(), Errno> {
+    let mut mode = tcgetattr(&terminal)?;
+    mode.output_modes.remove(OutputModes::ONLCR);
+    tcsetattr(&terminal, OptionalActions::Now, &mode)
 }
 
 /// Gives the terminal this mode back.

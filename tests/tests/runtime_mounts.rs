@@ -20,6 +20,9 @@ claims!(as_root, as_user:
     a_read_only_root_cannot_be_written,
     bind_options_take_effect,
     rbind_takes_the_mounts_below_along,
+    bind_beside_rbind_takes_nothing_back,
+    ptmx_of_the_spec_is_the_link_to_the_containers_own,
+    cgroups_of_the_host_are_read_only_in_what_spec_writes,
     recursive_read_only_reaches_the_mounts_below,
     tmpfs_takes_its_options,
     a_read_only_tmpfs_gets_what_belongs_into_it_first,
@@ -45,6 +48,11 @@ claims!(as_root:
     ids_of_a_mount_are_mapped_by_its_own_maps_or_the_containers,
     a_mount_below_is_mapped_by_ridmap_only,
     a_descriptor_of_the_runtime_can_be_bound,
+);
+claims!(as_root:
+    a_source_that_only_the_hosts_root_may_reach_is_bound,
+    a_mount_that_is_locked_read_only_stays_so,
+    no_pivot_leaves_no_proc_without_masks_to_mount,
 );
 claims!(as_user: mapped_ids_are_refused_to_an_ordinary_user_with_a_hint);
 claims!(as_root: devices_of_the_spec_are_made, the_cgroup_mount_shows_the_containers_own_cgroup);
@@ -503,4 +511,96 @@ fn the_cgroup_mount_shows_the_containers_own_cgroup(w: &World) {
     assert_eq!(mount["root"], "/", "{mount}");
     assert!(seen["cgroup"].as_str().unwrap().lines().any(|line| line == "0::/"), "{}", seen["cgroup"]);
     assert_eq!(w.who(), Who::Root);
+}
+
+fn bind_beside_rbind_takes_nothing_back(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.mount(json!({"destination": "/all", "type": "bind", "source": "/dev", "options": ["rbind", "bind", "ro"]}));
+    let seen = bundle.sees();
+    assert_eq!(mount_at(&seen, "/all/pts")["type"], "devpts");
+}
+
+fn ptmx_of_the_spec_is_the_link_to_the_containers_own(w: &World) {
+    let bundle = w.bundle("b");
+    bundle
+        .set("/linux/devices", json!([{"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2, "fileMode": 0o666}]));
+    assert_eq!(bundle.args(&["/bin/readlink", "/dev/ptmx"]).prints(), "pts/ptmx\n");
+}
+
+fn cgroups_of_the_host_are_read_only_in_what_spec_writes(w: &World) {
+    let bundle = w.bundle("b");
+    w.make_dir(&w.dir().join("new"));
+    let options: &[&str] = if w.who() == Who::Root { &[] } else { &["--rootless"] };
+    let new = w.dir().join("new").display().to_string();
+    w.runtime(["spec", "--bundle", &new]).args(options).ok();
+    let written: Value = serde_json::from_slice(&fs::read(w.dir().join("new/config.json")).unwrap()).unwrap();
+    bundle.edit(|spec| {
+        for part in ["mounts", "linux"] {
+            spec[part] = written[part].clone();
+        }
+    });
+    let seen = bundle.sees();
+    assert_eq!(mount_at(&seen, "/sys/fs/cgroup")["type"], "cgroup2");
+    let shown =
+        seen["mounts"].as_array().unwrap().iter().filter(|mount| mount["at"].as_str().unwrap().starts_with("/sys"));
+    shown.for_each(|mount| assert_options(mount, &["ro"], &[]));
+}
+
+/// A container whose root is 300000 on the host.
+fn in_user_namespace(bundle: &kelp_tests::Bundle<'_>) {
+    let ids = json!([{"containerID": 0, "hostID": 300_000, "size": 1000}]);
+    bundle.set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids);
+    bundle.edit(|spec| spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"})));
+    for made_in in [bundle.rootfs(), bundle.rootfs().join("etc")] {
+        std::os::unix::fs::chown(made_in, Some(300_000), Some(300_000)).unwrap();
+    }
+}
+
+fn a_source_that_only_the_hosts_root_may_reach_is_bound(w: &World) {
+    let bundle = w.bundle("b");
+    in_user_namespace(&bundle);
+    let source = w.write("private/shared/file", "from the host");
+    let private = w.dir().join("private");
+    fs::set_permissions(&private, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    bundle.mount(json!({"destination": "/shared", "source": source.parent(), "options": ["rbind", "ro"]}));
+    bundle.mount(json!({"destination": "/etc/file", "source": source, "options": ["bind"]}));
+    assert_eq!(bundle.args(&["/bin/cat", "/shared/file", "/etc/file"]).prints(), "from the host".repeat(2));
+    bundle
+        .edit(|spec| spec["mounts"].as_array_mut().unwrap().last_mut().unwrap()["source"] = json!(private.join("no")));
+    bundle.run().output().explains(&["private/no"]);
+}
+
+/// Runs the bundle in a mount namespace in which `before` was done.
+fn unshared<'w>(w: &'w World, before: &str, bundle: &kelp_tests::Bundle<'_>) -> kelp_tests::Command<'w> {
+    let runtime = w.program("kelp-runtime").display().to_string();
+    let (root, dir) = (w.runtime_root().display().to_string(), bundle.dir().display().to_string());
+    let line = format!("{before} && exec {runtime} --root {root} run --bundle {dir} {}", bundle.id());
+    w.command("unshare").args(["-m", "sh", "-c", &line])
+}
+
+fn a_mount_that_is_locked_read_only_stays_so(w: &World) {
+    let bundle = w.bundle("b");
+    in_user_namespace(&bundle);
+    let source = w.dir().join("source");
+    w.make_dir(&source);
+    bundle.mount(
+        json!({"destination": "/locked", "source": source, "options": ["rbind", "rw", "suid", "exec", "nodev"]}),
+    );
+    bundle.args(&["/bin/probe", "see"]);
+    let at = source.display();
+    let before = format!("mount -t tmpfs -o mode=777,nosuid t {at} && mount -o remount,bind,ro,nosuid {at}");
+    let seen = unshared(w, &before, &bundle).ok().json();
+    assert_options(&mount_at(&seen, "/locked"), &["ro", "nosuid", "nodev"], &[]);
+}
+
+fn no_pivot_leaves_no_proc_without_masks_to_mount(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.capabilities(&["CAP_SYS_ADMIN", "CAP_SETFCAP", "CAP_SETUID", "CAP_SETGID"]);
+    bundle.set("/linux/maskedPaths", json!(["/proc/keys"]));
+    let nested = "unshare -Urmpf sh -c 'mount -t proc p /tmp || mount -t sysfs s /tmp || echo refused'";
+    bundle.shell(nested);
+    for option in ["--no-new-keyring", "--no-pivot"] {
+        let output = bundle.verb("run", &[option, "--bundle", &bundle.dir().to_string_lossy()]).ok();
+        assert_eq!(output.text(), "refused", "with {option}\n{output}");
+    }
 }

@@ -36,6 +36,14 @@ claims!(as_root, as_user:
     unknown_capabilities_warn_but_do_not_fail,
     home_is_that_of_the_containers_own_passwd,
     clocks_of_a_time_namespace_are_set_apart,
+    a_program_that_is_not_root_opens_its_standard_streams,
+    what_is_made_inside_depends_on_no_umask_of_the_caller,
+    a_working_folder_that_only_root_may_enter_is_entered,
+    the_output_of_a_terminal_has_the_programs_newlines,
+);
+claims!(as_root:
+    streams_are_given_to_ids_that_only_the_host_has,
+    groups_of_the_caller_stay_where_the_annotation_says_so,
 );
 claims!(as_stranger: a_single_id_is_root_inside_and_the_caller_outside);
 claims!(as_user: subordinate_ids_are_mapped_and_files_belong_to_them);
@@ -423,4 +431,114 @@ fn clocks_of_a_time_namespace_are_set_apart(w: &World) {
     bundle.delete();
     bundle.edit(|spec| spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|kind| kind["type"] != "time"));
     bundle.run().output().explains(&["linux.timeOffsets", "time"]);
+}
+
+/// A shell's line with the arguments of this command after `exec`.
+fn in_shell<'w>(w: &'w World, before: &str, bundle: &Bundle<'_>) -> kelp_tests::Command<'w> {
+    let runtime = w.program("kelp-runtime").display().to_string();
+    let (root, dir) = (w.runtime_root().display().to_string(), bundle.dir().display().to_string());
+    let line = format!("{before} exec {runtime} --root {root} run --bundle {dir} {}", bundle.id());
+    w.command("sh").args(["-c", &line])
+}
+
+fn a_program_that_is_not_root_opens_its_standard_streams(w: &World) {
+    let bundle = w.bundle("b");
+    map_many(&bundle, w);
+    bundle.set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let script = "echo out >/dev/stdout && echo err >/dev/stderr && cat /dev/stdin";
+    let output = bundle.shell(script).run().stdin("in").ok();
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\nin", "err\n"));
+    // A file of the caller's own too; one that others may write stays theirs, and so does /dev/null.
+    let (own, shared) = (w.write("own", ""), w.write("shared", ""));
+    std::os::unix::fs::chown(&own, Some(w.uid()), Some(w.gid())).unwrap();
+    fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::set_permissions(&shared, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let owner = |path: &std::path::Path| std::os::unix::fs::MetadataExt::uid(&fs::metadata(path).unwrap());
+    let before = owner(&shared);
+    let streams = format!("exec >>{} 2>>{} </dev/null;", own.display(), shared.display());
+    in_shell(w, &streams, &bundle.shell("echo out >>/dev/stdout; echo err >>/dev/stderr")).ok();
+    assert_eq!([fs::read_to_string(&own).unwrap(), fs::read_to_string(&shared).unwrap()], ["out\n", "err\n"]);
+    assert!(owner(&shared) == before && owner(std::path::Path::new("/dev/null")) == 0);
+    bundle.set("/process/user", json!({"uid": 0, "gid": 0}));
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    let exec = bundle.exec(&["--user", "1000:1000"], &["/bin/sh", "-c", script]).stdin("in").ok();
+    assert_eq!((exec.stdout.as_str(), exec.stderr.as_str()), ("out\nin", "err\n"));
+    bundle.delete();
+}
+
+fn streams_are_given_to_ids_that_only_the_host_has(w: &World) {
+    let bundle = w.bundle("b");
+    let maps = json!([{"containerID": 0, "hostID": 300_000, "size": 2000}]);
+    bundle.set("/linux/uidMappings", maps.clone()).set("/linux/gidMappings", maps);
+    bundle.edit(|spec| spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"})));
+    for user in [0, 1000] {
+        bundle.set("/process/user", json!({"uid": user, "gid": user}));
+        assert_eq!(bundle.shell("echo out >/dev/stdout").prints(), "out\n", "as {user}");
+    }
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    let exec = bundle.exec(&["--user", "7:7"], &["/bin/sh", "-c", "echo out >/dev/stdout"]).ok();
+    assert_eq!(exec.stdout, "out\n");
+    bundle.delete();
+}
+
+fn what_is_made_inside_depends_on_no_umask_of_the_caller(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set("/root/readonly", json!(false)).set("/process/cwd", json!("/made/cwd"));
+    bundle.mount(json!({"destination": "/mnt/a/b", "type": "tmpfs", "source": "tmpfs"}));
+    let file = w.write("file", "");
+    bundle.mount(json!({"destination": "/mnt2/c/file", "source": file, "options": ["bind"]}));
+    let modes = "stat -c %a /made /made/cwd /mnt /mnt/a /mnt2/c; umask";
+    for umask in ["077", "000"] {
+        let output = in_shell(w, &format!("umask {umask};"), &bundle.shell(modes)).ok();
+        assert_eq!(output.stdout, "755\n755\n755\n755\n755\n0022\n", "umask {umask}");
+        for made in ["made", "mnt", "mnt2"] {
+            fs::remove_dir_all(bundle.rootfs().join(made)).unwrap();
+        }
+    }
+}
+
+fn a_working_folder_that_only_root_may_enter_is_entered(w: &World) {
+    let bundle = w.bundle("b");
+    map_many(&bundle, w);
+    let private = bundle.rootfs().join("private");
+    w.make_dir(&private);
+    fs::set_permissions(&private, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    bundle.set("/process/cwd", json!("/private")).set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    assert_eq!(
+        bundle.args(&["/bin/sh", "-c", "pwd; ls . 2>&1"]).run().output().text().lines().next(),
+        Some("/private")
+    );
+    // Root without capabilities, in a folder of another.
+    if w.who() == Who::Root {
+        std::os::unix::fs::chown(&private, Some(1000), Some(1000)).unwrap();
+    }
+    bundle.capabilities(&[]).set("/process/user", json!({"uid": 0, "gid": 0}));
+    bundle.args(&["/bin/sleep", "1000"]).launch();
+    for user in ["0", "1000"] {
+        assert_eq!(bundle.exec(&["--user", user], &["/bin/sh", "-c", "pwd"]).ok().text(), "/private", "as {user}");
+    }
+    bundle.delete();
+}
+
+fn the_output_of_a_terminal_has_the_programs_newlines(w: &World) {
+    let bundle = w.bundle("b");
+    bundle.set("/process/terminal", json!(true));
+    assert_eq!(bundle.shell("echo one; echo two").prints(), "one\ntwo\n");
+    bundle.set("/process/terminal", json!(false)).args(&["/bin/sleep", "1000"]).launch();
+    assert_eq!(bundle.exec(&["--tty"], &["/bin/sh", "-c", "echo one; echo two"]).ok().stdout, "one\ntwo\n");
+    bundle.delete();
+}
+
+fn groups_of_the_caller_stay_where_the_annotation_says_so(w: &World) {
+    let bundle = w.bundle("b");
+    let dir = bundle.dir().display().to_string();
+    let (root, runtime) = (w.runtime_root().display().to_string(), w.program("kelp-runtime").display().to_string());
+    let run = || {
+        let command = w.command("setpriv").args(["--groups", "4242,4243", &runtime, "--root", &root]);
+        command.args(["run", "--bundle", &dir, bundle.id()]).ok().json()["groups"].clone()
+    };
+    bundle.args(&["/bin/probe", "see"]);
+    assert_eq!(run(), json!([]));
+    bundle.set("/annotations", json!({"run.oci.keep_original_groups": "1"}));
+    assert_eq!(run(), json!([4242, 4243]));
 }

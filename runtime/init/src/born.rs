@@ -12,7 +12,7 @@ use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3};
 use kelp_sys::rustix::fd::{AsFd, BorrowedFd};
 use kelp_sys::rustix::fs::{CWD, Mode, OFlags, openat};
 use kelp_sys::rustix::io::{Errno, write};
-use kelp_sys::rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior, setsid};
+use kelp_sys::rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior, setsid, umask};
 use kelp_sys::rustix::thread::{
     ThreadNameSpaceType, move_into_thread_name_spaces, set_thread_res_gid, set_thread_res_uid,
 };
@@ -136,9 +136,15 @@ pub(crate) fn become_root() -> Result<(), Errno> {
     set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
 }
 
+/// Folders and files that we make have the modes that we say, whatever umask the caller has.
+pub(crate) fn set_umask() {
+    umask(Mode::from_raw_mode(0o022));
+}
+
 /// Session, standard streams, names, loopback: whatever our ids are.
 pub(crate) fn settle(script: &Script<'_>) -> Result<(), Stop> {
     let birth = &script.birth;
+    set_umask();
     script.begin(Step::Session)?;
     setsid().map(drop).during(Step::Session)?;
     script.begin(Step::Stdio)?;

@@ -32,21 +32,30 @@ pub(crate) enum Missing {
     Refuse,
 }
 
-/// Enters `process.cwd` before the user changes, since root may enter where the user may not, and again after it where even
-/// root may not (a FUSE or NFS mount of the user's).
+/// Whether we stand in the working directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entered {
+    /// Before the user changes: root may enter where the user may not.
+    AsRoot,
+    /// Not yet: only the user may (a FUSE or NFS mount of the user's, a folder of an id that is not mapped).
+    LeftToUser,
+}
+
+/// Enters `process.cwd` before the user changes. Where root may not, [`drop_rights`] tries once more.
 pub(crate) fn enter_working_directory(
     fail_at: Option<Step>,
     process: &Process<'_>,
     missing: Missing,
-) -> Result<(), Stop> {
+) -> Result<Entered, Stop> {
     fail_here(fail_at, Step::WorkingDirectory)?;
-    match chdir(process.cwd) {
-        Err(Errno::NOENT) if missing == Missing::Make => {
-            make_all(process.cwd).during(Step::WorkingDirectory)?;
-            chdir(process.cwd).during(Step::WorkingDirectory)
-        }
-        Err(Errno::ACCESS) => Ok(()),
-        result => result.during(Step::WorkingDirectory),
+    let entered = match chdir(process.cwd) {
+        Err(Errno::NOENT) if missing == Missing::Make => make_all(process.cwd).and_then(|()| chdir(process.cwd)),
+        result => result,
+    };
+    match entered {
+        Ok(()) => Ok(Entered::AsRoot),
+        Err(Errno::ACCESS) => Ok(Entered::LeftToUser),
+        Err(errno) => Err(errno).during(Step::WorkingDirectory),
     }
 }
 
@@ -57,12 +66,21 @@ fn make_all(path: &CStr) -> Result<(), Errno> {
 }
 
 /// Label, user and groups, capabilities, no_new_privs. In this order: each needs rights that a later one takes.
-pub(crate) fn drop_rights(fail_at: Option<Step>, process: &Process<'_>, _: Rooted) -> Result<Confined, Stop> {
-    drop_rights_in_place(fail_at, process)
+pub(crate) fn drop_rights(
+    fail_at: Option<Step>,
+    process: &Process<'_>,
+    entered: Entered,
+    _: Rooted,
+) -> Result<Confined, Stop> {
+    drop_rights_in_place(fail_at, process, entered)
 }
 
 /// The same for a process that joined a container and never had another root.
-pub(crate) fn drop_rights_in_place(fail_at: Option<Step>, process: &Process<'_>) -> Result<Confined, Stop> {
+pub(crate) fn drop_rights_in_place(
+    fail_at: Option<Step>,
+    process: &Process<'_>,
+    entered: Entered,
+) -> Result<Confined, Stop> {
     take_nature(fail_at, process)?;
     for (index, (file, label)) in process.labels.iter().enumerate() {
         fail_here(fail_at, Step::Label)?;
@@ -73,7 +91,10 @@ pub(crate) fn drop_rights_in_place(fail_at: Option<Step>, process: &Process<'_>)
     fail_here(fail_at, Step::User)?;
     become_user(process)?;
     set_all(process).during_nth(Step::Capabilities, 1)?;
-    chdir_as_user(process).during(Step::WorkingDirectory)?;
+    if entered == Entered::LeftToUser {
+        chdir(process.cwd).during(Step::WorkingDirectory)?;
+    }
+    check_working_directory().during(Step::WorkingDirectory)?;
     fail_here(fail_at, Step::NoNewPrivileges)?;
     if process.no_new_privileges {
         set_no_new_privs(true).during(Step::NoNewPrivileges)?;
@@ -94,10 +115,8 @@ fn take_nature(fail_at: Option<Step>, process: &Process<'_>) -> Result<(), Stop>
     Ok(())
 }
 
-/// Where root could not enter the working directory, the user may.
-fn chdir_as_user(process: &Process<'_>) -> Result<(), Errno> {
-    chdir(process.cwd)?;
-    // A link to a directory outside, through some descriptor's entry in /proc, ends here (CVE-2024-21626).
+/// A link to a directory outside, through some descriptor's entry in /proc, ends here (CVE-2024-21626).
+fn check_working_directory() -> Result<(), Errno> {
     if kelp_sys::process::cwd_is_reachable()? { Ok(()) } else { Err(Errno::XDEV) }
 }
 

@@ -37,6 +37,9 @@ pub(crate) fn place(channel: Channel<'_>, root: BorrowedFd<'_>, console: Console
     if let Some((rows, columns)) = console.size {
         tcsetwinsize(&slave, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })?;
     }
+    if console.plain_newlines {
+        kelp_sys::term::keep_newlines(&slave)?;
+    }
     own(&slave, uid)?;
     ioctl_tiocsctty(&slave)?;
     crate::born::place_stdio([slave.as_fd(), slave.as_fd(), slave.as_fd()])?;

@@ -9,7 +9,7 @@ use crate::born;
 use crate::channel::{Channel, Report, fail_here};
 use crate::script::Join;
 use crate::step::{During, Step, Stop};
-use crate::{confine, console, home, program, root};
+use crate::{confine, console, home, program, root, stdio};
 use core::convert::Infallible;
 use kelp_sys::clone::{Clone, Cloned, Namespaces, Parent, clone3, exit};
 use kelp_sys::mount::here;
@@ -61,10 +61,10 @@ fn live(script: &Join<'_>, space: &mut [u8]) -> Result<Infallible, Stop> {
     }
     settle(script)?;
     home::find(script.fail_at, &script.process)?;
-    confine::enter_working_directory(script.fail_at, &script.process, confine::Missing::Refuse)?;
+    let entered = confine::enter_working_directory(script.fail_at, &script.process, confine::Missing::Refuse)?;
     fail_here(script.fail_at, Step::AwaitRuntime)?;
     let (filter, flags) = Channel(script.channel).await_finish(space).during(Step::AwaitRuntime)?;
-    let confined = confine::drop_rights_in_place(script.fail_at, &script.process)?;
+    let confined = confine::drop_rights_in_place(script.fail_at, &script.process, entered)?;
     let program = program::find(script.fail_at, &script.process)?;
     confine::close_descriptors(&script.process)?;
     confine::filter(script.fail_at, filter, flags, Channel(script.channel), &confined)?;
@@ -72,12 +72,17 @@ fn live(script: &Join<'_>, space: &mut [u8]) -> Result<Infallible, Stop> {
 }
 
 fn settle(script: &Join<'_>) -> Result<(), Stop> {
+    // What is made in the container depends on no umask of the caller's; the program gets its own with its user.
+    born::set_umask();
     fail_here(script.fail_at, Step::Session)?;
     setsid().map(drop).during(Step::Session)?;
     fail_here(script.fail_at, Step::Stdio)?;
     kelp_sys::process::default_signals().during(Step::Stdio)?;
     if let Some(stdio) = script.stdio {
         born::place_stdio(stdio).during(Step::Stdio)?;
+    }
+    if script.console.is_none() {
+        stdio::give(&script.process)?;
     }
     if let Some(name) = script.keyring {
         fail_here(script.fail_at, Step::Keyring)?;

@@ -28,8 +28,10 @@ mod overlay;
 mod program;
 mod root;
 pub mod script;
+mod stdio;
 mod step;
 pub mod target;
 
 pub use channel::{ORDER_SIZE, Order, REPORT_SIZE, Report};
+pub use stdio::may_be_given;
 pub use step::{Step, Stop};

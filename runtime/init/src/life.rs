@@ -8,7 +8,7 @@
 use crate::channel::Report;
 use crate::script::Script;
 use crate::step::{During, Step, Stop};
-use crate::{born, confine, console, cover, dev, gate, home, hook, mount, program, root};
+use crate::{born, confine, console, cover, dev, gate, home, hook, mount, program, root, stdio};
 use core::convert::Infallible;
 
 /// Lives: performs the script and becomes the program. If that cannot be, says why and ends with status 1.
@@ -27,6 +27,9 @@ fn attempt(script: &Script<'_>, space: &mut [u8]) -> Result<Infallible, Stop> {
     born::settle(script)?;
     let private = root::cut_off(script)?;
     let mapped = born::map_ids(script)?;
+    if script.console.is_none() {
+        stdio::give(&script.process)?;
+    }
 
     // Furnished. Nothing we mount can be seen by the host; what we make in it belongs to whom it shall.
     let rootfs = root::mount(script, &private, mapped)?;
@@ -41,14 +44,14 @@ fn attempt(script: &Script<'_>, space: &mut [u8]) -> Result<Infallible, Stop> {
     cover::make_readonly(script)?;
     cover::mask(script)?;
     home::find(script.fail_at, &script.process)?;
-    confine::enter_working_directory(script.fail_at, &script.process, confine::Missing::Make)?;
+    let entered = confine::enter_working_directory(script.fail_at, &script.process, confine::Missing::Make)?;
     mount::make_read_only(script)?;
     root::make_readonly(script)?;
 
     // Confined. The runtime has written limits and state meanwhile; its last word carries the filter.
     script.begin(Step::AwaitRuntime)?;
     let (filter, flags) = script.channel().await_finish(space).during(Step::AwaitRuntime)?;
-    let confined = confine::drop_rights(script.fail_at, &script.process, rooted)?;
+    let confined = confine::drop_rights(script.fail_at, &script.process, entered, rooted)?;
     let program = program::find(script.fail_at, &script.process)?;
 
     // Created: wait for `start`, unless the program shall run at once. Errors go to whoever started us.

@@ -29,7 +29,7 @@ pub(crate) fn perform_all(script: &Script<'_>, rootfs: &Rootfs) -> Result<(), St
         match mount.what {
             What::FileSystem { .. } => file_system(script, rootfs, index, mount)?,
             What::Tmpfs { options, inherits } => tmpfs(script, rootfs, index, mount, options, inherits)?,
-            What::Bind { source, reach } => bind(script, rootfs, index, mount, source, reach)?,
+            What::Bind { source, reach, spare } => bind(script, rootfs, index, mount, (source, reach, spare))?,
             What::Prepared { tree } => {
                 let tree = tree.ok_or(Errno::BADF).during_nth(Step::Mount, index)?;
                 put(script, rootfs, index, mount, tree)?;
@@ -49,7 +49,7 @@ fn file_system(script: &Script<'_>, rootfs: &Rootfs, index: usize, mount: &Mount
     match (mount_here(source, kind, flags, data), otherwise) {
         (Err(Errno::PERM | Errno::BUSY), Some((other, setting))) => {
             let stand_in = Mount { attributes: [Setting::default(), setting], ..*mount };
-            return bind(script, rootfs, index, &stand_in, other, Reach::Tree);
+            return bind(script, rootfs, index, &stand_in, (other, Reach::Tree, None));
         }
         (result, _) => result.during_nth(Step::Mount, index)?,
     }
@@ -112,17 +112,19 @@ fn new_tmpfs(options: &[(&CStr, Option<&CStr>)]) -> Result<OwnedFd, Errno> {
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
-/// A bind mount: a detached copy gets its attributes before anybody can see it, then it is put in place.
+/// A bind mount: a detached copy gets its attributes before anybody can see it, then it is put in place. Our own copy if we
+/// may take one: its attributes are locked, as those of a mount from outside shall be (mount_namespaces(7)).
 fn bind(
     script: &Script<'_>,
     rootfs: &Rootfs,
     index: usize,
     mount: &Mount<'_>,
-    source: &CStr,
-    reach: Reach,
+    (source, reach, spare): (&CStr, Reach, Option<BorrowedFd<'_>>),
 ) -> Result<(), Stop> {
-    let copy = clone_mount(here(), source, reach).during_nth(Step::Mount, index)?;
-    put(script, rootfs, index, mount, copy.as_fd())
+    match (clone_mount(here(), source, reach), spare) {
+        (Err(Errno::ACCESS), Some(spare)) => put(script, rootfs, index, mount, spare),
+        (copy, _) => put(script, rootfs, index, mount, copy.during_nth(Step::Mount, index)?.as_fd()),
+    }
 }
 
 /// Puts a detached mount in place.
@@ -186,7 +188,15 @@ fn change(root: BorrowedFd<'_>, setting: Setting, reach: Reach) -> Result<(), Er
         return Ok(());
     }
     let change = Change { set: setting.set, clear: setting.clear, ..Change::default() };
-    set_attributes(root, c"", reach, &change)
+    match set_attributes(root, c"", reach, &change) {
+        // Another user namespace has set what was to be cleared, and locked it: it stays, and the mount is stricter than was
+        // asked for (mount_namespaces(7), "Restrictions on mount namespaces").
+        Err(Errno::PERM) if !setting.clear.is_empty() => {
+            let stricter = Change { set: setting.set, ..Change::default() };
+            if setting.set.is_empty() { Ok(()) } else { set_attributes(root, c"", reach, &stricter) }
+        }
+        result => result,
+    }
 }
 
 fn propagate(root: BorrowedFd<'_>, propagation: Propagation, reach: Reach) -> Result<(), Errno> {

@@ -16,6 +16,7 @@ use kelp_sys::mount::{
 use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use kelp_sys::rustix::fs::{CWD, Mode, OFlags, openat};
 use kelp_sys::rustix::io::Errno;
+use kelp_sys::rustix::mount::{MountFlags, UnmountFlags, mount as fs_mount, unmount};
 use kelp_sys::rustix::process::{chdir, fchdir};
 
 /// What we mount stays with us.
@@ -73,6 +74,9 @@ fn bind(path: &CStr) -> Result<(), Errno> {
 /// pivot_root(2), or with `--no-pivot` a move and chroot(2).
 pub(crate) fn pivot(script: &Script<'_>, _: Private, rootfs: Rootfs) -> Result<Rooted, Stop> {
     script.begin(Step::Pivot)?;
+    if script.root.no_pivot && has_own_mounts(script) {
+        script.root.kernel_mounts.iter().try_for_each(|path| take_away(path)).during(Step::Pivot)?;
+    }
     fchdir(&rootfs).during(Step::Pivot)?;
     drop(rootfs);
     if script.root.no_pivot {
@@ -89,6 +93,20 @@ pub(crate) fn pivot(script: &Script<'_>, _: Private, rootfs: Rootfs) -> Result<R
         set_propagation(c"/", propagation, reach).during(Step::RootPropagation)?;
     }
     Ok(Rooted(()))
+}
+
+/// Unmounts what a move would leave beside the container's root, or covers it where it is locked. As long as a whole /proc or
+/// /sys is mounted anywhere in our namespace, the kernel lets a nested user namespace mount another one, without masks: see
+/// `mount_too_revealing` in fs/namespace.c. pivot_root takes the old root away, and these with it.
+fn take_away(path: &CStr) -> Result<(), Errno> {
+    match unmount(path, UnmountFlags::DETACH) {
+        Err(Errno::INVAL | Errno::PERM | Errno::BUSY) => {
+            fs_mount(c"tmpfs", path, c"tmpfs", MountFlags::RDONLY, Some(c"nr_inodes=1"))
+        }
+        // It was below another one.
+        Err(Errno::NOENT | Errno::ACCESS) => Ok(()),
+        result => result,
+    }
 }
 
 /// For a process that joins: the root of a container that got there by chroot(2), too. setns(2) leads to the root of a mount

@@ -106,6 +106,8 @@ pub struct Root<'a> {
     pub readonly: bool,
     /// Use a move and chroot(2) instead of pivot_root(2).
     pub no_pivot: bool,
+    /// With a move the host's mounts stay: where procfs and sysfs are, the last first.
+    pub kernel_mounts: &'a [&'a CStr],
 }
 
 /// An overlay to mount as root.
@@ -189,6 +191,8 @@ pub enum What<'a> {
         source: &'a CStr,
         /// With `rbind`, what is mounted below it comes along.
         reach: Reach,
+        /// The copy that the runtime has taken, for a source that the container's root may not reach.
+        spare: Option<BorrowedFd<'a>>,
     },
 }
 
@@ -251,6 +255,8 @@ pub struct Hook<'a> {
 pub struct Console {
     /// Rows and columns.
     pub size: Option<(u16, u16)>,
+    /// Whether a newline stays what it is, for a runtime that prints the output itself: `ONLCR` cleared.
+    pub plain_newlines: bool,
 }
 
 /// The program, and what it may do.

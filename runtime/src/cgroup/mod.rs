@@ -50,7 +50,7 @@ pub use facts::{Facts, Level};
 pub use life::{Cgroup, Record, remove_if_unused};
 pub use limits::{Absent, Limits, MemoryCheck, Write};
 pub use mountinfo::Mount;
-pub(crate) use mountinfo::read_foreign;
+pub(crate) use mountinfo::{read_foreign, unescape};
 pub use place::Place;
 pub use plan::{CgroupPlan, Manager, plan};
 pub use statistics::{Counters, Gauges, Nested, Statistics};

@@ -66,7 +66,7 @@ fn parse_place(fields: &[u8]) -> Option<Mount> {
 }
 
 /// Undoes the kernel's `\040` for blanks, tabs, newlines and backslashes in paths.
-fn unescape(field: &[u8]) -> PathBuf {
+pub(crate) fn unescape(field: &[u8]) -> PathBuf {
     let mut path = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&first, after)) = rest.split_first() {

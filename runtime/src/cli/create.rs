@@ -121,7 +121,9 @@ pub(crate) fn run(runtime: &Runtime, create: &Create, log: &Log) -> Result<u8> {
         foreground::size_terminal(process)?;
     }
     let signals = foreground::hold_signals()?;
-    let (created, remains) = runtime.create_kept(create.request(Gate::Open), bundle)?;
+    let mut request = create.request(Gate::Open);
+    request.options.foreground = create.console_socket.is_none();
+    let (created, remains) = runtime.create_kept(request, bundle)?;
     let created = hand_over(runtime, create, created, log)?;
     trace::begin(Phase::Program);
     let status = foreground::accompany(&created, signals);

@@ -152,9 +152,11 @@ pub(crate) fn run(runtime: &Runtime, mut exec: Exec, log: &Log) -> Result<u8> {
         preserve_fds: exec.preserve_fds.saturating_add(foreground::passed_sockets()),
         ignore_paused: exec.ignore_paused,
         cgroup: exec.cgroup.as_deref(),
+        foreground: !exec.detach && exec.console_socket.is_none(),
     };
     let signals = (!exec.detach).then(foreground::hold_signals).transpose()?;
     let mut created = runtime.exec(&exec.id, request)?;
+    created.warnings.iter().for_each(|warning| log.warn(warning));
     let sockets = Sockets { console: exec.console_socket.as_deref(), pidfd: exec.pidfd_socket.as_deref() };
     // A process that nobody could get hold of shall not run.
     sockets.hand_over(&mut created, "setns").map_err(|error| match process::signal(created.pidfd.as_fd(), 9) {

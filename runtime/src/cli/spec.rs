@@ -61,11 +61,11 @@ fn make_rootless(spec: &mut Value) {
         linux.remove("resources");
     }
     let Some(mounts) = spec["mounts"].as_array_mut() else { return };
-    mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
     for mount in mounts {
         if mount["destination"] == "/sys" {
+            // With all below it read-only: the user's cgroups are there too, which he may write.
             *mount = json!({ "destination": "/sys", "type": "none", "source": "/sys",
-                "options": ["rbind", "nosuid", "noexec", "nodev", "ro"] });
+                "options": ["rbind", "nosuid", "noexec", "nodev", "ro", "rro"] });
         }
         // Group 5, tty, is not mapped.
         if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {

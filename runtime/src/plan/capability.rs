@@ -79,10 +79,31 @@ pub(super) fn plan(sets: Option<&LinuxCapabilities>) -> Capabilities {
     }
 }
 
+/// Ambient capabilities that the kernel does not let be: capabilities(7), “no capability can ever be ambient if it is not both
+/// permitted and inheritable”.
+pub(super) fn warnings(sets: Option<&LinuxCapabilities>) -> Vec<String> {
+    let sets = plan(sets);
+    let lost = sets.ambient & !(sets.permitted & sets.inheritable);
+    let names = NAMES.iter().enumerate().filter(|(number, _)| lost & (1 << number) != 0);
+    let why = "is not ambient, since it is not both permitted and inheritable";
+    names.map(|(_, name)| format!("CAP_{name} of process.capabilities.ambient {why}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::str::FromStr;
+
+    #[test]
+    fn an_ambient_capability_that_cannot_be_is_warned_of() {
+        let set = |names: &[Capability]| Some(names.iter().copied().collect());
+        let mut sets = LinuxCapabilities::default();
+        let both = [Capability::Kill, Capability::Chown];
+        sets.set_permitted(set(&both)).set_inheritable(set(&both[..1])).set_ambient(set(&both));
+        let warned = warnings(Some(&sets));
+        assert!(warned.len() == 1 && warned[0].starts_with("CAP_CHOWN "), "{warned:?}");
+        assert!(warnings(None).is_empty());
+    }
 
     #[test]
     fn every_name_of_the_kernel_is_known_to_the_spec_types() {

@@ -95,7 +95,10 @@ pub(super) fn plan(linux: &Linux, mounts: &[Mount], scope: &Scope<'_>) -> Result
             return Err(Error::bad_input(format!("cannot make the device {}", device.path().display()))
                 .because("linux.devices names it twice, or it is no path"));
         }
-        devices.push(DevicePlan { path: path_text(&place)?, how: how(device, scope)? });
+        // The spec wants a link there, to the container's own devpts, whatever number is asked for.
+        if place != Path::new("dev/ptmx") {
+            devices.push(DevicePlan { path: path_text(&place)?, how: how(device, scope)? });
+        }
         seen.push(place);
     }
     Ok(devices)

@@ -33,7 +33,7 @@ pub use hook::HookPlan;
 pub(crate) use hook::plan_one as hook_plan;
 pub use idmap::{MapLine, Maps, as_text as map_text};
 pub use intel_rdt::IntelRdt;
-pub use mount::{Ids, MountPlan, WhatPlan};
+pub use mount::{Ids, MountPlan, Spare, WhatPlan};
 pub use namespace::Joined;
 pub use net_device::NetDevice;
 pub use process::{Limit, ProcessPlan};
@@ -46,6 +46,7 @@ use crate::host::Host;
 use crate::seccomp::Agent;
 use kelp_sys::clone::Namespaces;
 use oci_spec::runtime::{Hooks, Linux, Spec};
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
@@ -60,6 +61,8 @@ pub struct Options {
     pub preserve_fds: u32,
     /// Sockets that systemd passes, the first descriptors after the standard streams: sd_listen_fds(3).
     pub listen_fds: u32,
+    /// The caller prints what the terminal of the program says: newlines stay what they are.
+    pub foreground: bool,
 }
 
 /// All that will be done in the container, in the order in which it is done.
@@ -187,7 +190,13 @@ fn program(spec: &Spec, linux: &Linux, maps: &Maps, options: Options) -> Result<
     })?;
     let kept = options.preserve_fds.saturating_add(options.listen_fds);
     let plan = ProcessPlan::make(process, maps.lets_set_groups(), linux.seccomp().is_some(), kept)?;
-    Ok(plan.with_sockets(options.listen_fds)?.of_nature(Nature::make(linux)?))
+    let plan = if keeps_groups(spec.annotations().as_ref()) { plan.keeping_groups() } else { plan };
+    Ok(plan.with_sockets(options.listen_fds)?.of_nature(Nature::make(linux)?).shown_by_caller(options.foreground))
+}
+
+/// crun's annotation, which podman's `--group-add keep-groups` writes: the program keeps the groups of the caller.
+pub(crate) fn keeps_groups(annotations: Option<&HashMap<String, String>>) -> bool {
+    annotations.and_then(|all| all.get("run.oci.keep_original_groups")).is_some_and(|value| value != "0")
 }
 
 impl Plan {
@@ -222,8 +231,11 @@ impl Plan {
             ("process.terminal", self.process.console.is_some()),
             ("linux.devices in a user namespace", self.devices.iter().any(bound)),
         ];
-        let Some((field, _)) = wants.iter().find(|(_, wanted)| *wanted) else { return Ok(()) };
-        Err(Error::bad_input(format!("cannot use {field}"))
+        let fields: Vec<&str> = wants.iter().filter(|(_, wanted)| *wanted).map(|(field, _)| *field).collect();
+        if fields.is_empty() {
+            return Ok(());
+        }
+        Err(Error::bad_input(format!("cannot use {}", fields.join(", ")))
             .because("the container has no mount namespace of its own: the mounts would be the host's")
             .hint("add {\"type\": \"mount\"} to linux.namespaces"))
     }
@@ -252,6 +264,13 @@ impl Scope<'_> {
             (Maps::Own { .. }, _) => Some(Ids::Maps { uid: Vec::new(), gid: Vec::new() }),
             (Maps::None, joined) => joined.map(|joined| Ids::Namespace(joined.path.clone())),
         }
+    }
+
+    /// Paths are the joined namespace's where one is joined, and ours are others.
+    fn spare(&self) -> Spare {
+        let joins_mounts = self.joins.iter().any(|joined| joined.namespace == Namespaces::MOUNT);
+        let other_root = self.container_ids().is_some() && self.may_administer && !joins_mounts;
+        if other_root { Spare::Taken } else { Spare::None }
     }
 
     fn check_rights(&self, host: &Host, joins_user: bool) -> Result<()> {

@@ -72,7 +72,18 @@ pub enum WhatPlan {
         source: CString,
         /// Alone or with all below it.
         reach: Reach,
+        /// For a source that the container's root may not reach.
+        spare: Spare,
     },
+}
+
+/// Whether the runtime takes a copy of a bind mount's source, in case init cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spare {
+    /// Init reaches all that we do.
+    None,
+    /// The container's root is not the host's, which may enter every folder.
+    Taken,
 }
 
 /// Where the ids of a mount come from.
@@ -158,7 +169,7 @@ fn plan_one(mount: &Mount, label: Option<&str>, scope: &Scope<'_>) -> Result<Mou
     let target = path_text(&place)?;
     let options = Options::read(mount.options().as_deref().unwrap_or_default(), mount.destination())?;
     let kind = mount.typ().as_deref().unwrap_or_default();
-    let bind = options.bind.or((kind == "bind" || kind == "rbind").then_some(Reach::Mount));
+    let bind = options.bind.or(bind_type(kind));
     if options.remount {
         return remount_plan(target, &options, bind.is_some());
     }
@@ -177,6 +188,15 @@ fn plan_one(mount: &Mount, label: Option<&str>, scope: &Scope<'_>) -> Result<Mou
             Inherits::Nothing => file_system_plan(mount, target, options, kind, label, scope),
             inherits => tmpfs_plan(mount, target, options, inherits, label),
         },
+    }
+}
+
+/// What the type says where no option does.
+fn bind_type(kind: &str) -> Option<Reach> {
+    match kind {
+        "bind" => Some(Reach::Mount),
+        "rbind" => Some(Reach::Tree),
+        _ => None,
     }
 }
 
@@ -244,7 +264,7 @@ fn bind_plan(
     let source = path_text(&scope.folder.join(source))?;
     let what = match ids.is_some() || (own && scope.may_administer) {
         true => WhatPlan::Prepared { source, reach, ids },
-        false => WhatPlan::Bind { source, reach },
+        false => WhatPlan::Bind { source, reach, spare: scope.spare() },
     };
     Ok(MountPlan {
         target,

@@ -176,7 +176,9 @@ impl<'a> Options<'a> {
             }
             Meaning::Recursive { attribute, set } => put(&mut self.attributes[1], attribute, set),
             Meaning::Propagation(kind, reach) => self.propagation.push((kind, reach)),
-            Meaning::Bind(reach) => self.bind = Some(reach),
+            // `bind` beside `rbind` takes nothing back.
+            Meaning::Bind(Reach::Mount) => self.bind = self.bind.or(Some(Reach::Mount)),
+            Meaning::Bind(Reach::Tree) => self.bind = Some(Reach::Tree),
             Meaning::Ids(reach) => self.ids = Some(reach),
             Meaning::CopyUp => self.copy_up = true,
             Meaning::Remount => self.remount = true,

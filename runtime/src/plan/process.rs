@@ -63,6 +63,10 @@ pub struct ProcessPlan {
     pub priorities: Priorities,
     /// What it has of the container, and not of its own.
     pub nature: Nature,
+    /// Whether newlines of its terminal stay what they are.
+    pub plain_newlines: bool,
+    /// What is odd about it, and does not stop it.
+    pub warnings: Vec<String>,
 }
 
 impl ProcessPlan {
@@ -102,7 +106,19 @@ impl ProcessPlan {
             oom_score_adj: process.oom_score_adj().map(check_oom_score_adj).transpose()?,
             priorities: Priorities::make(process)?,
             nature: Nature::default(),
+            plain_newlines: false,
+            warnings: capability::warnings(process.capabilities().as_ref()),
         })
+    }
+
+    /// The same for a caller who prints what its terminal says.
+    pub(crate) fn shown_by_caller(self, plain_newlines: bool) -> Self {
+        Self { plain_newlines, ..self }
+    }
+
+    /// The same with the groups that the caller has.
+    pub(crate) fn keeping_groups(self) -> Self {
+        Self { groups: None, ..self }
     }
 
     /// Tells the program, which is process 1 of the container, of the sockets that it gets.

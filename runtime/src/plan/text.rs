@@ -197,7 +197,7 @@ fn write_mount(f: &mut Formatter<'_>, mount: &MountPlan) -> Result {
                 value.as_ref().map_or(Ok(()), |value| write!(f, "={}", show(value)))?;
             }
         }
-        WhatPlan::Bind { source, reach } => write!(f, "{} {}", word_of(*reach), show(source))?,
+        WhatPlan::Bind { source, reach, .. } => write!(f, "{} {}", word_of(*reach), show(source))?,
         WhatPlan::Prepared { source, reach, ids } => {
             write!(f, "{} {} taken by the runtime", word_of(*reach), show(source))?;
             ids.as_ref().map_or(Ok(()), |(ids, reach)| write_ids(f, ids, *reach))?;

@@ -148,7 +148,7 @@ impl Runtime {
         let mut build = Build::new(self, &bundle.spec, &plan, &folder);
         match build.run(&request, &cgroup, &host) {
             Ok((created, made, record)) => {
-                let warnings = [bundle.warnings, created.warnings].concat();
+                let warnings = [bundle.warnings, plan.process.warnings, created.warnings].concat();
                 Ok((Created { warnings, ..created }, Remains { folder, made, record }))
             }
             Err(error) => {
@@ -209,6 +209,9 @@ impl<'a> Build<'a> {
         if let Some(cgroup) = &cgroup {
             self.runtime.begin(Step::DeviceProgram)?;
             cgroup.apply(cgroup_plan)?;
+        }
+        if self.plan.become_root && self.plan.process.console.is_none() {
+            crate::stdio::give(&request.stdio, init.pid, self.plan.process.uid)?;
         }
         self.limit(init.pid)?;
         crate::resctrl::join(&self.resctrl, init.pid)?;
@@ -306,7 +309,15 @@ impl<'a> Build<'a> {
             Stdio::Fds(fds) => Some(fds.each_ref().map(AsFd::as_fd)),
         };
         let gate = gate.as_ref().map(AsFd::as_fd);
-        let fds = Descriptors { channel: inits_end.as_fd(), gate, joins: &joins, stdio, trees: &trees };
+        let kernel_mounts = if self.plan.root.no_pivot { crate::prepare::kernel_mounts()? } else { Vec::new() };
+        let fds = Descriptors {
+            channel: inits_end.as_fd(),
+            gate,
+            joins: &joins,
+            stdio,
+            trees: &trees,
+            kernel_mounts: &kernel_mounts,
+        };
         self.runtime.begin(Step::Clone)?;
         let direct = if joins.is_empty() { self.clone_directly(&fds, cgroup)? } else { None };
         let helper = if direct.is_none() { Some(self.clone_helper(&fds, cgroup)?) } else { None };

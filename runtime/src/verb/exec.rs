@@ -14,7 +14,7 @@ use crate::seccomp::Agent;
 use crate::state::{ExecDefaults, Folder, Record, State, Status};
 use crate::verb::create::{Created, Stdio};
 use crate::{Runtime, explain, limit, pidfile};
-use kelp_init::script::{Console, Join};
+use kelp_init::script::Join;
 use kelp_init::{Order, Report, Step};
 use kelp_sys::clone::{Cloned, Namespaces};
 use kelp_sys::rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -75,6 +75,8 @@ pub struct ExecRequest<'a> {
     pub ignore_paused: bool,
     /// Run it in this cgroup, which exists below the container's.
     pub cgroup: Option<&'a str>,
+    /// The caller prints what its terminal says: newlines stay what they are.
+    pub foreground: bool,
 }
 
 impl Runtime {
@@ -90,16 +92,22 @@ impl Runtime {
         let flags = defaults.seccomp_flags;
         let (nature, agent) = (defaults.nature.clone(), defaults.seccomp_agent.clone());
         let process = merge(request.process, defaults);
-        let plan = ProcessPlan::make(&process, record.may_set_groups, flags.is_some(), request.preserve_fds)?
-            .of_nature(nature);
+        let may_set_groups = record.may_set_groups || record.keeps_groups();
+        let plan = ProcessPlan::make(&process, may_set_groups, flags.is_some(), request.preserve_fds)?
+            .of_nature(nature)
+            .shown_by_caller(request.foreground);
+        let plan = if record.keeps_groups() { plan.keeping_groups() } else { plan };
         let exec = Exec { runtime: self, record: &record, plan: &plan, cgroup: request.cgroup, agent };
         let (channel, pid, pidfd) = exec.begin(&request.stdio)?;
-        let finished = exec.finish(&channel, pid, &filter, flags).and_then(|console| {
-            self.begin(Step::Publish)?;
-            request.pid_file.map_or(Ok(()), |path| pidfile::write_whole(path, pid)).map(|()| console)
-        });
+        let finished = exec
+            .give_stdio(&request.stdio, pid)
+            .and_then(|()| exec.finish(&channel, pid, &filter, flags))
+            .and_then(|console| {
+                self.begin(Step::Publish)?;
+                request.pid_file.map_or(Ok(()), |path| pidfile::write_whole(path, pid)).map(|()| console)
+            });
         match finished {
-            Ok(console) => Ok(Created { pid, pidfd, console, warnings: Vec::new() }),
+            Ok(console) => Ok(Created { pid, pidfd, console, warnings: plan.warnings }),
             Err(error) => {
                 let killed = crate::process::signal(pidfd.as_fd(), 9).and_then(|_| crate::process::reap(&pidfd));
                 Err(killed.err().iter().fold(error, Error::and_also))
@@ -232,7 +240,7 @@ impl Exec<'_> {
                 oom_score_adj: oom_score_adj.as_deref(),
                 stdio,
                 keyring: None,
-                console: self.plan.console.map(|size| Console { size }),
+                console: crate::script::console(self.plan),
                 process,
                 fail_at: self.runtime.fail_at,
             };
@@ -256,6 +264,11 @@ impl Exec<'_> {
             }
             other => Err(self.unexpected(&other)),
         }
+    }
+
+    fn give_stdio(&self, stdio: &Stdio, pid: i32) -> Result<()> {
+        let given = self.record.become_root && self.plan.console.is_none();
+        if given { crate::stdio::give(stdio, pid, self.plan.uid) } else { Ok(()) }
     }
 
     fn finish(&self, channel: &Channel, pid: i32, filter: &[u8], flags: Option<u32>) -> Result<Option<OwnedFd>> {
