@@ -456,7 +456,7 @@ fn a_program_that_is_not_root_opens_its_standard_streams(w: &World) {
     let owner = |path: &std::path::Path| std::os::unix::fs::MetadataExt::uid(&fs::metadata(path).unwrap());
     let before = owner(&shared);
     let streams = format!("exec >>{} 2>>{} </dev/null;", own.display(), shared.display());
-    in_shell(w, &streams, &bundle.shell("echo out >>/dev/stdout; echo err >>/dev/stderr")).ok();
+    in_shell(w, &streams, bundle.shell("echo out >>/dev/stdout; echo err >>/dev/stderr")).ok();
     assert_eq!([fs::read_to_string(&own).unwrap(), fs::read_to_string(&shared).unwrap()], ["out\n", "err\n"]);
     assert!(owner(&shared) == before && owner(std::path::Path::new("/dev/null")) == 0);
     bundle.set("/process/user", json!({"uid": 0, "gid": 0}));
@@ -489,7 +489,7 @@ fn what_is_made_inside_depends_on_no_umask_of_the_caller(w: &World) {
     bundle.mount(json!({"destination": "/mnt2/c/file", "source": file, "options": ["bind"]}));
     let modes = "stat -c %a /made /made/cwd /mnt /mnt/a /mnt2/c; umask";
     for umask in ["077", "000"] {
-        let output = in_shell(w, &format!("umask {umask};"), &bundle.shell(modes)).ok();
+        let output = in_shell(w, &format!("umask {umask};"), bundle.shell(modes)).ok();
         assert_eq!(output.stdout, "755\n755\n755\n755\n755\n0022\n", "umask {umask}");
         for made in ["made", "mnt", "mnt2"] {
             fs::remove_dir_all(bundle.rootfs().join(made)).unwrap();
