@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     let cli = match cli::parse(&words) {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&error, &words),
     };
     let result = trace::begin(&cli).and_then(|()| process::caller(cli.root.as_deref()));
     let result = result.and_then(|caller| command::perform(&cli.command, &caller));
@@ -60,8 +60,8 @@ fn child(done: Result<(), ()>) -> ExitCode {
 }
 
 /// Help and version go to stdout with status 0; anything not understood leaves with Docker's status.
-fn refuse(error: &clap::Error) -> ExitCode {
-    match usage::explain(error) {
+fn refuse(error: &clap::Error, words: &[std::ffi::OsString]) -> ExitCode {
+    match usage::explain(error, words) {
         Some(error) => {
             output::error(&error);
             ExitCode::from(error.exit_status())

@@ -20,6 +20,11 @@ claims!(as_root, as_user:
     ps_filters_by_age_and_ports,
     filters_of_names_are_patterns,
     top_takes_options_of_ps,
+    common_mistakes_get_the_hint_that_helps,
+    inspect_of_a_kind_knows_that_kind_alone,
+    questions_are_answered_by_whatever_stdin_is,
+    a_manual_page_is_shown_and_all_are_written,
+    sizes_are_shown_where_they_are_asked_for,
     config_json_gives_proxies_and_formats,
     filters_that_nothing_can_pass_are_errors,
     a_container_sees_the_hosts_processes,
@@ -285,5 +290,78 @@ fn config_json_gives_proxies_and_formats(w: &World) {
     assert_eq!(with(&["ps", "-a", "--format", "{{.Names}}"]).ok().text(), "c");
     w.write("docker/config.json", "{");
     with(&["ps", "-a"]).output().code(1).explains(&["config.json"]);
+    w.kelp(["rm", "c"]).ok();
+}
+
+fn common_mistakes_get_the_hint_that_helps(w: &World) {
+    w.load_busybox();
+    w.kelp(["create", "--network", "none", "--name", "c", "busybox"]).ok();
+    run(w, &["busybox", "--read-only", "true"])
+        .output()
+        .code(127)
+        .hints("flags go before the image: kelp run --read-only");
+    w.kelp(["run", "-name", "x", "busybox"]).output().code(125).hints("--name");
+    w.kelp(["rm", "busybox"]).output().code(1).hints("kelp rmi busybox");
+    w.kelp(["rename", "c", "c"]).output().code(1).explains(&["current name"]);
+    w.kelp(["rename", "c"]).output().code(1).explains(&["cannot run kelp rename", "<NAME> is missing"]);
+    w.kelp(["build", "."]).output().code(1).explains(&["does not build images yet"]);
+    w.kelp(["network", "ls"]).output().code(1).explains(&["networks"]);
+    w.kelp(["ps", "--format", "{{.Names"]).output().code(1).hints("single quotes");
+    assert_eq!(w.kelp(["volume", "rm", "-f", "missing"]).ok().text(), "missing");
+    w.kelp(["volume", "rm", "missing"]).output().code(1).explains(&["no such volume"]);
+    w.kelp(["rm", "c"]).ok();
+}
+
+fn inspect_of_a_kind_knows_that_kind_alone(w: &World) {
+    w.load_busybox();
+    w.kelp(["volume", "create", "data"]).ok();
+    w.kelp(["create", "--network", "none", "--name", "one", "busybox"]).ok();
+    for (kind, own, others) in [
+        ("container", "one", ["busybox", "data"]),
+        ("image", "busybox", ["one", "data"]),
+        ("volume", "data", ["one", "busybox"]),
+    ] {
+        w.kelp([kind, "inspect", own]).ok();
+        for other in others {
+            let refused = w.kelp([kind, "inspect", other]).output().code(1);
+            assert_eq!(refused.text(), "[]", "{refused}");
+        }
+    }
+    w.kelp(["rm", "one"]).ok();
+}
+
+fn questions_are_answered_by_whatever_stdin_is(w: &World) {
+    w.kelp(["volume", "create", "data"]).ok();
+    let prune = ["volume", "prune", "--all"];
+    for no in ["", "n\n", "\n"] {
+        w.kelp(prune).stdin(no).ok();
+        assert_eq!(w.kelp(["volume", "ls", "-q"]).ok().text(), "data", "{no:?}");
+    }
+    let pruned = w.kelp(prune).stdin("y\n").ok();
+    assert!(pruned.stderr.contains("[y/N]") && pruned.stdout.contains("data"), "{pruned}");
+    assert_eq!(w.kelp(["volume", "ls", "-q"]).ok().text(), "");
+}
+
+fn a_manual_page_is_shown_and_all_are_written(w: &World) {
+    let page = w.kelp(["man", "volume", "ls"]).ok();
+    assert!(page.stdout.contains(".TH") && page.stdout.contains("volume"), "{page}");
+    assert!(!w.dir().join("volume").exists());
+    w.kelp(["man", "nonsense"]).output().code(1).explains(&["nonsense"]);
+    let folder = w.dir().join("pages");
+    w.make_dir(&folder);
+    w.kelp(["man", "--write", &folder.display().to_string()]).ok();
+    let written = |name: &str| folder.join(name).exists();
+    assert!(written("kelp.1") && written("kelp-run.1") && written("kelp-volume-ls.1"));
+    assert!(!written("kelp-reconnect.1"), "commands for programs have no page");
+}
+
+fn sizes_are_shown_where_they_are_asked_for(w: &World) {
+    w.load_busybox();
+    let write = "dd if=/dev/zero of=/file bs=1024 count=2048";
+    w.kelp(["run", "--network", "none", "--name", "c", "busybox", "sh", "-c", write]).ok();
+    assert!(w.kelp(["inspect", "c"]).ok().json()[0].get("SizeRw").is_none());
+    let sized = w.kelp(["inspect", "--size", "c"]).ok().json()[0].clone();
+    let (written, all) = (sized["SizeRw"].as_u64().unwrap(), sized["SizeRootFs"].as_u64().unwrap());
+    assert!(written >= 2 << 20 && all > written, "{written} {all}");
     w.kelp(["rm", "c"]).ok();
 }

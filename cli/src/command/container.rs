@@ -34,7 +34,7 @@ enum Verb {
     /// Write the files of a container as a tar archive
     Export(export::Export),
     /// Show all that is known of containers
-    Inspect(inspect::Inspect),
+    Inspect(inspect::InspectContainers),
     /// Send a signal to one or more containers
     Kill(kill::Kill),
     /// Show what a container's program has written
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &ContainerArgs, caller: &Caller) -> Result<ExitCode> {
         Verb::Diff(args) => diff::run(args, caller),
         Verb::Exec(args) => exec::run(args, caller),
         Verb::Export(args) => export::run(args, caller),
-        Verb::Inspect(args) => inspect::run(args, caller),
+        Verb::Inspect(args) => inspect::run_containers(args, caller),
         Verb::Kill(args) => kill::run(args, caller),
         Verb::Logs(args) => logs::run(args, caller),
         Verb::Ls(args) => ps::run(args, caller),

@@ -2,12 +2,15 @@
 //! `kelp inspect`: all that is known, in the JSON that Docker's users read.
 
 use crate::caller::Caller;
-use crate::container::{find, inspect};
+use crate::container::find::{self, Container};
+use crate::container::inspect;
+use crate::container::record::Storage;
 use crate::error::{Error, Kind, Result};
 use crate::output;
 use crate::template::Template;
 use crate::volume;
 use clap::Args;
+use kelp_bundles::Store;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -21,25 +24,74 @@ pub(crate) struct Inspect {
     /// Only look for this: container, image or volume
     #[arg(long, value_name = "TYPE", value_parser = ["container", "image", "volume"], hide_possible_values = true)]
     r#type: Option<String>,
-    /// Also show sizes
-    #[arg(short, long, hide = true)]
+    /// Also show how much a container has written, and with its image
+    #[arg(short, long)]
     size: bool,
     /// Names or ids
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
 }
 
+/// Show all that is known of containers
+#[derive(Debug, Args)]
+pub(crate) struct InspectContainers {
+    /// json, or a template such as '{{.State.Pid}}'
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Also show how much it has written, and with its image
+    #[arg(short, long)]
+    size: bool,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Whether sizes are shown, which takes a walk through all files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sizes {
+    Shown,
+    Left,
+}
+
+impl From<bool> for Sizes {
+    fn from(asked: bool) -> Self {
+        if asked { Sizes::Shown } else { Sizes::Left }
+    }
+}
+
+/// Performs `container inspect`: an image or a volume of the same name is not meant.
+pub(crate) fn run_containers(args: &InspectContainers, caller: &Caller) -> Result<ExitCode> {
+    let sizes = args.size.into();
+    show(&args.containers, |name| container(caller, &find::one(caller, name)?, sizes), args.format.as_deref())
+}
+
+fn container(caller: &Caller, container: &Container, sizes: Sizes) -> Result<Value> {
+    let mut object = value(&inspect::inspect(caller, container)?)?;
+    if sizes == Sizes::Shown {
+        let written = super::prune::measured(&[container.files().folder().to_owned()])?.iter().sum::<u64>();
+        let store = Store::open(&caller.places.store)?;
+        let image = match container.record.storage {
+            Storage::Overlay => store.find_any(&container.record.image_id).map_or(0, |image| store.size(&image)),
+            // Everything of the image is in the copy.
+            Storage::Copy => 0,
+        };
+        object["SizeRw"] = written.into();
+        object["SizeRootFs"] = (written + image).into();
+    }
+    Ok(object)
+}
+
 /// Performs the command.
 pub(crate) fn run(args: &Inspect, caller: &Caller) -> Result<ExitCode> {
     let wants = |kind: &str| args.r#type.as_deref().is_none_or(|wanted| wanted == kind);
-    show(&args.names, |name| object(caller, name, &wants), args.format.as_deref())
+    show(&args.names, |name| object(caller, name, &wants, args.size.into()), args.format.as_deref())
 }
 
 /// The first that has this name: a container, an image, a volume.
-fn object(caller: &Caller, name: &str, wants: &impl Fn(&str) -> bool) -> Result<Value> {
+fn object(caller: &Caller, name: &str, wants: &impl Fn(&str) -> bool, sizes: Sizes) -> Result<Value> {
     if wants("container") {
         match find::one(caller, name) {
-            Ok(container) => return value(&inspect::inspect(caller, &container)?),
+            Ok(found) => return container(caller, &found, sizes),
             Err(error) if error.kind() != Kind::NotFound => return Err(error),
             Err(error) if !wants("image") => return Err(error),
             Err(_) => {}

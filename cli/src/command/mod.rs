@@ -60,7 +60,6 @@ use crate::template::Template;
 use clap::Subcommand;
 use kelp_shim::client::{self, Connection, DetachKeys};
 use serde_json::Value;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// All commands, in the order `kelp --help` shows them. The options of one are set up when it is the one that runs.
@@ -162,7 +161,7 @@ pub(crate) enum Command {
     Version(version::Version),
     /// Print the completion of a shell
     Completion(completion::Completion),
-    /// Print or write the manual pages
+    /// Show a manual page, or write them all
     Man(man::Man),
     /// Connect a container that was made anew by its restart policy
     #[command(hide = true)]
@@ -317,14 +316,13 @@ pub(crate) fn render_rows(
     table.print()
 }
 
-/// Asks on the terminal; without one the answer is no.
+/// Asks, and reads the answer from stdin, whatever that is: scripts say `yes | kelp system prune`. Its end means no.
 pub(crate) fn confirm(question: &str) -> Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        let because = "there is no terminal to ask at";
-        return Err(Error::new(Kind::BadInput, "cannot ask whether to go on", because).hint("--force does not ask"));
-    }
     output::complaint(&format!("{question} [y/N] "))?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).doing(|| "cannot read the answer")?;
+    if answer.is_empty() {
+        output::complaint("\n")?;
+    }
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -4,9 +4,10 @@
 use crate::caller::Caller;
 use crate::container::find;
 use crate::container::remove::{self, Force};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::output;
 use clap::Args;
+use kelp_bundles::Store;
 use std::process::ExitCode;
 
 /// Remove one or more containers
@@ -23,6 +24,15 @@ pub(crate) struct Rm {
     containers: Vec<String>,
 }
 
+/// The error, with the hint that an image has this name, where it has.
+fn or_image(caller: &Caller, wanted: &str, error: Error) -> Error {
+    let image = Store::open(&caller.places.store).ok().and_then(|store| store.find_any(wanted).ok());
+    match image {
+        Some(_) => error.hint(format!("it is an image: kelp rmi {wanted}")),
+        None => error,
+    }
+}
+
 /// Performs the command.
 pub(crate) fn run(args: &Rm, caller: &Caller) -> Result<ExitCode> {
     let force = if args.force { Force::Yes } else { Force::No };
@@ -30,6 +40,7 @@ pub(crate) fn run(args: &Rm, caller: &Caller) -> Result<ExitCode> {
         let container = match find::any(caller, wanted) {
             // `rm -f` makes sure that it is not there.
             Err(error) if args.force && error.kind() == Kind::NotFound => return Ok(()),
+            Err(error) if error.kind() == Kind::NotFound => return Err(or_image(caller, wanted, error)),
             found => found?,
         };
         remove::container(caller, &container, force, args.volumes)?;

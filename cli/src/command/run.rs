@@ -32,7 +32,16 @@ pub(crate) struct Run {
 
 /// Performs the command.
 pub(crate) fn run(args: &Run, caller: &Caller) -> Result<ExitCode> {
-    make_and_start(args, caller).map_err(Error::with_run_status)
+    make_and_start(args, caller).map_err(|error| misplaced(args, error).with_run_status())
+}
+
+/// The same error with a hint, where what should be the program is a flag of ours.
+fn misplaced(args: &Run, error: Error) -> Error {
+    let [image, flag, ..] = args.options.image_and_command.as_slice() else { return error };
+    match error.kind() == Kind::ProgramNotFound && flag.starts_with('-') {
+        true => error.hint(format!("flags go before the image: kelp run {flag} {image}")),
+        false => error,
+    }
 }
 
 fn make_and_start(args: &Run, caller: &Caller) -> Result<ExitCode> {

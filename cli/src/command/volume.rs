@@ -91,7 +91,8 @@ pub(crate) fn run(args: &VolumeArgs, caller: &Caller) -> Result<ExitCode> {
             super::inspect::show(names, |name| Ok(fields(&one(caller, name)?)), format.as_deref())
         }
         Verb::Rm { force, names } => super::each(names, |name| match volume::remove(caller, name) {
-            Err(error) if *force && error.kind() == Kind::NotFound => Ok(()),
+            // As Docker: what is not there is as good as removed.
+            Err(error) if *force && error.kind() == Kind::NotFound => output::line(name),
             Err(error) => Err(error),
             Ok(()) => output::line(name),
         }),

@@ -69,7 +69,10 @@ impl Template {
     /// Reads a template.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let text = text.replace("\\t", "\t").replace("\\n", "\n");
-        let nodes = lex::pieces(&text).and_then(parse::template).map_err(|because| bad(&text, because))?;
+        let nodes = lex::pieces(&text).and_then(parse::template).map_err(|because| {
+            Error::new(Kind::BadInput, format!("cannot read the template {text:?}"), because)
+                .hint("a template is Go's, as in '{{.Name}}'; single quotes keep it from the shell")
+        })?;
         Ok(Self { text, nodes })
     }
 
