@@ -6,7 +6,7 @@ use crate::protocol::Status;
 use crate::time::Timestamp;
 use kelp_sys::rustix;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
@@ -53,15 +53,41 @@ impl Exit {
         }
     }
 
+    /// Takes the space of a record before there is one: a disk that is full at the end does not lose how it ended.
+    ///
+    /// # Errors
+    /// It is full now.
+    pub fn reserve(container: &Path) -> Result<(), Error> {
+        let path = container.join(NEW);
+        let doing = || format!("cannot reserve {}", path.display());
+        let file = open(&path).doing(doing)?;
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVED) {
+            // The file system cannot, or this kernel's filter forbids it: zeros take space as well.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
+                (&file).write_all(&[0; RESERVED as usize]).doing(doing)
+            }
+            reserved => reserved.doing(doing),
+        }
+    }
+
+    /// The container runs again: the space of its last record is that of the next one.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be renamed.
+    pub fn withdraw(container: &Path) -> Result<(), Error> {
+        fs::rename(container.join("exit.json"), container.join(NEW)).doing(|| "cannot take back exit.json")
+    }
+
     /// Publishes the record: whoever sees the file sees all of it. With `durable`, a power cut cannot undo it.
     pub fn write(&self, container: &Path, durable: bool) -> Result<(), Error> {
         let path = container.join("exit.json");
         let doing = || format!("cannot write {}", path.display());
-        let written = container.join(".exit.json.new");
-        let mut file = File::create(&written).doing(doing)?;
+        let written = container.join(NEW);
+        let mut file = open(&written).doing(doing)?;
         let mut json = serde_json::to_vec(self).doing(doing)?;
         json.push(b'\n');
-        file.write_all(&json).doing(doing)?;
+        // Over what is reserved; the rest of that goes when the record is whole.
+        file.write_all(&json).and_then(|()| file.set_len(json.len() as u64)).doing(doing)?;
         if durable {
             rustix::fs::fdatasync(&file).doing(doing)?;
         }
@@ -73,9 +99,32 @@ impl Exit {
     }
 }
 
+/// The record while it is written, and its space before that.
+const NEW: &str = ".exit.json.new";
+/// As much as a record with the reason of a failure takes: one block.
+const RESERVED: u64 = 4096;
+
+fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).open(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_reserved_is_no_record_and_leaves_nothing_in_one() {
+        let folder = tempfile::tempdir().unwrap();
+        Exit::reserve(folder.path()).unwrap();
+        assert_eq!(Exit::read(folder.path()), Ok(None));
+        let exit = Exit::now(Status { code: 5, signal: None, oom: false }, None);
+        exit.write(folder.path(), false).unwrap();
+        assert_eq!(Exit::read(folder.path()), Ok(Some(exit.clone())));
+        Exit::withdraw(folder.path()).unwrap();
+        assert_eq!(Exit::read(folder.path()), Ok(None));
+        Exit { error: Some("longer than before".to_owned()), ..exit }.write(folder.path(), false).unwrap();
+        assert!(Exit::read(folder.path()).unwrap().is_some_and(|exit| exit.error.is_some()));
+    }
 
     #[test]
     fn a_record_reads_back_and_replaces_the_last_one() {

@@ -106,10 +106,15 @@ pub struct LogLimits {
     pub files: u32,
 }
 
+impl LogLimits {
+    /// The size of a log that is never cut.
+    pub const UNLIMITED: u64 = u64::MAX;
+}
+
 impl Default for LogLimits {
-    /// 16 MiB × 2.
+    /// All of it, as in Docker; once there is a limit, the file before the current one too.
     fn default() -> LogLimits {
-        LogLimits { max_size: 16 << 20, files: 2 }
+        LogLimits { max_size: LogLimits::UNLIMITED, files: 2 }
     }
 }
 

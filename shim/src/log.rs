@@ -127,14 +127,18 @@ impl Writer {
         if lines.is_empty() {
             return Ok(());
         }
-        if self.size > 0 && self.size + lines.len() as u64 > self.limits.max_size {
+        if self.size > 0 && self.size.saturating_add(lines.len() as u64) > self.limits.max_size {
             self.rotate()?;
         }
         if self.file.is_none() {
             self.reopen()?;
         }
         if let Some(file) = &mut self.file {
-            file.write_all(lines)?;
+            if let Err(error) = file.write_all(lines) {
+                // Whole lines only: the part that fitted a full disk goes again.
+                file.set_len(self.size).ok();
+                return Err(error);
+            }
             self.size += lines.len() as u64;
         }
         Ok(())

@@ -7,6 +7,7 @@ mod holder;
 mod init;
 
 use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -18,8 +19,7 @@ pub(crate) fn complain(complaint: &dyn Display) {
     say(&format_args!("{} {complaint}", kelp_shim::time::Timestamp::now()));
 }
 
-/// Says it to whoever reads standard error.
-#[expect(clippy::print_stderr, reason = "the one place that prints")]
+/// Says it to whoever reads standard error. `eprintln!` would panic on a full disk: what cannot be said is not worth a container.
 pub(crate) fn say(words: &dyn Display) {
-    eprintln!("{}", kelp_runtime::visible::text(&words.to_string()));
+    std::io::stderr().write_all(format!("{words}\n").as_bytes()).ok();
 }

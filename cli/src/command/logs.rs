@@ -3,17 +3,14 @@
 
 use crate::caller::Caller;
 use crate::container::find::{self, Container};
+use crate::container::log::{Log, News};
 use crate::container::status;
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::Result;
 use crate::output;
 use crate::time;
 use clap::Args;
 use kelp_shim::log::Line;
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -52,59 +49,69 @@ fn tail(text: &str) -> Result<usize, String> {
 /// Performs the command.
 pub(crate) fn run(args: &Logs, caller: &Caller) -> Result<ExitCode> {
     let container = find::one(caller, &args.container)?;
-    let mut log = Log::open(&container.folder)?;
-    let mut last = VecDeque::new();
-    // The older file first. It may not be there, and may be put aside while we look: then lines show once or not.
-    for line in Log::open(&container.folder.join(OLD))?.lines()?.into_iter().chain(log.lines()?) {
-        if args.wants(&line)? {
-            last.push_back(line);
-        }
-        if last.len() > args.tail {
-            last.pop_front();
-        }
+    let mut log = Log::open(&container)?;
+    match args.since.is_some() || args.until.is_some() {
+        false if args.tail == usize::MAX => {}
+        false => log.skip_to_last(args.tail)?,
+        // Only reading tells which lines are of that time.
+        true => args.show_last(&mut log)?,
     }
-    for line in &last {
-        args.show(line)?;
-    }
+    log.each_line(&mut |line| args.show(line))?;
     if args.follow {
         follow(args, caller, &container, &mut log)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-const OLD: &str = "log.1";
-
 fn follow(args: &Logs, caller: &Caller, container: &Container, log: &mut Log) -> Result<()> {
     loop {
         // Looked at before the log: what was written until it ended is then in the log.
         let alive = status::of(caller, container)?.state.is_alive();
-        for line in log.lines()? {
-            if args.wants(&line)? {
-                args.show(&line)?;
-            }
+        let news = log.look()?;
+        log.each_line(&mut |line| args.show(line))?;
+        match news {
+            News::Lost => output::note("lines may be missing here: the log was cut faster than it was read"),
+            News::Rotated => {}
+            News::None if !alive => return Ok(()),
+            News::None => std::thread::sleep(PAUSE),
         }
-        if log.was_replaced() {
-            *log = Log::open(&container.folder)?;
-            continue;
-        }
-        if !alive {
-            return Ok(());
-        }
-        std::thread::sleep(PAUSE);
     }
 }
 
 impl Logs {
-    fn wants(&self, line: &str) -> Result<bool> {
-        if self.since.is_none() && self.until.is_none() {
-            return Ok(true);
-        }
-        let at = time::seconds(&parse(line)?.time).unwrap_or(0);
-        Ok(self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until))
+    /// The last lines of the time that was asked for.
+    fn show_last(&self, log: &mut Log) -> Result<()> {
+        let mut last = VecDeque::new();
+        log.each_line(&mut |line| {
+            match parse(line) {
+                Some(parsed) if !self.wants(&parsed) => return Ok(()),
+                _ => last.push_back(line.to_owned()),
+            }
+            if last.len() > self.tail {
+                last.pop_front();
+            }
+            Ok(())
+        })?;
+        last.iter().try_for_each(|line| self.show(line))
     }
 
-    fn show(&self, line: &str) -> Result<()> {
-        let line = parse(line)?;
+    fn wants(&self, line: &Line<'_>) -> bool {
+        if self.since.is_none() && self.until.is_none() {
+            return true;
+        }
+        let at = time::seconds(&line.time).unwrap_or(0);
+        self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until)
+    }
+
+    fn show(&self, line: &[u8]) -> Result<()> {
+        let whole = parse(line);
+        if whole.is_none() {
+            output::note("a line of the log is torn, and left out");
+        }
+        // What was written behind a torn line is whole.
+        let Some(line) = whole.or_else(|| parse(last_begun(line)?)).filter(|line| self.wants(line)) else {
+            return Ok(());
+        };
         let text = if self.timestamps { format!("{} {}", line.time, line.log) } else { line.log.into_owned() };
         match line.stream.as_ref() {
             "stderr" => output::raw_error(text.as_bytes()),
@@ -113,71 +120,29 @@ impl Logs {
     }
 }
 
-fn parse(line: &str) -> Result<Line<'_>> {
-    serde_json::from_str(line).map_err(|error| Error::new(Kind::BadInput, "cannot read the log", error))
+/// The line, unless a crash has torn it.
+fn parse(line: &[u8]) -> Option<Line<'_>> {
+    serde_json::from_slice(line).ok()
 }
 
-/// A file of the log, read as it grows.
-struct Log {
-    path: std::path::PathBuf,
-    file: Option<BufReader<File>>,
-    /// A line whose end has not been written yet.
-    begun: String,
-}
-
-impl Log {
-    /// `log` of a container's folder, or the file itself. One that is not there is empty.
-    fn open(path: &Path) -> Result<Self> {
-        let path = if path.is_dir() { path.join("log") } else { path.to_owned() };
-        let file = match File::open(&path) {
-            Ok(file) => Some(BufReader::new(file)),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(error).doing(|| format!("cannot read {}", path.display())),
-        };
-        Ok(Self { path, file, begun: String::new() })
-    }
-
-    /// The whole lines that were written since the last look.
-    fn lines(&mut self) -> Result<Vec<String>> {
-        let Some(file) = &mut self.file else { return Ok(Vec::new()) };
-        let mut lines = Vec::new();
-        loop {
-            let read = file.read_line(&mut self.begun).doing(|| format!("cannot read {}", self.path.display()))?;
-            if read == 0 {
-                return Ok(lines);
-            }
-            if self.begun.ends_with('\n') {
-                lines.push(std::mem::take(&mut self.begun));
-            }
-        }
-    }
-
-    /// Its place has another file now: it was put aside.
-    fn was_replaced(&self) -> bool {
-        let now = std::fs::metadata(&self.path).map(|meta| meta.ino()).ok();
-        let ours = self.file.as_ref().and_then(|file| file.get_ref().metadata().ok()).map(|meta| meta.ino());
-        now.is_some() && now != ours
-    }
+/// From where the last line begins in what a crash has joined.
+fn last_begun(joined: &[u8]) -> Option<&[u8]> {
+    let begin = b"{\"log\":\"";
+    let at = joined.windows(begin.len()).rposition(|part| part == begin)?;
+    joined.get(at..)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     #[test]
-    fn half_a_line_is_kept_until_its_end() {
-        let path = std::env::temp_dir().join(format!("kelp-log-{}", std::process::id()));
-        let mut file = File::create(&path).unwrap();
-        let mut log = Log::open(&path).unwrap();
-        file.write_all(b"one\ntw").unwrap();
-        assert_eq!(log.lines().unwrap(), ["one\n"]);
-        file.write_all(b"o\n").unwrap();
-        assert_eq!(log.lines().unwrap(), ["two\n"]);
-        assert!(!log.was_replaced());
-        std::fs::remove_file(&path).unwrap();
-        File::create(&path).unwrap();
-        assert!(log.was_replaced());
-        std::fs::remove_file(path).unwrap();
+    fn what_is_joined_to_a_torn_line_is_read() {
+        let whole = r#"{"log":"three\n","stream":"stdout","time":"2026-01-31T12:00:00Z"}"#;
+        let joined = format!(r#"{{"log":"tw{whole}"#);
+        assert!(parse(joined.as_bytes()).is_none());
+        let line = last_begun(joined.as_bytes()).and_then(parse).unwrap();
+        assert_eq!(line.log, "three\n");
+        assert!(last_begun(b"junk").is_none());
     }
 }

@@ -51,7 +51,7 @@ pub fn describe(container: &Container, status: &Status) -> Inspect {
         hosts_path: text("hosts"),
         log_path: text("log"),
         name: format!("/{}", record.name),
-        restart_count: 0,
+        restart_count: status.start.as_ref().map_or(0, |start| start.restarts),
         driver: driver(record).to_owned(),
         platform: "linux".to_owned(),
         mount_label: String::new(),
@@ -241,10 +241,11 @@ fn apparmor(isolation: &Isolation) -> String {
     isolation.security_opt.iter().find_map(profile).unwrap_or_default()
 }
 
-/// In Docker's words: a log of ours is bounded like one of `local`, and read by `logs` like any.
+/// In Docker's words. `logs` reads it whatever its limits are.
 fn log_config(limits: kelp_shim::LogLimits) -> LogConfig {
     let (kind, config) = match limits.max_size {
         0 => ("none", BTreeMap::new()),
+        kelp_shim::LogLimits::UNLIMITED => ("json-file", BTreeMap::new()),
         size => {
             let all = [("max-size", size.to_string()), ("max-file", limits.files.to_string())];
             ("json-file", all.map(|(key, value)| (key.to_owned(), value)).into())

@@ -12,6 +12,7 @@ mod init;
 pub mod inside;
 pub mod inspect;
 mod interpreter;
+pub mod log;
 pub mod name;
 pub mod network;
 pub mod record;

@@ -141,6 +141,9 @@ pub struct Start {
     /// The ports as they were published.
     #[serde(default)]
     pub published: Vec<Published>,
+    /// How often the policy has started it again since it was told to start.
+    #[serde(default)]
+    pub restarts: u32,
 }
 
 impl Record {

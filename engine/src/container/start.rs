@@ -182,18 +182,20 @@ fn claim(caller: &Caller, container: &Container) -> Result<Option<Claim>> {
 
 fn connect(caller: &Caller, container: &Container, shim: &Connection, uplink: Uplink) -> Result<()> {
     let published = network::connect(caller, &container.record, shim.pid(), uplink)?;
-    note_start(container, published)
+    note_start(container, published, 0)
 }
 
 /// The same for a container that was made anew: `pid` is its new init.
 pub fn reconnect(caller: &Caller, container: &Container, pid: i32, uplink: OwnedFd) -> Result<()> {
     let published = network::reconnect(caller, &container.record, pid, uplink)?;
-    note_start(container, published)
+    // A record that is damaged counts nothing; it must not keep the program from running.
+    let restarts = Start::read(&container.folder).ok().flatten().map_or(0, |start| start.restarts) + 1;
+    note_start(container, published, restarts)
 }
 
-fn note_start(container: &Container, published: Vec<Published>) -> Result<()> {
+fn note_start(container: &Container, published: Vec<Published>, restarts: u32) -> Result<()> {
     // Written before the program runs: from then on it counts as started.
-    Start { started: time::now(), published }.write(&container.folder)
+    Start { started: time::now(), published, restarts }.write(&container.folder)
 }
 
 /// Stays with it. A container of `--rm` is gone when its status is known.

@@ -55,7 +55,11 @@ pub fn parse(text: &str) -> Result<Limit, String> {
 
 /// What comes of all of them.
 pub fn limits(flags: &Life) -> LogLimits {
-    let mut limits = LogLimits::default();
+    let mut limits = match flags.log_driver {
+        // Docker's limits of this driver.
+        Driver::Local => LogLimits { max_size: 20 << 20, files: 5 },
+        Driver::JsonFile | Driver::None => LogLimits::default(),
+    };
     for limit in &flags.log_opt {
         match *limit {
             Limit::Size(bytes) => limits.max_size = bytes,
@@ -77,6 +81,8 @@ mod tests {
         assert_eq!(limits(&Life::default()), LogLimits::default());
         let log_opt = vec![parse("max-size=10m").unwrap(), parse("max-file=3").unwrap()];
         let some = limits(&Life { log_opt, ..Life::default() });
+        let local = Life { log_driver: driver("local").unwrap(), ..Life::default() };
+        assert_eq!(limits(&local), LogLimits { max_size: 20 << 20, files: 5 });
         assert_eq!(some, LogLimits { max_size: 10 << 20, files: 3 });
         let none = Life { log_driver: driver("none").unwrap(), ..Life::default() };
         assert_eq!(limits(&none).max_size, 0);

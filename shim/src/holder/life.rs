@@ -143,6 +143,9 @@ impl Holder {
                 return Err(error);
             }
         };
+        if let Err(error) = Exit::reserve(&launch.container) {
+            complain(&error);
+        }
         let mut starter = Client::new(0, socket, true);
         starter.greeted = true;
         Ok(Holder {

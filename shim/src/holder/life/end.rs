@@ -11,7 +11,6 @@ use crate::holder::hand::Hand;
 use crate::holder::stdio::Stdio;
 use kelp_shim::{Doing, Error, Exit, Status};
 use kelp_sys::rustix::pipe::{PipeFlags, pipe_with};
-use std::fs;
 use std::process::{Command, Stdio as Redirect};
 use std::time::{Duration, Instant};
 
@@ -32,9 +31,7 @@ impl Holder {
             exit = exit_of(error);
         }
         exit.stopped = self.was_stopped();
-        if let Err(error) = exit.write(&self.launch.container, self.launch.durable) {
-            complain(&error);
-        }
+        self.record(&exit);
         let ran_for = self.started.elapsed();
         self.record_end(exit.status(), ran_for.as_secs());
         if std::mem::take(&mut self.exists)
@@ -49,9 +46,22 @@ impl Holder {
         }
     }
 
+    /// A long reason may not fit a full disk; the status does, in what was reserved for it.
+    fn record(&self, exit: &Exit) {
+        let (folder, durable) = (&self.launch.container, self.launch.durable);
+        if let Err(error) = exit.write(folder, durable) {
+            complain(&error);
+            if let Err(error) =
+                (Exit { error: exit.error.as_ref().map(|_| String::new()), ..exit.clone() }).write(folder, false)
+            {
+                complain(&error);
+            }
+        }
+    }
+
     pub(super) fn restart(&mut self) {
-        if let Err(error) = fs::remove_file(self.launch.container.join("exit.json")) {
-            complain(&format_args!("cannot remove exit.json: {error}"));
+        if let Err(error) = Exit::withdraw(&self.launch.container) {
+            complain(&error);
         }
         let restarted = self.create_again().and_then(|pid| self.prepare_restarted(pid)).and_then(|()| self.start());
         if let Err(error) = restarted {
