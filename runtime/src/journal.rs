@@ -38,7 +38,8 @@ pub struct Journal {
     made: Vec<Made>,
 }
 
-const NAME: &str = "journal";
+/// The journal's file name.
+pub(crate) const NAME: &str = "journal";
 
 impl Journal {
     /// Begins the journal of the container whose state directory this is.

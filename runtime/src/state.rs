@@ -19,7 +19,7 @@ use crate::process::{Identity, Life};
 use crate::seccomp::Agent;
 use kelp_sys::rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use kelp_sys::rustix::fs::{
-    Access, AtFlags, CWD, Mode, OFlags, Stat, accessat, fstat, lstat, mkdirat, openat, renameat, stat,
+    Access, AtFlags, CWD, Mode, OFlags, Stat, accessat, fstat, lstat, mkdirat, openat, renameat, stat, unlinkat,
 };
 use kelp_sys::rustix::io::Errno;
 use oci_spec::runtime::{Hook, Process};
@@ -167,6 +167,7 @@ const RECORD_CREATING: &str = "state.creating";
 const RECORD_NEW: &str = "state.new";
 const EXEC: &str = "exec.json";
 const FILTER: &str = "seccomp.bpf";
+const JOURNAL: &str = crate::journal::NAME;
 /// The gate's file name.
 pub(crate) const GATE: &str = "gate";
 
@@ -330,6 +331,13 @@ impl Folder {
 
     pub(crate) fn has(&self, name: &str) -> bool {
         accessat(&self.fd, name, Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    /// Removes the files of a container that was made; says whether all of them are gone. The record is the last of them.
+    pub(crate) fn remove_files(&self) -> bool {
+        [FILTER, EXEC, JOURNAL, RECORD]
+            .iter()
+            .all(|name| matches!(unlinkat(&self.fd, *name, AtFlags::empty()), Ok(()) | Err(Errno::NOENT)))
     }
 
     fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {

@@ -131,6 +131,10 @@ fn remove_cgroup(dir: &std::path::Path) -> Result<()> {
 
 /// The folder goes last: as long as it is there, the container can be deleted again.
 fn remove_folder(folder: &Folder) -> Result<()> {
+    // What is mostly in it is removed by name: that takes a third of the calls that looking takes.
+    if folder.remove_files() && matches!(rmdir(folder.path()), Ok(()) | Err(Errno::NOENT)) {
+        return Ok(());
+    }
     match std::fs::remove_dir_all(folder.path()) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other.doing(|| format!("cannot remove {}", folder.path().display())),
