@@ -6,9 +6,13 @@
 
 use crate::error::{Doing, Error, Kind, Result};
 use kelp_runtime::visible;
+use kelp_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
+use kelp_sys::rustix::stdio::stdout;
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Writes one line to stdout. What a terminal would obey is shown instead, wherever it comes from, also to a pipe: people look
 /// at what scripts have kept.
@@ -26,20 +30,41 @@ pub(crate) fn complaint(text: &str) -> Result<()> {
     raw_error(visible::text(text).as_bytes())
 }
 
+/// Whether somebody who read our results has left: a pipe took no more.
+static READER_LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Waits, as long as the reader of stdout stays: nobody needs what comes after he has left. For commands that go on until they
+/// are interrupted.
+pub(crate) fn reader_stays(pause: Duration) -> bool {
+    if READER_LEFT.load(Ordering::Relaxed) {
+        return false;
+    }
+    let pause =
+        Timespec { tv_sec: i64::try_from(pause.as_secs()).unwrap_or(i64::MAX), tv_nsec: pause.subsec_nanos().into() };
+    // No event is asked for: poll reports hang-ups and errors alone.
+    let hung_up = poll(&mut [PollFd::from_borrowed_fd(stdout(), PollFlags::empty())], Some(&pause));
+    !hung_up.is_ok_and(|count| count > 0)
+}
+
 /// Writes bytes to stdout as they are: what a program in a container wrote, and our own escapes.
 pub(crate) fn raw(bytes: &[u8]) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result.doing(|| "cannot write to stdout"),
-    }
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    tolerate_leaving(written).doing(|| "cannot write to stdout")
 }
 
 /// Writes bytes to stderr as they are: what a program in a container wrote.
 pub(crate) fn raw_error(bytes: &[u8]) -> Result<()> {
-    match std::io::stderr().lock().write_all(bytes) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result.doing(|| "cannot write to stderr"),
+    tolerate_leaving(std::io::stderr().lock().write_all(bytes)).doing(|| "cannot write to stderr")
+}
+
+fn tolerate_leaving(written: std::io::Result<()>) -> std::io::Result<()> {
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            READER_LEFT.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+        written => written,
     }
 }
 

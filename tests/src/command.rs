@@ -44,6 +44,7 @@ pub struct Command<'w> {
     limit: Duration,
     cgroup: String,
     streams: Option<[OwnedFd; 3]>,
+    stdout: Option<OwnedFd>,
     inherit: Vec<(String, i32)>,
 }
 
@@ -75,6 +76,7 @@ impl<'w> Command<'w> {
             limit: Duration::from_secs(60),
             cgroup: String::new(),
             streams: None,
+            stdout: None,
             inherit: Vec::new(),
         }
     }
@@ -150,6 +152,13 @@ impl<'w> Command<'w> {
         self
     }
 
+    /// Has its stdout go there, and not into the output.
+    #[must_use]
+    pub fn stdout(mut self, to: impl Into<OwnedFd>) -> Self {
+        self.stdout = Some(to.into());
+        self
+    }
+
     /// Gives it a terminal of its own as standard streams and controlling terminal.
     pub(crate) fn on_terminal(mut self, streams: [OwnedFd; 3]) -> Self {
         self.streams = Some(streams);
@@ -178,7 +187,10 @@ impl<'w> Command<'w> {
         command.args(&self.line).env_clear().envs(self.env.iter().cloned()).current_dir(&self.dir);
         match self.streams.take() {
             Some([a, b, c]) => command.stdin(Stdio::from(a)).stdout(Stdio::from(b)).stderr(Stdio::from(c)),
-            None => command.stdin(self.stdin_from()).stdout(append(&out)).stderr(append(&err)),
+            None => {
+                let stdout = self.stdout.take().map_or_else(|| append(&out), File::from);
+                command.stdin(self.stdin_from()).stdout(stdout).stderr(append(&err))
+            }
         };
         let child = command.spawn().expect("/bin/sh exists");
         let mut running = Running {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `kelp exec`: what of the caller's a program gets, and when the command ends.
+//! `kelp exec`, and others that stay: what of the caller's a program gets, and when the command ends.
 //!
 //! Runs `kelp`, at terminals and at pipes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -16,6 +16,8 @@ claims!(as_root, as_user:
     detach_keys_come_from_the_config_file_too,
     a_container_that_just_ended_is_said_to_be_not_running,
     statuses_are_docker_s,
+    who_follows_leaves_with_his_reader,
+    attach_shows_the_prompt_again,
 );
 
 fn detached(w: &World, program: &[&str]) {
@@ -42,9 +44,9 @@ fn a_program_gets_no_descriptor_of_the_caller(w: &World) {
     }
     // A file that output is appended to is not the program's to truncate. The descriptor is a pipe, which has no size.
     let file = w.write("output", "earlier\n");
-    let script = "echo later; : >/proc/self/fd/1";
-    w.kelp(["exec", "c", "sh", "-c", script]).descriptor(1, &file).output();
-    assert!(fs::read_to_string(&file).unwrap().starts_with("earlier\n"));
+    let appended = fs::OpenOptions::new().append(true).open(&file).unwrap();
+    w.kelp(["exec", "c", "sh", "-c", "echo later; : >/proc/self/fd/1"]).stdout(appended).ok();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "earlier\nlater\n");
     remove(w);
 }
 
@@ -136,6 +138,36 @@ fn statuses_are_docker_s(w: &World) {
         w.kelp(["pause", "c"]).ok();
         w.kelp(["exec", "c", "true"]).output().code(1).explains(&["container c is paused"]).hints("kelp unpause c");
         w.kelp(["unpause", "c"]).ok();
+    }
+    remove(w);
+}
+
+fn who_follows_leaves_with_his_reader(w: &World) {
+    detached(w, &["sh", "-c", "echo ready; exec sleep 1000"]);
+    // Nothing more is written: that the reader has left is seen all the same.
+    for follow in
+        [&["logs", "-f", "c"][..], &["stats"], &["attach", "--sig-proxy=false", "--no-stdin", "c"], &["events"]]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut running = w.kelp(follow).stdout(writer).limit(30).spawn();
+        assert!(running.runs(), "{follow:?}");
+        drop(reader);
+        drop(running.output());
+    }
+    assert_eq!(w.kelp(["inspect", "-f", "{{.State.Status}}", "c"]).ok().text(), "running");
+    remove(w);
+}
+
+fn attach_shows_the_prompt_again(w: &World) {
+    w.load_busybox();
+    w.kelp(["run", "-dit", "--name", "c", "--network", "none", "-e", "PS1=prompt> ", "busybox", "sh"]).ok();
+    for _ in 0..2 {
+        let (mut terminal, running) = Terminal::start(w.kelp(["attach", "c"]), 30, 90);
+        terminal.shows("prompt>");
+        terminal.types(b"stty size\n");
+        terminal.shows("30 90");
+        terminal.types(b"\x10\x11");
+        running.output().ok();
     }
     remove(w);
 }

@@ -71,9 +71,9 @@ fn follow(args: &Logs, caller: &Caller, container: &Container, log: &mut Log) ->
         log.each_line(&mut |line| args.show(line))?;
         match news {
             News::Lost => output::note("lines may be missing here: the log was cut faster than it was read"),
-            News::Rotated => {}
-            News::None if !alive => return Ok(()),
-            News::None => std::thread::sleep(PAUSE),
+            News::Rotated if output::reader_stays(Duration::ZERO) => {}
+            News::None if alive && output::reader_stays(PAUSE) => {}
+            News::Rotated | News::None => return Ok(()),
         }
     }
 }

@@ -17,7 +17,6 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Show what containers use
@@ -56,7 +55,9 @@ pub(crate) fn run(args: &Stats, caller: &Caller) -> Result<ExitCode> {
     let format = super::format(caller, args.format.as_deref(), "statsFormat")?;
     let mut before = look_at_all(args, caller)?;
     loop {
-        sleep(INTERVAL);
+        if !output::reader_stays(INTERVAL) {
+            return Ok(ExitCode::SUCCESS);
+        }
         let now = look_at_all(args, caller)?;
         let rows: Vec<Value> = now.iter().map(|look| row(args, look, &before)).collect();
         if !args.no_stream && format.is_none() && std::io::stdout().is_terminal() {

@@ -10,11 +10,12 @@ use super::terminal::{self, RawTerminal};
 use super::{Connection, DetachKeys, unexpected};
 use crate::error::{Doing, Error};
 use crate::protocol::{DATA_MAX, Reply, Request, STDIN_WINDOW, Status, Stream, Streams};
-use kelp_sys::rustix::event::{PollFd, PollFlags, poll};
+use kelp_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
 use kelp_sys::rustix::io::{Errno, read, write};
 use kelp_sys::rustix::stdio::{stderr, stdin, stdout};
 use kelp_sys::sigaction::{Caught, Ignored};
 use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
 
 /// Signals that are passed on to the program. Not SIGTSTP and its kin: stopping the client is the shell's affair.
 const PROXIED: [i32; 8] = [1, 2, 3, 10, 12, 13, 14, 15];
@@ -23,6 +24,9 @@ pub(super) const SIGCONT: i32 = 18;
 pub(super) const SIGWINCH: i32 = 28;
 /// A write of this size does not block on a pipe, terminal or socket of which poll says that it takes output.
 pub(super) const PIPE_BUF: usize = 4096;
+
+/// How long a program has to see that its terminal has another size for a moment, which makes it show itself.
+const NUDGE: Duration = Duration::from_millis(50);
 
 /// What to relay, and how.
 #[derive(Clone, Debug)]
@@ -47,7 +51,7 @@ impl Default for Relay {
 pub enum Ended {
     /// The container is over.
     Exited(Status),
-    /// The person pressed the detach keys; the container goes on.
+    /// The person pressed the detach keys, or nobody reads what an attached client shows; the container goes on.
     Detached,
     /// Signals are not passed on, and this one came; the container goes on.
     Signalled(i32),
@@ -57,13 +61,16 @@ impl Connection {
     /// Attaches, starts the program and relays until one of both ends: nothing that it writes is lost.
     pub fn foreground(&mut self, relay: &Relay) -> Result<Ended, Error> {
         let mut session = Session::begin(self, relay)?;
+        session.reader = Reader::OfPipeline;
         session.connection.start()?;
         session.run()
     }
 
     /// Attaches to a running program and relays until one of both ends.
     pub fn attach(&mut self, relay: &Relay) -> Result<Ended, Error> {
-        Session::begin(self, relay)?.run()
+        let mut session = Session::begin(self, relay)?;
+        session.nudged = Some(Instant::now() + NUDGE);
+        session.run()
     }
 }
 
@@ -74,6 +81,15 @@ pub(super) fn catch_signals() -> Result<Caught, Error> {
     // Rust ignores SIGPIPE at start and Go does not: a client never wants to be killed by it in here.
     signals.retain(|signal| *signal != SIGPIPE);
     Caught::new(&signals, Ignored::Respect).doing(|| "cannot catch signals")
+}
+
+/// What it means that nobody reads our stdout any more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// The program learns of it, as in any pipeline: it is our program, and we stay until it ends.
+    OfPipeline,
+    /// We have come to look at another's program: we leave, at once.
+    OfVisitor,
 }
 
 /// Output that has been received and not yet written.
@@ -95,6 +111,9 @@ struct Session<'a> {
     pending: Pending,
     /// Streams of ours that nobody reads any more.
     hung_up: Streams,
+    reader: Reader,
+    /// Until when the program's terminal has another size than ours: see [`NUDGE`].
+    nudged: Option<Instant>,
     input: Vec<u8>,
 }
 
@@ -118,6 +137,8 @@ impl<'a> Session<'a> {
             stdin_under_way: 0,
             pending: Pending::default(),
             hung_up: Streams::default(),
+            reader: Reader::OfVisitor,
+            nudged: None,
             input: vec![0; DATA_MAX],
         })
     }
@@ -125,6 +146,11 @@ impl<'a> Session<'a> {
     fn run(&mut self) -> Result<Ended, Error> {
         loop {
             let ready = self.wait()?;
+            // What is typed meanwhile finds the right size too.
+            if self.nudged.is_some_and(|until| ready.stdin || until <= Instant::now()) {
+                self.nudged = None;
+                self.resize()?;
+            }
             if ready.signal
                 && let Some(ended) = self.signals()?
             {
@@ -132,6 +158,10 @@ impl<'a> Session<'a> {
             }
             if ready.output {
                 self.write_some()?;
+            }
+            if ready.reader_left || self.reader == Reader::OfVisitor && self.hung_up.stdout {
+                self.connection.tell(&Request::Detach)?;
+                return Ok(Ended::Detached);
             }
             if ready.socket
                 && let Some(status) = self.receive()?
@@ -155,10 +185,18 @@ impl<'a> Session<'a> {
             Some(target) => fds.push(PollFd::from_borrowed_fd(*target, PollFlags::OUT)),
             None => fds.push(PollFd::new(&self.connection.socket, PollFlags::IN)),
         }
-        if wants_stdin {
-            fds.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
-        }
-        match poll(&mut fds, None) {
+        // No event: poll reports hang-ups and errors alone. What is not wanted stands there as our signals, once more.
+        let unwanted = || PollFd::new(&self.caught, PollFlags::empty());
+        fds.push(if wants_stdin { PollFd::from_borrowed_fd(stdin(), PollFlags::IN) } else { unwanted() });
+        fds.push(match self.reader {
+            Reader::OfVisitor => PollFd::from_borrowed_fd(stdout(), PollFlags::empty()),
+            Reader::OfPipeline => unwanted(),
+        });
+        let timeout = self.nudged.map(|until| {
+            let left = until.saturating_duration_since(Instant::now()).min(NUDGE);
+            Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() }
+        });
+        match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno).doing(|| "cannot wait for input"),
         }
@@ -168,6 +206,7 @@ impl<'a> Session<'a> {
             output: ready(1) && target.is_some(),
             socket: ready(1) && target.is_none(),
             stdin: ready(2),
+            reader_left: ready(3),
         })
     }
 
@@ -178,15 +217,17 @@ impl<'a> Session<'a> {
                     if let (SIGCONT, Some(raw)) = (signal, &self.raw) {
                         raw.again();
                     }
-                    if let Some(size) = terminal::size() {
-                        self.connection.tell(&Request::Resize(size))?;
-                    }
+                    self.resize()?;
                 }
                 _ if self.proxy_signals => self.connection.tell(&Request::Signal(signal))?,
                 _ => return Ok(Some(Ended::Signalled(signal))),
             }
         }
         Ok(None)
+    }
+
+    fn resize(&mut self) -> Result<(), Error> {
+        terminal::size().map_or(Ok(()), |size| self.connection.tell(&Request::Resize(size)))
     }
 
     fn receive(&mut self) -> Result<Option<Status>, Error> {
@@ -270,6 +311,7 @@ struct Ready {
     output: bool,
     socket: bool,
     stdin: bool,
+    reader_left: bool,
 }
 
 impl Pending {

@@ -489,6 +489,7 @@ impl Holder {
     pub(super) fn forget(&mut self, id: u64) {
         let Some(index) = self.clients.iter().position(|client| client.id == id) else { return };
         let client = self.clients.swap_remove(index);
+        self.stdio.input.forget(client.id);
         if client.streams.stdin {
             self.input_left();
         }

@@ -126,11 +126,10 @@ impl Holder {
 
     fn attach(&mut self, index: usize, streams: Streams, size: Option<Size>) {
         if let Some(size) = size {
-            if matches!(self.stage, Stage::Running) {
-                // A change, so that a full-screen program paints itself for who has just come.
-                self.resize(Size { rows: size.rows.saturating_add(1), ..size });
-            }
-            self.resize(size);
+            // A change, so that a shell shows its prompt and a full-screen program paints itself for who has just come. The client
+            // says the right size once the program has had the time to see this one.
+            let nudged = Size { rows: size.rows.saturating_add(1), cols: size.cols.saturating_add(1) };
+            self.resize(if matches!(self.stage, Stage::Running) { nudged } else { size });
         }
         let takes_input = self.launch.stdin != Stdin::Null;
         let terminal = self.launch.terminal;

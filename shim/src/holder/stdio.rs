@@ -14,6 +14,8 @@ use kelp_sys::term::{self, Winsize};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// The number of no client.
+const NOBODY: u64 = u64::MAX;
 /// What a terminal takes as the end of input (ctrl-d).
 const END_OF_TRANSMISSION: u8 = 4;
 
@@ -155,15 +157,27 @@ impl Input {
     }
 
     pub(crate) fn push(&mut self, client: u64, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.queue.push_back(Portion { client, bytes: bytes.to_vec(), written: 0 });
+        if bytes.is_empty() {
+            return;
         }
+        match self.queue.back_mut() {
+            Some(last) if last.client == client => last.bytes.extend_from_slice(bytes),
+            _ => self.queue.push_back(Portion { client, bytes: bytes.to_vec(), written: 0 }),
+        }
+    }
+
+    /// Frees what a client that has left has typed and the program has not taken: a pipe or terminal full of it is before that.
+    pub(crate) fn forget(&mut self, client: u64) {
+        self.queue.retain(|portion| portion.client != client);
+        self.queue.shrink_to_fit();
     }
 
     /// No input follows what is queued.
     pub(crate) fn end(&mut self) {
         if self.terminal {
-            self.push(0, &[END_OF_TRANSMISSION]);
+            // One is enough, however many clients have said it.
+            self.forget(NOBODY);
+            self.push(NOBODY, &[END_OF_TRANSMISSION]);
         } else {
             self.ends = true;
         }
@@ -197,5 +211,39 @@ impl Input {
         if self.ends {
             self.fd = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Input into a pipe that nobody reads.
+    fn full() -> (Input, OwnedFd) {
+        let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        while write(&ours, &[0; 4096]).is_ok() {}
+        (Input { fd: Some(ours), ..Input::default() }, theirs)
+    }
+
+    #[test]
+    fn input_of_clients_that_left_is_not_kept() {
+        let (mut input, _theirs) = full();
+        for client in 1..=3000 {
+            input.push(client, &[b'x'; 65536]);
+            input.write_some(|_, _| {});
+            input.forget(client);
+        }
+        assert!(!input.has_bytes() && input.queue.capacity() < 64, "{}", input.queue.capacity());
+    }
+
+    #[test]
+    fn what_the_others_have_typed_stays_and_one_letter_is_no_portion() {
+        let (mut input, _theirs) = full();
+        for client in [1, 2] {
+            (0..1000).for_each(|_| input.push(client, b"x"));
+        }
+        assert_eq!(input.queue.len(), 2);
+        input.forget(1);
+        assert_eq!((input.queue.len(), input.queue[0].bytes.len()), (1, 1000));
     }
 }
