@@ -60,20 +60,28 @@ fn the_default_profile_reaches_as_far_as_dockers() {
 }
 
 /// Where ours denies what Docker's lets through: a socket whose family is behind `socketcall`'s pointer, or in the low half
-/// of an argument whose high half hides it.
+/// of an argument whose high half hides it, and families that no kernel has.
 fn stricter_than_docker(native: Arch) -> impl Fn(u32, u32, u64) -> bool {
-    let host = Abi::of(native).unwrap();
     let profile = default_profile(&[].into(), native);
-    let abis: Vec<Abi> = profile.architectures().iter().flatten().map(|&arch| Abi::of(arch).unwrap()).collect();
+    let mut found = Vec::new();
+    for abi in profile.architectures().iter().flatten().map(|&arch| Abi::of(arch).unwrap()) {
+        let calls = abi.calls.iter().filter(|call| ["socket", "socketcall"].contains(&call.name.text()));
+        found.extend(calls.map(|call| (abi.audit, abi.base + call.number, call.name.text(), abi.wide)));
+    }
     move |audit, number, value| {
-        let named = |name: &str| {
-            let here = abis.iter().filter(|abi| abi.audit == audit);
-            here.flat_map(|abi| abi.calls.iter().map(|call| (abi.base + call.number, call.name.text())))
-                .any(|call| call == (number, name))
-        };
-        let low = value as u32;
-        named("socketcall") && (low == 1 || !(1..=20).contains(&low))
-            || named("socket") && audit == host.audit && value > 63
+        let call = found.iter().find(|call| (call.0, call.1) == (audit, number));
+        let low = value & u64::from(u32::MAX);
+        match call {
+            Some((_, _, "socketcall", _)) => low == 1 || !(1..=20).contains(&low),
+            Some((.., wide)) => {
+                if *wide {
+                    value > 63
+                } else {
+                    low > 63
+                }
+            }
+            None => false,
+        }
     }
 }
 
