@@ -16,6 +16,7 @@ claims!(as_root, as_user:
     a_program_without_its_shim_is_killed_stopped_and_removed,
     a_damaged_file_hides_no_other_container_and_rm_force_removes_its_own,
     names_that_lead_nowhere_are_swept,
+    many_are_removed_at_once_and_named_in_order,
     start_of_what_runs_prints_its_name,
     a_program_that_cannot_run_leaves_its_container_created,
 );
@@ -164,6 +165,19 @@ fn names_that_lead_nowhere_are_swept(w: &World) {
     w.kelp(["system", "prune", "-f"]).ok();
     assert_eq!(fs::read_dir(names).unwrap().count(), 0);
     w.kelp(["rm", "-f", "kept"]).ok();
+}
+
+fn many_are_removed_at_once_and_named_in_order(w: &World) {
+    w.load_busybox();
+    let names: Vec<String> = (0..20).map(|number| format!("c{number}")).collect();
+    for name in &names {
+        w.kelp(["create", "--network", "none", "--name", name, "busybox"]).ok();
+    }
+    let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+    wanted.insert(7, "nobody");
+    let removed = w.kelp(["rm"]).args(&wanted).output().code(1).explains(&["no such container: nobody"]);
+    assert_eq!(removed.stdout.lines().collect::<Vec<_>>(), names);
+    assert_eq!(w.kelp(["ps", "-aq"]).ok().stdout, "");
 }
 
 fn start_of_what_runs_prints_its_name(w: &World) {

@@ -5,7 +5,6 @@ use crate::caller::Caller;
 use crate::container::find;
 use crate::container::remove::{self, Force};
 use crate::error::{Error, Kind, Result};
-use crate::output;
 use clap::Args;
 use kelp_bundles::Store;
 use std::process::ExitCode;
@@ -36,15 +35,15 @@ fn or_image(caller: &Caller, wanted: &str, error: Error) -> Error {
 /// Performs the command.
 pub(crate) fn run(args: &Rm, caller: &Caller) -> Result<ExitCode> {
     let force = if args.force { Force::Yes } else { Force::No };
-    let status = super::each(&args.containers, |wanted| {
+    let status = super::each_at_once(&args.containers, |wanted| {
         let container = match find::any(caller, wanted) {
             // `rm -f` makes sure that it is not there.
-            Err(error) if args.force && error.kind() == Kind::NotFound => return Ok(()),
+            Err(error) if args.force && error.kind() == Kind::NotFound => return Ok(false),
             Err(error) if error.kind() == Kind::NotFound => return Err(or_image(caller, wanted, error)),
             found => found?,
         };
         remove::container(caller, &container, force, args.volumes)?;
-        output::line(wanted)
+        Ok(true)
     })?;
     remove::sweep(caller)?;
     Ok(status)
