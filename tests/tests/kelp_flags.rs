@@ -20,6 +20,8 @@ claims!(as_root, as_user:
     ps_filters_by_age_and_ports,
     filters_of_names_are_patterns,
     top_takes_options_of_ps,
+    variables_are_given_taken_and_taken_away_as_in_docker,
+    a_container_knows_its_names_and_that_it_is_one,
     common_mistakes_get_the_hint_that_helps,
     inspect_of_a_kind_knows_that_kind_alone,
     questions_are_answered_by_whatever_stdin_is,
@@ -75,11 +77,13 @@ fn flags_take_true_and_false(w: &World) {
 
 fn labels_come_from_files_too(w: &World) {
     w.load_busybox();
-    let file = w.write("labels", "# a comment\none=1\ntwo=from the file\n\nthree\n");
+    let file = w.write("labels", "\u{feff}# a comment\none=1\r\ntwo=from the file\n\nthree\n");
     let file = file.to_string_lossy();
-    w.kelp(["create", "--name", "c", "--label-file", &file, "--label", "two=2", "busybox"]).ok();
+    let made = w.kelp(["create", "--name", "c", "--label-file", &file, "--label", "two=2", "busybox"]).ok();
+    assert!(made.stderr.contains("the label three has no value"), "{made}");
     let labels = w.kelp(["inspect", "-f", "{{json .Config.Labels}}", "c"]).ok().json();
-    assert_eq!((&labels["one"], &labels["two"], &labels["three"]), (&"1".into(), &"2".into(), &"".into()));
+    assert_eq!((&labels["one"], &labels["two"]), (&"1".into(), &"2".into()));
+    assert!(labels.get("three").is_none(), "as Docker: {labels}");
     w.kelp(["create", "--label-file", "/no/such/file", "busybox"]).output().code(1).explains(&["/no/such/file"]);
     w.kelp(["rm", "c"]).ok();
 }
@@ -364,4 +368,28 @@ fn sizes_are_shown_where_they_are_asked_for(w: &World) {
     let (written, all) = (sized["SizeRw"].as_u64().unwrap(), sized["SizeRootFs"].as_u64().unwrap());
     assert!(written >= 2 << 20 && all > written, "{written} {all}");
     w.kelp(["rm", "c"]).ok();
+}
+
+fn variables_are_given_taken_and_taken_away_as_in_docker(w: &World) {
+    w.load(&kelp_tests::busybox_image(w).config("Env", serde_json::json!(["A=image", "B=image", "C=image"])), "env:1");
+    let file = w.write("env", "\u{feff}FILE=1\r\nTAKEN\nUNSET\n");
+    let file = file.to_string_lossy();
+    let env = run(w, &["--env-file", &file, "-e", "A", "-e", "B=mine", "-e", "TAKEN", "env:1", "env"]);
+    let env = env.env("TAKEN", "of the caller").env_remove("A").ok();
+    let has = |line: &str| env.stdout.lines().any(|it| it == line);
+    assert!(has("B=mine") && has("C=image") && has("FILE=1") && has("TAKEN=of the caller"), "{env}");
+    assert!(!env.stdout.contains("A=") && !env.stdout.contains("UNSET"), "{env}");
+}
+
+fn a_container_knows_its_names_and_that_it_is_one(w: &World) {
+    w.load_busybox();
+    let shown =
+        "hostname; grep -o 'web.*' /etc/hosts; test -f /.dockerenv && echo marked; cat /proc/sys/kernel/domainname";
+    let of = |flags: &[&str]| run(w, &[flags, &["busybox", "sh", "-c", shown]].concat()).ok().text().to_owned();
+    assert_eq!(
+        of(&["-h", "web.example.org"]).lines().take(3).collect::<Vec<_>>(),
+        ["web.example.org", "web.example.org web", "marked"]
+    );
+    let split = of(&["-h", "web", "--domainname", "example.org"]);
+    assert_eq!(split.lines().collect::<Vec<_>>(), ["web", "web.example.org web", "marked", "example.org"]);
 }

@@ -22,7 +22,7 @@ use kelp_bundles::idmap::IdMap;
 use kelp_shim::Restart;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Docker's time from the stop signal to SIGKILL.
@@ -156,17 +156,21 @@ impl Maker<'_> {
         if self.options.runtime.is_some() {
             // A mount at `/` is for Kelp's own runtime to make: crun refuses it.
             kelp_bundles::job::copy_tree(lower, &rootfs, &self.ids)?;
+            mark(&rootfs)?;
             return Ok(RootFilesystem::Copy);
         }
         match overlay::probe(self.caller)? {
             Overlay::Works => {
-                Ok(RootFilesystem::Overlay { lower: lower.to_vec(), upper: make("upper")?, work: make("work")? })
+                let upper = make("upper")?;
+                mark(&upper)?;
+                Ok(RootFilesystem::Overlay { lower: lower.to_vec(), upper, work: make("work")? })
             }
             Overlay::Refused { because, news } => {
                 if news {
                     self.caller.note(format!("no overlay here ({because}): each container gets a copy of its image"));
                 }
                 kelp_bundles::job::copy_tree(lower, &rootfs, &self.ids)?;
+                mark(&rootfs)?;
                 Ok(RootFilesystem::Copy)
             }
         }
@@ -208,7 +212,12 @@ impl Maker<'_> {
         let (options, life) = (self.options, &self.options.life);
         let exposed = network::exposed(&options.network, wanted.exposed.iter().cloned())?;
         let mut labels = wanted.labels.clone();
-        labels.extend(env::label_files(&options.process.label_file)?);
+        let files = env::label_files(&options.process.label_file)?;
+        for key in files.left {
+            self.caller
+                .note(format!("the label {key} has no value in its file, so it is none; {key}= makes it an empty one"));
+        }
+        labels.extend(files.labels);
         labels.extend(options.process.label.iter().cloned());
         let image_signal = wanted.stop_signal.as_deref().and_then(|name| signal::parse(name).ok());
         Ok(Record {
@@ -245,6 +254,17 @@ impl Maker<'_> {
             working_dir: wanted.program.cwd.clone(),
             user: options.process.user.clone().or_else(|| wanted.user.clone()).unwrap_or_default(),
         })
+    }
+}
+
+/// Docker's sign for programs that ask whether they are in a container: an empty file. An image may have one.
+fn mark(root: &Path) -> Result<()> {
+    let file = root.join(".dockerenv");
+    match OpenOptions::new().write(true).create_new(true).mode(0o755).open(&file) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).doing(|| format!("cannot make {}", file.display()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -50,12 +50,24 @@ fn hosts(flags: &Networking, network: Network, hostname: &str) -> String {
         Network::Slirp4netns => (Some(slirp::ADDRESS.into()), slirp::GATEWAY.into()),
         Network::None | Network::Host => (None, Ipv4Addr::LOCALHOST.into()),
     };
-    let mut text = names::hosts(hostname, address);
+    let mut text = names::hosts(&host_names(flags, hostname), address);
     for (name, address) in &flags.add_host {
         let address = if address == HOST_GATEWAY { gateway.to_string() } else { address.clone() };
         text.push_str(&format!("{address}\t{name}\n"));
     }
     text
+}
+
+/// The full name and the short one, as Docker writes them, whether the user gave the domain with `--hostname` or apart.
+fn host_names(flags: &Networking, hostname: &str) -> String {
+    let full = match flags.domainname.as_deref().filter(|domain| !domain.is_empty()) {
+        Some(domain) => format!("{hostname}.{domain}"),
+        None => hostname.to_owned(),
+    };
+    match full.split_once('.') {
+        Some((short, _)) if !short.is_empty() => format!("{full} {short}"),
+        _ => full,
+    }
 }
 
 /// What the user says replaces the host's line of the same kind.
@@ -101,6 +113,16 @@ mod tests {
         assert_eq!(text(&[], Network::None), "");
         assert_eq!(text(&[], Network::Slirp4netns), "nameserver 10.0.2.3\n");
         assert_eq!(text(&["9.9.9.9"], Network::Host), "nameserver 9.9.9.9\n");
+    }
+
+    #[test]
+    fn a_full_hostname_has_its_short_name_beside_it() {
+        let named = |hostname: &str, domain: Option<&str>| {
+            host_names(&Networking { domainname: domain.map(str::to_owned), ..Networking::default() }, hostname)
+        };
+        assert_eq!(named("web", None), "web");
+        assert_eq!(named("web.example.org", None), "web.example.org web");
+        assert_eq!(named("web", Some("example.org")), "web.example.org web");
     }
 
     #[test]

@@ -5,58 +5,81 @@ use crate::error::{Doing, Error, Kind, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The variables in the order they take effect: files first, then `-e`, later ones winning.
+/// The variables in the order they take effect: files first, then `-e`, later ones winning. A name alone takes the image's
+/// variable away.
 ///
-/// `look_up` is the caller's environment: `-e KEY` of an unset variable sets nothing, as in Docker.
+/// `look_up` is the caller's environment. As in Docker, `-e KEY` of a variable that the caller has not set takes it away, and
+/// such a line of a file does nothing.
 pub fn collect(files: &[PathBuf], given: &[String], look_up: impl Fn(&str) -> Option<String>) -> Result<Vec<String>> {
     let mut variables = Vec::new();
     for file in files {
-        variables.extend(read_file(file, &look_up)?);
+        let pairs = read_file(file, "environment file")?;
+        variables.extend(pairs.into_iter().filter_map(|(key, value)| {
+            let value = value.or_else(|| look_up(&key))?;
+            Some(format!("{key}={value}"))
+        }));
     }
     for entry in given {
         variables
-            .extend(resolve(entry, &look_up).map_err(|because| {
+            .push(resolve(entry, &look_up).map_err(|because| {
                 Error::new(Kind::BadInput, format!("cannot use the variable {entry:?}"), because)
             })?);
     }
     Ok(variables)
 }
 
-fn read_file(file: &Path, look_up: impl Fn(&str) -> Option<String>) -> Result<Vec<String>> {
-    let text = fs::read_to_string(file).doing(|| format!("cannot read the environment file {}", file.display()))?;
+/// The lines of a file: a name, and its value if there is a `=`. The rules are Docker's: a byte order mark and ends of lines
+/// with a carriage return are no part of them, a comment begins with `#`, and only a name may be indented.
+fn read_file(file: &Path, what: &str) -> Result<Vec<(String, Option<String>)>> {
+    let doing = || format!("cannot use the {what} {}", file.display());
+    let bytes = fs::read(file).doing(doing)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| Error::new(Kind::BadInput, doing(), format!("it is not UTF-8: {error}")))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim_start()));
-    let mut variables = Vec::new();
+    let mut pairs = Vec::new();
     for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
-        let doing = || format!("cannot use the environment file {}", file.display());
-        let found = resolve(line, &look_up)
-            .map_err(|because| Error::new(Kind::BadInput, doing(), format!("line {number}: {because}")))?;
-        variables.extend(found);
+        let (key, value) = line.split_once('=').map_or((line.trim_end(), None), |(key, value)| (key, Some(value)));
+        if key.is_empty() || key.contains(char::is_whitespace) {
+            let because = format!("line {number}: a name is not empty and has no spaces");
+            return Err(Error::new(Kind::BadInput, doing(), because));
+        }
+        pairs.push((key.to_owned(), value.map(str::to_owned)));
     }
-    Ok(variables)
+    Ok(pairs)
 }
 
-fn resolve(entry: &str, look_up: impl Fn(&str) -> Option<String>) -> Result<Option<String>, String> {
-    let (key, value) = match entry.split_once('=') {
-        Some((key, value)) => (key, Some(value)),
-        None => (entry, None),
-    };
-    if key.is_empty() || key.contains(char::is_whitespace) {
-        return Err("a variable's name is not empty and has no spaces".to_owned());
+fn resolve(entry: &str, look_up: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    match entry.split_once('=') {
+        Some(("", _)) => Err("a variable's name is not empty".to_owned()),
+        None if entry.is_empty() => Err("a variable's name is not empty".to_owned()),
+        Some(_) => Ok(entry.to_owned()),
+        None => Ok(look_up(entry).map_or_else(|| entry.to_owned(), |value| format!("{entry}={value}"))),
     }
-    Ok(match value {
-        Some(_) => Some(entry.to_owned()),
-        None => look_up(key).map(|value| format!("{key}={value}")),
-    })
 }
 
-/// The labels of `--label-file`, which is written as an environment file; a missing value is empty.
-pub fn label_files(files: &[PathBuf]) -> Result<Vec<(String, String)>> {
-    let mut labels = Vec::new();
+/// What label files hold.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct LabelFiles {
+    /// Their labels.
+    pub labels: Vec<(String, String)>,
+    /// Lines without a value, which are no labels.
+    pub left: Vec<String>,
+}
+
+/// The labels of `--label-file`, which is written as an environment file, and the lines without a value: Docker takes no label
+/// from them, and its users shall hear it.
+pub fn label_files(files: &[PathBuf]) -> Result<LabelFiles> {
+    let mut read = LabelFiles::default();
     for file in files {
-        let lines = read_file(file, |_| Some(String::new()))?;
-        labels.extend(lines.iter().filter_map(|line| pair(line).ok()));
+        for (key, value) in read_file(file, "label file")? {
+            match value {
+                Some(value) => read.labels.push((key, value)),
+                None => read.left.push(key),
+            }
+        }
     }
-    Ok(labels)
+    Ok(read)
 }
 
 /// `key=value` of `--label` and its like; a missing value is empty.
@@ -82,19 +105,28 @@ mod tests {
     }
 
     #[test]
-    fn a_name_alone_takes_the_callers_value_and_an_unset_one_nothing() {
-        let given = ["A=1", "LANG", "UNSET", "B="].map(str::to_owned);
-        assert_eq!(collect(&[], &given, caller).unwrap(), ["A=1", "LANG=C.UTF-8", "B="]);
+    fn a_name_alone_takes_the_callers_value_and_an_unset_one_is_taken_away() {
+        let given = ["A=1", "LANG", "UNSET", "B=", "a b=c"].map(str::to_owned);
+        assert_eq!(collect(&[], &given, caller).unwrap(), ["A=1", "LANG=C.UTF-8", "UNSET", "B=", "a b=c"]);
+        assert!(collect(&[], &["=x".to_owned()], caller).is_err());
     }
 
     #[test]
-    fn a_file_has_comments_and_its_bad_lines_are_named() {
-        let file = std::env::temp_dir().join(format!("kelp-env-{}", std::process::id()));
-        fs::write(&file, "# a comment\n\nA=b c\nLANG\n").unwrap();
-        assert_eq!(collect(std::slice::from_ref(&file), &[], caller).unwrap(), ["A=b c", "LANG=C.UTF-8"]);
+    fn files_are_read_as_docker_reads_them() {
+        let folder = std::env::temp_dir().join(format!("kelp-env-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("file");
+        fs::write(&file, "\u{feff}A=b c\r\n# a comment\n\n  LANG\nUNSET\nB=2 \n").unwrap();
+        let files = std::slice::from_ref(&file);
+        assert_eq!(collect(files, &[], caller).unwrap(), ["A=b c", "LANG=C.UTF-8", "B=2 "]);
+        let LabelFiles { labels, left } = label_files(files).unwrap();
+        assert_eq!(labels, [("A", "b c"), ("B", "2 ")].map(|(key, value)| (key.to_owned(), value.to_owned())));
+        assert_eq!(left, ["LANG", "UNSET"]);
         fs::write(&file, "A=1\nbad name=2\n").unwrap();
-        let error = collect(std::slice::from_ref(&file), &[], caller).unwrap_err().to_string();
+        let error = collect(files, &[], caller).unwrap_err().to_string();
         assert!(error.contains("line 2"), "{error}");
-        fs::remove_file(file).unwrap();
+        fs::write(&file, b"A=\xff\n").unwrap();
+        assert!(collect(files, &[], caller).unwrap_err().to_string().contains("UTF-8"));
+        fs::remove_dir_all(folder).unwrap();
     }
 }
