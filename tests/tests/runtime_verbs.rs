@@ -148,6 +148,10 @@ fn exec_runs_in_a_cgroup_that_the_container_has_made(w: &World) {
     exec("nowhere").explains(&["nowhere", "no such file"]);
     exec("../caller").explains(&["leads out"]);
     exec("pids:below").explains(&["v2"]);
+    // Where its init is now, exec runs too.
+    fs::write(below.join("cgroup.procs"), bundle.pid().to_string()).unwrap();
+    let beside = bundle.exec(&[], &["/bin/cat", "/proc/self/cgroup"]).cgroup(&delegated).ok();
+    assert!(beside.stdout.lines().any(|line| line == "0::/below"), "{beside}");
     bundle.delete();
 }
 

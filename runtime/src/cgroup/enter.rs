@@ -35,7 +35,9 @@ fn clone_at(cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned, Errno> {
 pub(super) fn directory_of(pid: i32) -> Option<PathBuf> {
     let own = mountinfo::parse_own(&std::fs::read(format!("/proc/{pid}/cgroup")).ok()?)?;
     let mounts = mountinfo::parse_mountinfo(&std::fs::read("/proc/self/mountinfo").ok()?).v2;
-    mountinfo::by_preference(mounts, Some(&own)).first()?.directory_of(&own)
+    let mounts = mountinfo::by_preference(mounts, Some(&own));
+    // A mount may lie below another, where no path leads to it.
+    mounts.iter().filter_map(|mount| mount.directory_of(&own)).find(|dir| dir.is_dir())
 }
 
 /// The same for one that is mostly still in `known`, where we see it: that spares us a look at all mounts.

@@ -88,13 +88,11 @@ impl Cgroup {
         let Some(record) = record else { return Ok(None) };
         let now = enter::directory_now(init, &record.dir).unwrap_or_else(|| record.dir.clone());
         let scope = record.scope.clone().filter(|_| now.starts_with(&record.dir));
-        match Self::open(&Record { dir: now, scope })? {
-            Some(cgroup) => Ok(Some(cgroup)),
-            None => {
-                let doing = format!("cannot find the cgroup of the container's init, process {init}");
-                Err(error(Kind::Other, doing, format!("{} is not there", record.dir.display())))
-            }
-        }
+        let now = Record { dir: now, scope };
+        Self::open(&now)?.map(Some).ok_or_else(|| {
+            let doing = format!("cannot find the cgroup of the container's init, process {init}");
+            error(Kind::Other, doing, format!("{} is not there", now.dir.display()))
+        })
     }
 
     /// The cgroup of a process, if it is in one that is not ours.
