@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::io::Read as _;
 
 use kelp_tests::{Terminal, Who, World, claims};
 
@@ -13,6 +14,7 @@ claims!(as_root, as_user:
     a_child_that_keeps_the_pipes_holds_nobody_up,
     all_that_was_written_comes_before_the_status,
     the_detach_keys_leave_the_program_running,
+    a_detached_program_keeps_no_pipe_of_the_caller_open,
     detach_keys_come_from_the_config_file_too,
     a_container_that_just_ended_is_said_to_be_not_running,
     statuses_are_docker_s,
@@ -85,6 +87,21 @@ fn the_detach_keys_leave_the_program_running(w: &World) {
         running.output().ok();
         assert!(goes_on(w, &format!("sleep {seconds}")), "{options:?}");
     }
+    remove(w);
+}
+
+fn a_detached_program_keeps_no_pipe_of_the_caller_open(w: &World) {
+    detached(w, &["sleep", "1000"]);
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    w.kelp(["exec", "-d", "-t", "c", "sleep", "904"]).stdout(writer).ok();
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    assert!(rest.is_empty() && goes_on(w, "sleep 904"), "{rest}");
+    let holding = w.write("held", "");
+    w.kelp(["exec", "-d", "-t", "c", "sleep", "905"]).descriptor(7, &holding).ok();
+    let has_it = |process: fs::DirEntry| fs::read_link(process.path().join("fd/7")).is_ok_and(|file| file == holding);
+    kelp_tests::until("nobody has it open", || !fs::read_dir("/proc").unwrap().flatten().any(has_it));
+    assert!(goes_on(w, "sleep 905"));
     remove(w);
 }
 
