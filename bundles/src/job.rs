@@ -198,7 +198,9 @@ fn perform(job: Job, progress: &dyn Progress) -> Result<Outcome> {
         Job::Unpack(unpack) | Job::UnpackAlong(unpack) => unpack::run(&unpack, progress).map(Outcome::Unpacked),
         Job::RemoveTrees(paths) => paths.iter().try_for_each(|p| tree::remove(p)).map(|()| Outcome::Done),
         Job::Copy(lower, inside, to) => tree::copy_stack(&lower, &inside, &to).map(|()| Outcome::Done),
-        Job::Read(lower, path, limit) => LayerStack::open(&lower)?.read(&path, limit).map(Outcome::Read),
+        Job::Read(lower, path, limit) => {
+            LayerStack::open_inside(&lower, &IdMap::Host)?.read(&path, limit).map(Outcome::Read)
+        }
         Job::Measure(paths) => measure::trees(&paths).map(Outcome::Measured),
         Job::Changes(lower, top) => changes::all(&lower, &top).map(Outcome::Changed),
         Job::PackTree(_) | Job::PackLayer(..) => pack_to(&job, std::io::stdout()).map(|()| Outcome::Done),

@@ -437,4 +437,7 @@ fn a_layer_whose_root_is_private_to_another_user_runs(w: &World) {
         assert_eq!(run(w, &["private", "echo", "ran"]).ok().text(), "ran", "{mode:o}");
         assert_eq!(run(w, &["-u", "1000", "private", "id", "-u"]).ok().text(), "1000", "{mode:o}");
     }
+    w.kelp(["run", "-d", "--name", "c", "--network", "none", "private", "sleep", "1000"]).ok();
+    assert_eq!(w.kelp(["exec", "-u", "1000", "c", "id", "-u"]).ok().text(), "1000");
+    w.kelp(["rm", "-f", "c"]).ok();
 }

@@ -14,10 +14,11 @@ use clap::Args;
 use kelp_bundles::{LayerStack, user};
 use kelp_shim::Streams;
 use kelp_shim::client::{Direct, Ends, Parted, Relay};
+use kelp_sys::rustix::fs::{Mode, OFlags, open};
 use oci_spec::runtime::{BoxBuilder, Process, Spec};
 use std::fs;
 use std::io::IsTerminal;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -139,7 +140,11 @@ fn size(args: &Exec) -> Result<Option<oci_spec::runtime::Box>> {
 
 /// Names are those of the container's own files as they are now, read as text and never followed out of it.
 fn become_user(process: &mut Process, name: &str, pid: i32, variables: &mut Vec<String>) -> Result<()> {
-    let root = LayerStack::open(&[PathBuf::from(format!("/proc/{pid}/root/."))])?;
+    let doing = || "cannot look at the container's files";
+    // Not close-on-exec: what is closed to us is read by a helper inside the id map, which may not look at the process.
+    let handle = open(format!("/proc/{pid}/root"), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).doing(doing)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
+    let root = LayerStack::open_inside(&[path], &crate::ids::of_caller()?)?;
     let found = user::find(name, &root)?;
     process
         .user_mut()
