@@ -414,9 +414,9 @@ fn host_files_are_for_all_to_read_whatever_is_mounted_around_them(w: &World) {
         let line = format!("umask {umask}; exec {kelp} run --rm --network none {flags} busybox sh -c \"{script}\"");
         w.command("sh").args(["-c", &line]).ok().stdout
     };
-    let modes = "cd /etc; stat -c %a hosts hostname resolv.conf";
+    let modes = "cd /etc; stat -c %a hosts hostname resolv.conf /.dockerenv";
     for umask in ["077", "000"] {
-        assert_eq!(under(umask, "", modes), "644\n644\n644\n", "umask {umask}");
+        assert_eq!(under(umask, "", modes), "644\n644\n644\n755\n", "umask {umask}");
     }
     let host = w.dir().join("new/folder");
     let volumes = format!("-v {}:/host -v named:/named -v other:/etc -w /new/cwd", host.display());

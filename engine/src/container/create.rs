@@ -22,7 +22,7 @@ use kelp_bundles::idmap::IdMap;
 use kelp_shim::Restart;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Docker's time from the stop signal to SIGKILL.
@@ -260,7 +260,8 @@ impl Maker<'_> {
 /// Docker's sign for programs that ask whether they are in a container: an empty file. An image may have one.
 fn mark(root: &Path) -> Result<()> {
     let file = root.join(".dockerenv");
-    match OpenOptions::new().write(true).create_new(true).mode(0o755).open(&file) {
+    let made = OpenOptions::new().write(true).create_new(true).open(&file);
+    match made.and_then(|made| made.set_permissions(fs::Permissions::from_mode(0o755))) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             Err(error).doing(|| format!("cannot make {}", file.display()))
         }
