@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tries cases one after the other, each in a folder of its own, and never lets one spoil the next.
 
+use std::time::{Duration, Instant};
+
 use crate::case::{Case, Mutation, Stop};
 use crate::place::Place;
-use crate::trial::Trial;
+use crate::trial::{PATIENCE, Trial};
 
 /// How a case ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +39,7 @@ impl Result {
 pub(crate) fn judge(place: &Place, cases: &[&'static Case], mut each: impl FnMut(&Result)) -> Vec<Result> {
     let mut results = Vec::new();
     for (number, case) in cases.iter().enumerate() {
-        let result = Result { case, lie: None, end: attempt(place, case, number, None) };
+        let result = Result { case, lie: None, end: attempt(place, case, number, None, PATIENCE) };
         each(&result);
         results.push(result);
     }
@@ -48,10 +50,12 @@ pub(crate) fn judge(place: &Place, cases: &[&'static Case], mut each: impl FnMut
 pub(crate) fn mutate(place: &Place, cases: &[&'static Case], mut each: impl FnMut(&Result)) -> Vec<Result> {
     let mut results = Vec::new();
     for (number, case) in cases.iter().enumerate() {
-        let honest = attempt(place, case, number, None);
+        let began = Instant::now();
+        let honest = attempt(place, case, number, None, PATIENCE);
+        let patience = patience(began.elapsed());
         for lie in case.mutations {
             let end = match &honest {
-                End::Green => attempt(place, case, number, Some(*lie)),
+                End::Green => attempt(place, case, number, Some(*lie), patience),
                 End::Red(why) => End::Skipped(format!("red without a lie: {why}")),
                 skipped @ End::Skipped(_) => skipped.clone(),
             };
@@ -63,11 +67,17 @@ pub(crate) fn mutate(place: &Place, cases: &[&'static Case], mut each: impl FnMu
     results
 }
 
-fn attempt(place: &Place, case: &Case, number: usize, lie: Option<Mutation>) -> End {
+/// Under a lie many cases wait for what will not come: ten times as long as all of the case took without the lie, on
+/// this machine, just now.
+fn patience(honest: Duration) -> Duration {
+    (honest * 10).clamp(Duration::from_secs(3), PATIENCE)
+}
+
+fn attempt(place: &Place, case: &Case, number: usize, lie: Option<Mutation>, patience: Duration) -> End {
     if let Some(why) = case.needs.iter().find_map(|need| place.lacks(*need)) {
         return End::Skipped(why);
     }
-    let ended = Trial::new(place, number, lie).and_then(|mut trial| (case.body)(&mut trial));
+    let ended = Trial::new(place, number, lie, patience).and_then(|mut trial| (case.body)(&mut trial));
     match ended {
         Ok(()) => End::Green,
         Err(Stop::Red(why)) => End::Red(why),

@@ -228,7 +228,8 @@ const AS_USER: &str = "c=$0
 (echo 0 >$c/session/cgroup.procs; exec \"$@\")
 s=$?
 echo 1 >$c/cgroup.kill
-sleep 0.1
+i=0
+while grep -q 'populated 1' $c/cgroup.events && [ $((i += 1)) -lt 1000 ]; do sleep 0.01; done
 find $c -depth -type d -exec rmdir {} +
 exit $s";
 

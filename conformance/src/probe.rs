@@ -7,8 +7,9 @@
 //! | step | does |
 //! |---|---|
 //! | `report` | prints what it sees, and how the steps before ended, as one line of JSON |
-//! | `wait` | sleeps for five minutes |
-//! | `pause:MS` | sleeps |
+//! | `wait` | says that it waits, in a line of its own, and sleeps for five minutes |
+//! | `answer` | reads a line of its stdin |
+//! | `until:FILE=TEXT` | waits until the file holds the text, for twenty seconds |
 //! | `exit:N` | ends with that status |
 //! | `read:PATH` `write:PATH` `append:PATH=TEXT` `open:PATH` `mkdir:PATH` `list:PATH` `stat:PATH` `exec:PATH` | tries it |
 //! | `chmod:PATH` `getcwd` `mknod:PATH` `hostname:NAME` `socket:FAMILY` `bind:FROM=TO` | tries the system call |
@@ -21,7 +22,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -29,6 +30,9 @@ use crate::facts::{Act, Facts, Node};
 
 /// Under this name the binary is a probe.
 pub(crate) const NAME: &str = "probe";
+
+/// The line by which a probe says that it will not end by itself.
+pub(crate) const WAITS: &str = "waits";
 
 /// What every report shows, when it can be read.
 const FILES: &[&str] = &[
@@ -71,13 +75,19 @@ pub(crate) fn main(steps: impl Iterator<Item = String>) -> ExitCode {
                     return ExitCode::from(99);
                 }
             }
-            "wait" => sleep(Duration::from_secs(300)),
-            "pause" => sleep(Duration::from_millis(rest.parse().unwrap_or(0))),
+            "wait" => wait(),
             "exit" => return ExitCode::from(rest.parse().unwrap_or(98)),
             _ => acts.push(outcome(&step, act(verb, rest))),
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Whether anybody reads what it says does not matter: hooks wait too.
+fn wait() {
+    let mut out = io::stdout();
+    drop(writeln!(out, "{WAITS}").and_then(|()| out.flush()));
+    sleep(Duration::from_secs(300));
 }
 
 fn outcome(step: &str, ended: io::Result<String>) -> Act {
@@ -118,12 +128,25 @@ fn act(verb: &str, rest: &str) -> io::Result<String> {
         "socket" => nothing(socket(rest)),
         "bind" => nothing(rustix::mount::mount_bind(left, right).map_err(errno)),
         "diary" => nothing(diary(left, right)),
+        "answer" => io::stdin().read_line(&mut String::new()).map(|n| n.to_string()),
+        "until" => nothing(until(Path::new(left), right)),
         _ => Err(io::Error::from_raw_os_error(22)),
     }
 }
 
 fn append(file: &Path, text: &[u8]) -> io::Result<()> {
     OpenOptions::new().append(true).create(true).open(file)?.write_all(text)
+}
+
+fn until(file: &Path, text: &str) -> io::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !fs::read_to_string(file).is_ok_and(|t| t.contains(text)) {
+        if Instant::now() > deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 fn mknod(path: &str) -> io::Result<()> {

@@ -16,8 +16,9 @@ use crate::case::{Judged, Mutation, Stop, ensure};
 use crate::config;
 use crate::facts::Facts;
 use crate::place::Place;
+use crate::probe::WAITS;
 
-/// How long one call of the runtime, or the probe, may take.
+/// How long one call of the runtime, or the probe, may take when no lie is told.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The exit status of a call that took too long.
@@ -85,6 +86,8 @@ pub(crate) struct Container {
 /// The attempt.
 pub(crate) struct Trial<'a> {
     pub(crate) place: &'a Place,
+    /// How long one call of the runtime, or the probe, may take.
+    pub(crate) patience: Duration,
     lie: Option<Mutation>,
     dir: PathBuf,
     ids: Vec<String>,
@@ -95,10 +98,10 @@ pub(crate) struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    pub(crate) fn new(place: &'a Place, number: usize, lie: Option<Mutation>) -> Judged<Self> {
+    pub(crate) fn new(place: &'a Place, number: usize, lie: Option<Mutation>, patience: Duration) -> Judged<Self> {
         let dir = place.work.join(format!("c{number}"));
         make_dir(&dir)?;
-        Ok(Self { place, lie, dir, ids: Vec::new(), helpers: Vec::new(), bundles: 0, calls: 0 })
+        Ok(Self { place, patience, lie, dir, ids: Vec::new(), helpers: Vec::new(), bundles: 0, calls: 0 })
     }
 
     /// A path in this attempt's own folder.
@@ -213,7 +216,7 @@ impl<'a> Trial<'a> {
 
     fn ended(&self, command: &mut Command) -> Judged<i32> {
         let mut child = broken(command.spawn(), "the runtime")?;
-        let in_time = watch(i32::try_from(child.id()).unwrap_or(-1), PATIENCE)?;
+        let in_time = watch(i32::try_from(child.id()).unwrap_or(-1), self.patience)?;
         if !in_time {
             broken(child.kill(), "the runtime")?;
         }
@@ -275,7 +278,7 @@ impl<'a> Trial<'a> {
     /// Waits for the container's program; how it ended, as a shell would say it; -1: its parent knows. Usually that
     /// is us: the runtime has exited, and we are a subreaper.
     pub(crate) fn wait(&mut self, container: &Container) -> Judged<i32> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         loop {
             let gone = watch(container.pid, Duration::from_millis(10))?;
             if let Some(status) = reap(container.pid) {
@@ -285,7 +288,7 @@ impl<'a> Trial<'a> {
             if gone {
                 return Ok(-1);
             }
-            ensure(Instant::now() < until, || format!("the program still runs after {} s", PATIENCE.as_secs()))?;
+            ensure(Instant::now() < until, || format!("the program still runs after {} s", self.patience.as_secs()))?;
         }
     }
 
@@ -322,13 +325,20 @@ impl<'a> Trial<'a> {
         Ok(facts)
     }
 
-    /// Waits until the probe has reported.
+    /// Waits until the probe waits, and has reported before; or until it has ended, which its status then says.
     pub(crate) fn reported(&self, container: &Container) -> Judged<Facts> {
-        let until = Instant::now() + PATIENCE;
-        while !text(&container.out).ends_with('\n') && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.settled(container.pid, &container.out)?;
         self.facts(container)
+    }
+
+    /// Waits until a probe whose stdout is `out` says that it waits, or has ended. Nobody asks before what it does: a
+    /// program that is about to end still runs.
+    pub(crate) fn settled(&self, pid: i32, out: &Path) -> Judged<()> {
+        let until = Instant::now() + self.patience;
+        while !text(out).lines().any(|l| l == WAITS) && !watch(pid, Duration::from_millis(5))? {
+            ensure(Instant::now() < until, || "the program neither waits nor ends".into())?;
+        }
+        Ok(())
     }
 
     /// A process of ours with namespaces of its own, as `unshare OPTIONS` makes it: somebody to join.
@@ -339,7 +349,7 @@ impl<'a> Trial<'a> {
         let child = child.map_err(|e| Stop::Skip(format!("cannot run unshare: {e}")))?;
         let pid = child.id();
         self.helpers.push(child);
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         while !ready.exists() {
             ensure(Instant::now() < until, || "unshare made no namespaces".into())?;
             std::thread::sleep(Duration::from_millis(5));
@@ -362,7 +372,7 @@ impl<'a> Trial<'a> {
 impl Drop for Trial<'_> {
     /// Whatever the case did: no container, no process, no folder of it stays.
     fn drop(&mut self) {
-        self.lie = None;
+        (self.lie, self.patience) = (None, PATIENCE);
         for mut helper in std::mem::take(&mut self.helpers) {
             drop(helper.kill().and_then(|()| helper.wait()));
         }
@@ -385,7 +395,7 @@ impl Drop for Trial<'_> {
 
 /// Kills a process and, when it is ours, reaps it. It may be gone already.
 fn end(pid: i32) {
-    let until = Instant::now() + Duration::from_secs(2);
+    let until = Instant::now() + PATIENCE;
     let gone = Pid::from_raw(pid).is_none_or(|p| kill_process(p, Signal::KILL).is_err());
     while !gone && reap(pid).is_none() && Instant::now() < until {
         if watch(pid, Duration::from_millis(10)).unwrap_or(true) {

@@ -2,7 +2,7 @@
 //! runtime.md, Lifecycle and Errors: what happens when, and what a failure may leave behind.
 
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -187,7 +187,11 @@ pub(super) const CASES: &[Case] = &[
             let bundle = t.bundle(|c| c["process"]["rlimits"] = json!([{"type": "RLIMIT_NONSENSE", "hard": 1, "soft": 1}]))?;
             let id = t.id();
             t.call(&bundle, &["create", &id])?.refused()?;
-            sleep(Duration::from_millis(50));
+            // A process that ends as create returns is no child a moment later.
+            let until = Instant::now() + t.patience;
+            while children()? != before.1 && Instant::now() < until {
+                sleep(Duration::from_millis(5));
+            }
             let after = (t.read("/proc/self/mountinfo")?, children()?);
             same("our mounts and children afterwards", after, before)?;
             same("cgroups with the container's name", crate::place::cgroups_named(&id), Vec::<std::path::PathBuf>::new())?;

@@ -9,7 +9,7 @@ use crate::case::{CREATE_ACCEPTS, Case, Chapter, Document, Judged, Mutation, Sto
 use crate::config::{remove, steps};
 use crate::contract::console::receive;
 use crate::facts::Facts;
-use crate::trial::{PATIENCE, Trial, broken, wait_readable};
+use crate::trial::{Trial, broken, wait_readable};
 
 const SECCOMP: Chapter = Chapter::new(Document::ConfigLinux, "Seccomp");
 const STATE: Chapter = Chapter::new(Document::ConfigLinux, "The Container Process State");
@@ -360,10 +360,10 @@ fn notified(t: &mut Trial<'_>, must_close: bool) -> Judged<Value> {
     })?;
     // A runtime may load the filter as late as in start.
     t.start(&container)?;
-    let readable = wait_readable(&rustix::fd::AsFd::as_fd(&listener), PATIENCE / 10)?;
+    let readable = wait_readable(&rustix::fd::AsFd::as_fd(&listener), t.patience)?;
     ensure(readable, || "nobody connected to the listener".into())?;
     let (stream, _) = broken(listener.accept(), "the socket")?;
-    let (text, fds, closed) = receive(&stream)?;
+    let (text, fds, closed) = receive(&stream, t.patience, |said| !must_close && serde_json::from_slice::<Value>(said).is_ok())?;
     same("descriptors that came with it", fds.len(), 1)?;
     if must_close {
         ensure(closed, || "the connection stays open".into())?;

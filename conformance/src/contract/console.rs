@@ -13,11 +13,15 @@ use serde_json::{Value, json};
 use crate::case::{Judged, Stop, ensure};
 use crate::config::steps;
 use crate::facts::Facts;
-use crate::trial::{PATIENCE, Trial, broken, wait_readable};
+use crate::trial::{Trial, broken, wait_readable};
 
-/// Everything that came over a connection until its end, the descriptors that came with it, and whether it did end.
-pub(crate) fn receive(stream: &UnixStream) -> Judged<(String, Vec<OwnedFd>, bool)> {
-    broken(stream.set_read_timeout(Some(Duration::from_secs(1))), "the socket")?;
+/// What came over a connection and the descriptors that came with it, until it is `enough`; and whether it has ended.
+pub(crate) fn receive(
+    stream: &UnixStream,
+    patience: Duration,
+    enough: impl Fn(&[u8]) -> bool,
+) -> Judged<(String, Vec<OwnedFd>, bool)> {
+    broken(stream.set_read_timeout(Some(patience)), "the socket")?;
     let (mut bytes, mut fds) = (Vec::new(), Vec::new());
     loop {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
@@ -25,7 +29,7 @@ pub(crate) fn receive(stream: &UnixStream) -> Judged<(String, Vec<OwnedFd>, bool
         let mut chunk = [0; 4096];
         let got = recvmsg(stream, &mut [std::io::IoSliceMut::new(&mut chunk)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
         let got = match got {
-            // Nothing more for a while, but the other end is still open.
+            // Nothing more, but the other end is still open.
             Err(rustix::io::Errno::AGAIN) if !fds.is_empty() => {
                 return Ok((String::from_utf8_lossy(&bytes).into_owned(), fds, false));
             }
@@ -40,15 +44,18 @@ pub(crate) fn receive(stream: &UnixStream) -> Judged<(String, Vec<OwnedFd>, bool
             return Ok((String::from_utf8_lossy(&bytes).into_owned(), fds, true));
         }
         bytes.extend_from_slice(&chunk[..got]);
+        if !fds.is_empty() && enough(&bytes) {
+            return Ok((String::from_utf8_lossy(&bytes).into_owned(), fds, false));
+        }
     }
 }
 
 /// The terminal's master end that `create --console-socket` sent.
-pub(crate) fn accept(listener: &UnixListener) -> Judged<OwnedFd> {
-    let readable = wait_readable(&rustix::fd::AsFd::as_fd(listener), PATIENCE / 3)?;
+pub(crate) fn accept(listener: &UnixListener, patience: Duration) -> Judged<OwnedFd> {
+    let readable = wait_readable(&rustix::fd::AsFd::as_fd(listener), patience)?;
     ensure(readable, || "nobody connected to the console socket".into())?;
     let (stream, _) = broken(listener.accept(), "the console socket")?;
-    let (_, mut fds, _) = receive(&stream)?;
+    let (_, mut fds, _) = receive(&stream, patience, |_| true)?;
     ensure(fds.len() == 1, || format!("{} descriptors came over the console socket, wanted 1", fds.len()))?;
     fds.pop().ok_or_else(|| Stop::Red("no descriptor came over the console socket".into()))
 }
@@ -60,27 +67,31 @@ pub(crate) fn look(t: &mut Trial<'_>, edit: impl FnOnce(&mut Value)) -> Judged<F
     let listener = broken(UnixListener::bind(&socket), "a socket")?;
     let bundle = t.bundle(|c| {
         c["process"]["terminal"] = json!(true);
-        steps(c, &["report", "pause:300"]);
+        steps(c, &["report", "answer"]);
         edit(c);
     })?;
     let path = socket.to_string_lossy().into_owned();
     let container = t.create_in(&bundle, &["--console-socket", &path])?;
-    let master = accept(&listener)?;
+    let master = accept(&listener, t.patience)?;
     t.start(&container)?;
-    let said = drain(master)?;
+    let said = converse(&master, t.patience)?;
     t.wait(&container)?;
     t.delete(&container)?;
     t.facts_of(&said)
 }
 
-/// Reads a terminal until the last process has closed the other end (EIO).
-pub(crate) fn drain(master: OwnedFd) -> Judged<String> {
-    let mut bytes = Vec::new();
-    while wait_readable(&master, PATIENCE)? {
+/// Reads a terminal until the last process has closed the other end (EIO), and answers the first line: what the
+/// program said must not depend on what a hangup leaves.
+pub(crate) fn converse(master: &OwnedFd, patience: Duration) -> Judged<String> {
+    let (mut bytes, mut answered) = (Vec::new(), false);
+    while wait_readable(master, patience)? {
         let mut chunk = [0; 65536];
-        match rustix::io::read(&master, &mut chunk) {
+        match rustix::io::read(master, &mut chunk) {
             Ok(0) | Err(_) => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
             Ok(n) => bytes.extend_from_slice(&chunk[..n]),
+        }
+        if !answered && bytes.contains(&b'\n') {
+            answered = broken(rustix::io::write(master, b"\n"), "the terminal").is_ok();
         }
     }
     Err(Stop::Red("the terminal stayed open".into()))

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use serde_json::{Value, json};
 
 use super::console;
-use crate::case::{CREATE_ACCEPTS, Case, Chapter, Document, Judged, Mutation, Need, ensure, same};
+use crate::case::{CREATE_ACCEPTS, Case, Chapter, Document, Judged, Mutation, Need, Stop, ensure, same};
 use crate::config::{steps, without_pid_namespace};
 use crate::trial::{Container, Trial, broken, text, watch};
 
@@ -124,10 +124,13 @@ pub(super) const CASES: &[Case] = &[
         "run --detach returns when the program runs; --pid-file holds its pid.",
         |t| {
             let (bundle, id, file) = (t.bundle(|c| steps(c, &["wait"]))?, t.id(), t.path("pid"));
-            t.call(&bundle, &["run", "--detach", "--pid-file", &file.to_string_lossy(), &id])?.worked()?;
+            let (words, out) = (["run", "--detach", "--pid-file", &file.to_string_lossy(), &id], t.path("out"));
+            t.call_with(&bundle, &[], &words, Some(&out))?.worked()?;
+            let pid: i32 = text(&file).trim().parse().map_err(|e| Stop::Red(format!("the pid file: {e}")))?;
+            t.settled(pid, &out)?;
             let state = t.call(&bundle, &["state", &id])?.json()?;
             same("status", state["status"].as_str(), Some("running"))?;
-            same("the pid file", text(&file), state["pid"].to_string())
+            same("the pid file", i64::from(pid), state["pid"].as_i64().unwrap_or(0))
         },
         &[Mutation::Config(|c| steps(c, &["exit:0"])), Mutation::Skip("run")],
     ),
@@ -310,7 +313,7 @@ pub(super) const CASES: &[Case] = &[
             let container = waiting(t)?;
             t.call(&container.bundle, &["delete", "--force", &container.id])?.worked()?;
             t.call(&container.bundle, &["state", &container.id])?.refused()?;
-            ensure(watch(container.pid, std::time::Duration::from_secs(2))?, || "the program still runs".into())
+            ensure(watch(container.pid, t.patience)?, || "the program still runs".into())
         },
         &[Mutation::Skip("delete")],
     ),

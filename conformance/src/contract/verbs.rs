@@ -80,11 +80,12 @@ pub(super) const CASES: &[Case] = &[
     EXEC.says("exec-detach-pid-file", "conmon and containerd call exec --detach --pid-file FILE.",
         |t| {
             let container = waiting(t)?;
-            let file = t.path("exec.pid");
-            t.call(&container.bundle, &["exec", "--detach", "--pid-file", &file.to_string_lossy(), &container.id, "/probe", "wait"])?.worked()?;
+            let (file, out) = (t.path("exec.pid"), t.path("exec.out"));
+            let words = ["exec", "--detach", "--pid-file", &file.to_string_lossy(), &container.id, "/probe", "wait"];
+            t.call_with(&container.bundle, &[], &words, Some(&out))?.worked()?;
             let pid: i32 = t.read(&file.to_string_lossy())?.trim().parse().map_err(|e| Stop::Red(format!("the pid file: {e}")))?;
             // exec --detach may return a moment before the program is executed.
-            std::thread::sleep(std::time::Duration::from_millis(300));
+            t.settled(pid, &out)?;
             let theirs = text(format!("/proc/{pid}/cmdline").as_ref());
             same("the process with that pid", theirs.as_str(), "/probe\0wait\0")
         },
@@ -94,10 +95,10 @@ pub(super) const CASES: &[Case] = &[
             let container = waiting(t)?;
             let socket = t.path("exec.sock");
             let listener = broken(UnixListener::bind(&socket), "a socket")?;
-            let file = process_file(t, |p| { p["terminal"] = json!(true); p["args"] = json!(["/probe", "report", "pause:300"]); })?;
+            let file = process_file(t, |p| { p["terminal"] = json!(true); p["args"] = json!(["/probe", "report", "answer"]); })?;
             t.call(&container.bundle, &["exec", "--detach", "--tty", "--console-socket", &socket.to_string_lossy(), "--process", &file, &container.id])?.worked()?;
-            let master = console::accept(&listener)?;
-            let said = console::drain(master)?;
+            let master = console::accept(&listener, t.patience)?;
+            let said = console::converse(&master, t.patience)?;
             same("descriptors that are terminals", t.facts_of(&said)?.terminals, vec![0, 1, 2])
         },
         &[Mutation::Skip("exec"), Mutation::Facts(|f| f.terminals.clear())]).needs(EXECS),
@@ -152,7 +153,7 @@ pub(super) const CASES: &[Case] = &[
             let pid: i32 = text(&file).trim().parse().map_err(|e| Stop::Red(format!("the pid file: {e}")))?;
             t.kill(&container, "KILL")?;
             t.wait(&container)?;
-            ensure(watch(pid, std::time::Duration::from_secs(3))?, || "it still runs".into())
+            ensure(watch(pid, t.patience)?, || "it still runs".into())
         },
         &[Mutation::Skip("kill")]).needs(EXECS),
     LIST.says("list-json", "containerd parses list --format json: id, pid, status, bundle, created.",
