@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flate2::write::GzEncoder;
 use kelp_bundles::{
@@ -616,7 +616,11 @@ fn a_large_blob_comes_in_parts_at_the_same_time() {
         Some(range) if asked.path.ends_with(&layer) => {
             highest.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
             asked_for.lock().unwrap().push(range);
-            thread::sleep(Duration::from_millis(50));
+            // The first waits for a second one: twenty seconds at most, in which all others would be over.
+            let until = Instant::now() + Duration::from_secs(20);
+            while highest.load(Ordering::Relaxed) < 2 && Instant::now() < until {
+                thread::sleep(Duration::from_millis(5));
+            }
             say_range(to, &shop.blobs[&layer], range);
             now.fetch_sub(1, Ordering::Relaxed);
         }

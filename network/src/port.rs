@@ -186,7 +186,11 @@ impl Port {
     ///
     /// A port that another has is asked for again for 0.3 s.
     pub fn probe(&self) -> Result<Published> {
-        let until = Instant::now() + PATIENCE;
+        self.probe_for(PATIENCE)
+    }
+
+    pub(crate) fn probe_for(&self, patience: Duration) -> Result<Published> {
+        let until = Instant::now() + patience;
         loop {
             match self.try_once() {
                 Err(error) if error.kind() == Kind::InUse && Instant::now() < until => {

@@ -94,7 +94,8 @@ fn a_port_that_becomes_free_in_a_moment_is_had() {
         std::thread::sleep(std::time::Duration::from_millis(100));
         drop(holder);
     });
-    assert_eq!(parse(&format!("127.0.0.1:{taken}:80")).unwrap()[0].probe().unwrap().host, taken);
+    let asked = &parse(&format!("127.0.0.1:{taken}:80")).unwrap()[0];
+    assert_eq!(asked.probe_for(std::time::Duration::from_secs(20)).unwrap().host, taken);
     leaving.join().unwrap();
 }
 

@@ -66,7 +66,7 @@ fn a_stopped_pasta_lets_go_of_its_ports_and_may_be_stopped_again() {
     let test = "a_stopped_pasta_lets_go_of_its_ports_and_may_be_stopped_again";
     let Some(it) = Connected::new(test, &[one("127.0.0.1::80")]) else { return };
     it.pasta().stop().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while TcpStream::connect((LOOPBACK, it.published[0].host)).is_ok() {
         assert!(Instant::now() < deadline, "pasta still listens");
         std::thread::sleep(Duration::from_millis(5));

@@ -13,7 +13,6 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command};
-use std::time::Duration;
 
 const SIGWINCH: i32 = 28;
 const SIGTERM: i32 = 15;
@@ -85,9 +84,9 @@ fn a_shell_at_a_terminal_has_its_size_and_the_mode_comes_back() {
     seat.see("33 101\r\n/dev/pts/");
     seat.resize(44, 122);
     signal(i32::try_from(client.id()).unwrap(), SIGWINCH);
-    std::thread::sleep(Duration::from_millis(100));
-    seat.type_in(b"stty size\r");
-    seat.see("44 122");
+    // The size travels on its own way.
+    seat.type_in(b"until stty size | grep '44 122'; do sleep 0.02; done\r");
+    seat.see("\n44 122");
     seat.type_in(b"exit 8\r");
     assert_eq!(client.wait().unwrap().code(), Some(8));
     assert!(!seat.is_raw(), "the terminal is as it was");
@@ -113,8 +112,8 @@ fn the_detach_keys_leave_the_container_running_and_one_can_come_back() {
     seat.type_in(b"echo $MARK-$MARK\r");
     seat.see("kept-kept");
     // ctrl-c is a key here: it ends the command, not the client.
-    seat.type_in(b"sleep 60\r");
-    std::thread::sleep(Duration::from_millis(200));
+    seat.type_in(b"echo now-$MARK; sleep 60\r");
+    seat.see("now-kept");
     seat.type_in(b"\x03");
     seat.see("$ ");
     seat.type_in(b"exit\r");

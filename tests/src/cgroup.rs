@@ -79,6 +79,6 @@ fn collect(dir: &Path, word: &str, inside: bool, found: &mut Vec<PathBuf>) {
 /// Removes what [`containing`] finds. The processes in it have been killed before.
 pub(crate) fn remove_all(word: &str) {
     for dir in containing(word).iter().rev() {
-        crate::within(std::time::Duration::from_secs(2), || fs::remove_dir(dir).is_ok() || !dir.exists());
+        crate::within(std::time::Duration::from_secs(20), || fs::remove_dir(dir).is_ok() || !dir.exists());
     }
 }

@@ -120,7 +120,7 @@ fn collect_state(dir: &Path, left: &mut Vec<String>) {
 
 /// Ends every process of the test: only what carries its token is found.
 pub(crate) fn kill_processes(world: &World) {
-    crate::within(std::time::Duration::from_secs(5), || {
+    crate::within(std::time::Duration::from_secs(20), || {
         let pids = pids(world);
         for pid in pids.iter().filter_map(|pid| Pid::from_raw(*pid)) {
             // ESRCH: it ended between the look and the kill. Anything else shows as a leak in the next look.

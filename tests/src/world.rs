@@ -181,7 +181,7 @@ impl World {
 
     /// Ends the test: what a finished teardown may still be doing gets a moment, then nothing may be left.
     fn close(self) {
-        let limit = std::time::Duration::from_secs(10);
+        let limit = std::time::Duration::from_secs(30);
         crate::within(limit, || self.leaks().is_empty());
         let leaks = self.leaks();
         assert!(leaks.is_empty(), "{} left behind:\n  {}", self.name, leaks.join("\n  "));

@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kelp_tests::{Bundle, Command, Running, Who, World, claims, within};
+use kelp_tests::{Bundle, Command, Running, Who, World, claims, until, within};
 use serde_json::{Value, json};
 
 claims!(as_root, as_user:
@@ -82,9 +82,26 @@ impl<'w> Lair<'w> {
         Lair { bundle, attack }
     }
 
+    /// How many rounds the attacker has made, and of how many victims it has got hold.
+    fn progress(&self) -> (u64, u64) {
+        let said = fs::read_to_string(self.bundle.rootfs().join("tmp/progress")).unwrap_or_default();
+        let mut numbers = said.lines().flat_map(|line| line.split(' ')).filter_map(|number| number.parse().ok());
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    }
+
+    /// Waits until the attacker has gone once more through all that is there now.
+    fn tries_again(&self) {
+        let mut before = 0;
+        until("the attacker makes a round", || {
+            before = self.progress().0;
+            before > 0
+        });
+        until("the attacker makes another round", || self.progress().0 > before + 1);
+    }
+
     /// Lets the attacker try once more, when all victims are gone, and asks what it has.
     fn close(self) -> Value {
-        std::thread::sleep(Duration::from_millis(200));
+        self.tries_again();
         fs::write(self.bundle.rootfs().join("tmp/stop"), "").unwrap();
         self.attack.output().ok().json()
     }
@@ -96,7 +113,7 @@ impl<'w> Lair<'w> {
             victim.run().env("KELP_CANARY", "of the host").ok();
         }
         victim.create().env("KELP_CANARY", "of the host").ok();
-        std::thread::sleep(Duration::from_millis(50));
+        self.tries_again();
         victim.verb("start", &[]).ok();
         victim.becomes("stopped");
         victim.delete();
@@ -140,12 +157,13 @@ fn a_program_that_run_executes_inside_cannot_be_written(w: &World) {
     let before = fs::read(&program).unwrap();
     let lair = Lair::open(w, "clobber");
     let victim = lair.neighbour(w, "victim");
-    for lure in lures(w, &victim) {
+    for (number, lure) in lures(w, &victim).into_iter().enumerate() {
         victim.set("/process/args", json!(lure));
         let bundle = victim.dir().to_string_lossy().into_owned();
         let mut run = runtime(w, &program, &["run", "--bundle", &bundle, victim.id()]).spawn();
-        // Caught, or over at once.
-        within(Duration::from_millis(500), || !run.runs());
+        // The first waits until it is caught, the second is over at once.
+        until("it is caught or over", || !run.runs() || (number == 0 && lair.progress().1 > 0));
+        lair.tries_again();
         runtime(w, &program, &["delete", "--force", victim.id()]).ok();
         run.output();
     }
@@ -162,9 +180,9 @@ fn a_program_that_create_executes_inside_cannot_be_written(w: &World) {
         let bundle = victim.dir().to_string_lossy().into_owned();
         runtime(w, &program, &["create", "--bundle", &bundle, victim.id()]).ok();
         // The waiting init is the runtime's program, too.
-        std::thread::sleep(Duration::from_millis(100));
+        lair.tries_again();
         runtime(w, &program, &["start", victim.id()]).ok();
-        within(Duration::from_millis(400), || victim.status() == "stopped");
+        lair.tries_again();
         runtime(w, &program, &["delete", "--force", victim.id()]).ok();
     }
     assert_held_and_not_written(&program, &before, &lair.close());
@@ -177,7 +195,7 @@ fn a_program_that_exec_executes_inside_cannot_be_written(w: &World) {
     let [waiting, quick] = lures(w, &lair.bundle);
     let exec = |lure: &[String]| runtime(w, &program, &["exec", lair.bundle.id()]).args(lure);
     let mut caught = exec(&waiting).spawn();
-    within(Duration::from_millis(500), || !caught.runs());
+    until("it is caught", || !caught.runs() || lair.progress().1 > 0);
     for _ in 0..5 {
         exec(&quick).output();
     }

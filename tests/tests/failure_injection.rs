@@ -66,7 +66,7 @@ fn a_create_that_fails_at_any_step_leaves_nothing(w: &World) {
             create.explains(&[]);
             failed.push(step.clone());
         }
-        let clean = kelp_tests::within(std::time::Duration::from_secs(5), || w.leaks().is_empty());
+        let clean = kelp_tests::within(std::time::Duration::from_secs(20), || w.leaks().is_empty());
         assert!(clean, "failing at {step} left behind:\n  {}", w.leaks().join("\n  "));
     }
     assert!(failed.len() * 2 > steps.len(), "only {failed:?} of {steps:?} could be made to fail");
@@ -85,7 +85,7 @@ fn a_start_that_fails_at_any_step_leaves_a_container_that_can_be_deleted(w: &Wor
             assert!(!started.stderr.contains("panicked"), "{started}");
             bundle.delete();
         }
-        let clean = kelp_tests::within(std::time::Duration::from_secs(5), || w.leaks().is_empty());
+        let clean = kelp_tests::within(std::time::Duration::from_secs(20), || w.leaks().is_empty());
         assert!(clean, "failing at {step} left behind:\n  {}", w.leaks().join("\n  "));
     }
 }
@@ -123,7 +123,7 @@ fn an_exec_that_fails_at_any_step_leaves_no_process_and_no_pid_file(w: &World) {
         }
         // What ran anyway has ended by then; what was killed, too.
         let alone = || processes(&bundle).len() == before;
-        assert!(kelp_tests::within(std::time::Duration::from_secs(5), alone), "{step}: {:?}", processes(&bundle));
+        assert!(kelp_tests::within(std::time::Duration::from_secs(20), alone), "{step}: {:?}", processes(&bundle));
         assert_eq!(bundle.status(), "running", "after failing at {step}");
     }
     for step in [
@@ -171,7 +171,7 @@ fn a_delete_that_fails_at_any_step_is_finished_by_another(w: &World) {
             assert!(w.runtime(["list", "-q"]).ok().stdout.contains(bundle.id()), "failing at {step}: it is forgotten");
             bundle.verb("delete", &["--force"]).ok();
         }
-        let clean = kelp_tests::within(std::time::Duration::from_secs(5), || w.leaks().is_empty());
+        let clean = kelp_tests::within(std::time::Duration::from_secs(20), || w.leaks().is_empty());
         assert!(clean, "failing at {step} left behind:\n  {}", w.leaks().join("\n  "));
         // It is of whom asked for it.
         std::fs::remove_file(&file).unwrap();

@@ -127,6 +127,7 @@ fn podman_pauses_updates_and_lists_processes(w: &World) {
         w,
         r#"
         p run -d --name c --network none busybox sh -c 'sleep 1000 & wait' >/dev/null
+        until p top c comm | grep -q sleep; do sleep 0.1; done
         p pause c >/dev/null
         p inspect -f '{{.State.Status}}' c
         p unpause c >/dev/null

@@ -99,7 +99,7 @@ fn network() -> String {
 
 fn program(caller: &Caller, name: &str, variable: &str) -> String {
     match container::start::find_program(caller, name, variable) {
-        Ok(path) => path.display().to_string(),
-        Err(_) => "missing".to_owned(),
+        Ok(path) if path.is_file() => path.display().to_string(),
+        _ => "missing".to_owned(),
     }
 }

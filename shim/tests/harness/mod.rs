@@ -7,7 +7,7 @@ use kelp_shim::client::{self, Connection};
 use kelp_shim::{Exit, Launch, Runtime, log};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything may take on a busy machine.
@@ -75,6 +75,18 @@ impl Container {
 
     pub fn connect(&self) -> Connection {
         client::connect(&self.launch.run, &self.launch.id).unwrap()
+    }
+
+    /// Waits until the holder has seen to what this client asked when it came: the client sleeps only when it has asked,
+    /// and what came before the first ping is seen to before the second.
+    pub fn until_heard(&self, client: &Child) {
+        let stat = format!("/proc/{}/stat", client.id());
+        until("a client that waits", || {
+            let stat = fs::read_to_string(&stat).unwrap_or_default();
+            stat.contains("(hold) S")
+        });
+        self.connect().ping().unwrap();
+        self.connect().ping().unwrap();
     }
 
     /// What the log holds of one stream.

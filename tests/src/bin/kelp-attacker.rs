@@ -2,7 +2,8 @@
 //! A hostile program: does from inside a container what published attacks on runtimes did, and prints as JSON how far it came.
 //!
 //! Runs in the containers of the attack suite, statically linked, with the rights that the container gives it. It goes on
-//! until the file `stop` is there: a test ends it when it has seen enough.
+//! until the file `stop` is there: a test ends it when it has seen enough. The file `progress` beside it says how many rounds
+//! it has made, and how much it has got hold of: a test waits for that, and not for a time.
 //!
 //! ```text
 //! attacker steal STOP              takes what it can from processes that enter: descriptors, memory, root, environment
@@ -69,6 +70,13 @@ fn name_of(error: &std::io::Error) -> String {
     }
 }
 
+/// Says how far we are, and whether that is enough.
+fn over(stop: &Path, rounds: u64, got: u64) -> bool {
+    // A test that reads half of it reads it again.
+    fs::write(stop.with_file_name("progress"), format!("{rounds} {got}\n")).ok();
+    stop.exists()
+}
+
 /// Every process that we see but ourselves.
 fn others() -> Vec<i32> {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
@@ -109,7 +117,10 @@ fn is_ours(program: &fs::Metadata) -> bool {
 /// still executes the foreign program after we got it: it cannot come back to that, so we got it from there.
 fn steal(stop: &Path) -> Value {
     let (mut tried, mut prizes, mut met) = (Tally::new(), Vec::<String>::new(), 0_u64);
-    while !stop.exists() {
+    for round in 0.. {
+        if over(stop, round, met) {
+            break;
+        }
         for pid in others() {
             if !matches!(executes(pid), Executes::Foreign | Executes::Hidden) {
                 continue;
@@ -181,7 +192,10 @@ fn take_memory(pid: i32, tried: &mut Tally, got: &mut Vec<String>) {
 fn trace(stop: &Path) -> Value {
     let (mut tried, mut prizes, mut met) = (Tally::new(), Vec::<String>::new(), 0_u64);
     let mut seized_last = false;
-    while !stop.exists() {
+    for round in 0.. {
+        if over(stop, round, met) {
+            break;
+        }
         for pid in others() {
             seized_last = !seized_last;
             let victim = nix::unistd::Pid::from_raw(pid);
@@ -217,7 +231,10 @@ fn trace(stop: &Path) -> Value {
 fn clobber(stop: &Path) -> Value {
     let (mut held, mut said) = (Vec::<File>::new(), Tally::new());
     let (mut known, mut written) = (Vec::<(u64, u64)>::new(), 0);
-    while !stop.exists() {
+    for round in 0.. {
+        if over(stop, round, held.len() as u64) {
+            break;
+        }
         for pid in others() {
             if executes(pid) == Executes::Foreign
                 && let Ok(program) = File::open(format!("/proc/{pid}/exe"))
@@ -248,8 +265,8 @@ fn overwrite(program: &File, said: &mut Tally) -> bool {
 fn swap(stop: &Path, folder: &Path, a: &str, b: &str) -> Value {
     let Ok(folder) = File::open(folder) else { return json!({"swaps": 0}) };
     let mut swaps = 0_u64;
-    while !stop.exists() {
-        for _ in 0..64 {
+    while !over(stop, swaps, 0) {
+        for _ in 0..256 {
             swaps += u64::from(renameat_with(&folder, a, &folder, b, RenameFlags::EXCHANGE).is_ok());
         }
     }
