@@ -36,6 +36,7 @@ impl<'w> Racer<'w> {
         w.own_program("kelp-attacker", "racer/rootfs/bin/attacker");
         let source = w.dir().join(volume);
         bundle.mount(json!({"destination": "/volume", "source": source, "options": ["bind", "rw"]}));
+        bundle.set("/root/readonly", json!(false));
         bundle.args(&["/bin/attacker", "swap", "/tmp/stop", "/volume", names[0], names[1]]);
         let race = bundle.run().spawn();
         let runs = || bundle.verb("state", &[]).output().stdout.contains("running");

@@ -72,7 +72,8 @@ impl<'w> Lair<'w> {
             // Where its rights end at its user namespace, it may have all that help it.
             bundle.capabilities(&["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE", "CAP_KILL"]);
         }
-        bundle.args(&["/bin/attacker", attack, "/tmp/stop"]);
+        // It writes how far it is.
+        bundle.set("/root/readonly", json!(false)).args(&["/bin/attacker", attack, "/tmp/stop"]);
         let attack = bundle.run().spawn();
         assert!(
             within(Duration::from_secs(20), || bundle.verb("state", &[]).output().stdout.contains("running")),

@@ -29,9 +29,17 @@ fn drives<'a>(w: &World, runtime: &'a str, more: &[&'a str]) {
     assert_eq!(output.text(), "hello");
     run_with(&["--rm", "busybox", "sh", "-c", "exit 7"]).unwrap().code(7);
     run_with(&["--rm", "busybox", "/no/such/program"]).unwrap().code(127);
-    run_with(&["-d", "--name", "c", "busybox", "sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done"])
-        .unwrap()
-        .ok();
+    run_with(&[
+        "-d",
+        "--name",
+        "c",
+        "busybox",
+        "sh",
+        "-c",
+        "trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done",
+    ])
+    .unwrap()
+    .ok();
     until("its trap is set", || run(&["logs", "c"]).unwrap().ok().text() == "ready");
     assert_eq!(run(&["exec", "c", "echo", "inside"]).unwrap().ok().text(), "inside");
     run(&["exec", "c", "sh", "-c", "exit 4"]).unwrap().code(4);

@@ -363,7 +363,8 @@ fn notified(t: &mut Trial<'_>, must_close: bool) -> Judged<Value> {
     let readable = wait_readable(&rustix::fd::AsFd::as_fd(&listener), t.patience)?;
     ensure(readable, || "nobody connected to the listener".into())?;
     let (stream, _) = broken(listener.accept(), "the socket")?;
-    let (text, fds, closed) = receive(&stream, t.patience, |said| !must_close && serde_json::from_slice::<Value>(said).is_ok())?;
+    let (text, fds, closed) =
+        receive(&stream, t.patience, |said| !must_close && serde_json::from_slice::<Value>(said).is_ok())?;
     same("descriptors that came with it", fds.len(), 1)?;
     if must_close {
         ensure(closed, || "the connection stays open".into())?;
