@@ -182,9 +182,12 @@ impl World {
     /// Ends the test: what a finished teardown may still be doing gets a moment, then nothing may be left.
     fn close(self) {
         let limit = std::time::Duration::from_secs(30);
-        crate::within(limit, || self.leaks().is_empty());
-        let leaks = self.leaks();
-        assert!(leaks.is_empty(), "{} left behind:\n  {}", self.name, leaks.join("\n  "));
+        let mut leaks = Vec::new();
+        let clean = crate::within(limit, || {
+            leaks = self.leaks();
+            leaks.is_empty()
+        });
+        assert!(clean, "{} left behind:\n  {}", self.name, leaks.join("\n  "));
     }
 }
 

@@ -303,6 +303,8 @@ fn tell_in_order(names: &[String], done: &mpsc::Receiver<(usize, Result<bool>)>)
 pub(crate) fn shim_of(caller: &Caller, container: &Container, verb: &str) -> Result<Connection> {
     client::connect(&caller.places.run, &container.record.id).map_err(|error| match error.kind {
         kelp_shim::Kind::NoSuchContainer => not_running(container, verb),
+        // Its shim left between our knock and our first word.
+        kelp_shim::Kind::Lost => explain(caller, container, verb, error.into()),
         _ => error.into(),
     })
 }

@@ -68,7 +68,7 @@ pub fn start(caller: &Caller, container: &Container, stay: &Stay) -> Result<Left
 
 /// The same, with a shim that may have been called before.
 pub fn start_with(caller: &Caller, container: &Container, stay: &Stay, shim: Option<Waiting>) -> Result<Left> {
-    attempt(caller, container, stay, shim).map_err(|error| interpreter::explain(error, container))
+    attempt(caller, container, stay, shim)
 }
 
 /// Starts the shim of a container that is still to be made: the one's start and the other's making go on at once.
@@ -135,14 +135,16 @@ fn begin(caller: &Caller, container: &Container, stay: &Stay, shim: Option<Waiti
     tracing::debug!(pid = shim.pid(), "the shim has created it");
     connect(caller, container, &shim, uplink)?;
     tracing::debug!("its network is connected");
-    match stay.relay() {
-        None => Ok(shim.start().map(|()| Left::Running)?),
+    let left = match stay.relay() {
+        None => shim.start().map(|()| Left::Running).map_err(Error::from),
         Some(relay) => {
             drop(claim);
             events::container(caller, record, "attach");
             follow(caller, container, &mut shim, &relay)
         }
-    }
+    };
+    // With the shim still there: when we leave it, it removes what `--rm` started, and with it what is read here.
+    left.map_err(|error| interpreter::explain(error, container))
 }
 
 /// How long another one may take who starts or removes the container.
