@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(log.look().unwrap(), News::Rotated);
         assert_eq!(lines(&mut log), ["six", "7", "8", "9"]);
         assert_eq!(log.look().unwrap(), News::None);
-        for name in ["log", "log.1", "log.2"] {
+        for name in ["log", "log.1", "log.2", "log.10"] {
             fs::remove_file(path(name)).unwrap();
         }
         fs::write(path("log"), "20\n").unwrap();
