@@ -20,7 +20,7 @@ pub(crate) fn line(text: impl Display) -> Result<()> {
     raw(format!("{}\n", visible::text(&text.to_string())).as_bytes())
 }
 
-/// Writes text to stdout without an end of line, harmless as a [`line`].
+/// Writes text to stdout without an end of line, harmless as what `line` writes.
 pub(crate) fn text(text: &str) -> Result<()> {
     raw(visible::text(text).as_bytes())
 }
