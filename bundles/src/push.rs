@@ -13,7 +13,7 @@ use crate::progress::{Event, Progress};
 use crate::pull;
 use crate::reference::Reference;
 use crate::registries::Registries;
-use crate::registry::{self, Access, Credentials, Repository, Retry};
+use crate::registry::{self, Access, Credentials, Rate, Repository, Retry};
 use crate::store::{Image, Store};
 
 /// Blobs that are sent at the same time.
@@ -26,11 +26,13 @@ pub struct Options {
     pub verify: bool,
     /// Who we are to the registry.
     pub credentials: Option<Credentials>,
+    /// Below which rate a registry is given up on, where that is not what KELP_LEAST_RATE says.
+    pub rate: Option<Rate>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { verify: true, credentials: None }
+        Self { verify: true, credentials: None, rate: None }
     }
 }
 
@@ -76,8 +78,9 @@ fn attempt(store: &Store, image: &Image, to: &Reference, options: &Options, prog
     let place = Registries::read()?.target(to)?;
     let speaking = registry::Options {
         verify: options.verify,
-        credentials: pull::known(options.credentials.as_ref(), &place.registry)?,
+        credentials: pull::known_at(options.credentials.as_ref(), to.registry(), &place.registry)?,
         retry: Retry::DEFAULT,
+        rate: options.rate,
     };
     let siblings = siblings(store, image, to)?;
     let mut others: Vec<String> = siblings.iter().map(|(_, name)| name.clone()).collect();

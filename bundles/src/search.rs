@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::limits::Limits;
-use crate::pull::known;
+use crate::pull::known_at;
 use crate::reference::Reference;
 use crate::registries::Registries;
 use crate::registry::{self, Access, Catalog, Credentials, Repository, Retry};
@@ -48,7 +48,7 @@ impl Default for Options {
 pub fn search(term: &str, options: &Options) -> Result<Vec<Found>> {
     let (registry, term) = split(term);
     let insecure = Registries::read()?.is_insecure(registry);
-    let speaking = speaking(registry, options, insecure)?;
+    let speaking = speaking(registry, registry, options, insecure)?;
     let catalog = Catalog::open(registry, &speaking, Limits::DEFAULT.document)?;
     let prefix = if registry == HUB { String::new() } else { format!("{registry}/") };
     if let Some(hits) = catalog.search(term, options.limit)? {
@@ -82,7 +82,7 @@ pub fn search(term: &str, options: &Options) -> Result<Vec<Found>> {
 /// There is no such repository; the registry cannot be reached, or does not let us look.
 pub fn tags(repository: &Reference, options: &Options) -> Result<Vec<String>> {
     let place = Registries::read()?.target(repository)?;
-    let speaking = speaking(&place.registry, options, place.insecure)?;
+    let speaking = speaking(repository.registry(), &place.registry, options, place.insecure)?;
     let found = Repository::open(&place, &speaking, Access::Pull, Limits::DEFAULT.document)?.tags();
     let doing = || format!("listing the tags of {}", repository.familiar_name());
     let mut tags = found.map_err(|error| error.while_doing(doing()))?;
@@ -90,9 +90,9 @@ pub fn tags(repository: &Reference, options: &Options) -> Result<Vec<String>> {
     Ok(tags)
 }
 
-fn speaking(registry: &str, options: &Options, insecure: bool) -> Result<registry::Options> {
-    let credentials = known(options.credentials.as_ref(), registry)?;
-    Ok(registry::Options { verify: options.verify && !insecure, credentials, retry: Retry::DEFAULT })
+fn speaking(named: &str, registry: &str, options: &Options, insecure: bool) -> Result<registry::Options> {
+    let credentials = known_at(options.credentials.as_ref(), named, registry)?;
+    Ok(registry::Options { verify: options.verify && !insecure, credentials, retry: Retry::DEFAULT, rate: None })
 }
 
 const HUB: &str = "docker.io";

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use flate2::write::GzEncoder;
 use kelp_bundles::{
-    Credentials, Digest, Error, IdMap, Image, Kind, Limits, Quiet, Reference, Store, job, pull, search,
+    Credentials, Digest, Error, IdMap, Image, Kind, Limits, Quiet, Rate, Reference, Store, job, pull, push, search,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Value, json};
@@ -42,6 +42,12 @@ fn main() -> ExitCode {
         ("what_is_no_image_is_refused_by_name", what_is_no_image_is_refused_by_name),
         ("a_password_goes_to_no_foreign_token_server", a_password_goes_to_no_foreign_token_server),
         ("nobody_else_hears_the_password", nobody_else_hears_the_password),
+        ("a_token_server_cannot_send_a_secret_on", a_token_server_cannot_send_a_secret_on),
+        ("a_challenge_of_another_host_is_not_answered", a_challenge_of_another_host_is_not_answered),
+        ("a_host_that_sends_us_back_brings_no_login_along", a_host_that_sends_us_back_brings_no_login_along),
+        ("an_address_with_a_user_name_is_not_followed", an_address_with_a_user_name_is_not_followed),
+        ("a_registry_that_trickles_is_given_up_on", a_registry_that_trickles_is_given_up_on),
+        ("a_registry_that_takes_a_trickle_is_given_up_on", a_registry_that_takes_a_trickle_is_given_up_on),
         ("a_token_that_runs_out_is_asked_for_again", a_token_that_runs_out_is_asked_for_again),
         ("a_refresh_token_is_posted", a_refresh_token_is_posted),
         ("a_busy_registry_is_asked_again", a_busy_registry_is_asked_again),
@@ -500,6 +506,191 @@ fn nobody_else_hears_the_password() {
     });
     w.pull_as(&server, password()).unwrap();
     assert_eq!(*heard.lock().unwrap(), [None], "the storage server was asked once, without the password");
+}
+
+/// A host that notes all it hears, and hands out tokens.
+fn eavesdropper() -> (Server, Arc<Mutex<Vec<String>>>) {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listening = heard.clone();
+    let server = Server::start(move |asked, to| {
+        let body = String::from_utf8_lossy(&asked.body);
+        listening.lock().unwrap().push(format!("{} {:?} {body}", asked.path, asked.headers.get("authorization")));
+        say(to, 200, &[], br#"{"token":"stolen","access_token":"stolen"}"#);
+    });
+    (server, heard)
+}
+
+fn a_token_server_cannot_send_a_secret_on() {
+    let w = World::new();
+    for (status, who) in [(307, 0), (308, 0), (302, 0), (307, 1), (308, 1), (301, 1)] {
+        let (evil, heard) = eavesdropper();
+        let to_evil = format!("http://127.0.0.1:{}/stolen", evil.port);
+        let port = Arc::new(AtomicUsize::new(0));
+        let own = port.clone();
+        let server = Server::start(move |asked, to| {
+            if asked.path.starts_with("/token") {
+                return say(to, status, &[("location", &to_evil)], b"");
+            }
+            let challenge = format!("Bearer realm=\"http://127.0.0.1:{}/token\"", own.load(Ordering::Relaxed));
+            say(to, 401, &[("www-authenticate", &challenge)], b"{}");
+        });
+        port.store(server.port.into(), Ordering::Relaxed);
+        let secret = if who == 0 { Credentials::Identity("refresh".into()) } else { password() };
+        let error = w.pull_as(&server, secret).unwrap_err();
+        assert!(heard.lock().unwrap().is_empty(), "{status}: {error}");
+    }
+}
+
+fn a_challenge_of_another_host_is_not_answered() {
+    let w = World::new();
+    let (evil, heard) = eavesdropper();
+    let challenge = format!("Bearer realm=\"http://127.0.0.1:{}/token\"", evil.port);
+    let storage = Server::start(move |_, to| say(to, 401, &[("www-authenticate", &challenge)], b"{}"));
+    let shop = Shop::honest();
+    let layer = shop.layer();
+    let server = Server::start(move |asked, to| match asked.path.ends_with(&layer) {
+        true => say(to, 307, &[("location", &format!("http://127.0.0.1:{}/blob", storage.port))], b""),
+        false => shop.answer(asked, to),
+    });
+    let error = w.pull_as(&server, password()).unwrap_err();
+    assert!(heard.lock().unwrap().is_empty(), "{error}");
+}
+
+fn a_host_that_sends_us_back_brings_no_login_along() {
+    let w = World::new();
+    let port = Arc::new(AtomicUsize::new(0));
+    let (own, heard) = (port.clone(), Arc::new(Mutex::new(Vec::new())));
+    let storage = Server::start(move |_, to| {
+        let back = format!("http://127.0.0.1:{}/v2/secret/delete", own.load(Ordering::Relaxed));
+        say(to, 307, &[("location", &back)], b"");
+    });
+    let shop = Shop::honest();
+    let (layer, listening) = (shop.layer(), heard.clone());
+    let server = Server::start(move |asked, to| {
+        if asked.path.starts_with("/v2/secret") {
+            listening.lock().unwrap().push(asked.headers.get("authorization").cloned());
+            say(to, 404, &[], b"{}");
+        } else if !asked.headers.contains_key("authorization") {
+            say(to, 401, &[("www-authenticate", "Basic realm=\"r\"")], b"{}");
+        } else if asked.path.ends_with(&layer) {
+            say(to, 307, &[("location", &format!("http://127.0.0.1:{}/x", storage.port))], b"");
+        } else {
+            shop.answer(asked, to);
+        }
+    });
+    port.store(server.port.into(), Ordering::Relaxed);
+    let error = w.pull_as(&server, password()).unwrap_err();
+    assert_eq!(*heard.lock().unwrap(), [None], "{error}");
+}
+
+fn an_address_with_a_user_name_is_not_followed() {
+    let w = World::new();
+    let (evil, heard) = eavesdropper();
+    for realm in ["http://localhost:1@127.0.0.1:PORT/r", "http://ann:forest@127.0.0.1:PORT/r"] {
+        let realm = realm.replace("PORT", &evil.port.to_string());
+        let challenge = format!("Bearer realm=\"{realm}\"");
+        let server = Server::start(move |_, to| say(to, 401, &[("www-authenticate", &challenge)], b"{}"));
+        let error = w.pull_as(&server, password()).unwrap_err();
+        assert!(error.because().contains("a user name in it") && !error.to_string().contains("forest"), "{error}");
+        let location = realm.clone();
+        let server = Server::start(move |_, to| say(to, 307, &[("location", &location)], b""));
+        let error = w.pull(&server).unwrap_err();
+        assert!(error.because().contains("a user name in it"), "{error}");
+    }
+    assert!(heard.lock().unwrap().is_empty());
+}
+
+/// A byte at a time, never the end.
+fn trickle(to: &mut TcpStream, head: &[u8]) {
+    to.write_all(head).ok();
+    while to.write_all(b" ").is_ok() {
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// 100 bytes in a second of waiting.
+fn least() -> Option<Rate> {
+    Some(Rate { bytes: 100, over: Duration::from_secs(1) })
+}
+
+fn a_registry_that_trickles_is_given_up_on() {
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+    for what in ["headers", "manifest", "layer", "token"] {
+        let w = World::new();
+        let shop = Shop::honest();
+        let layer = shop.layer();
+        let port = Arc::new(AtomicUsize::new(0));
+        let own = port.clone();
+        let server = Server::start(move |asked, to| match what {
+            "headers" if asked.path.contains("/manifests/") => trickle(to, b"HTTP/1.1 200 OK\r\nx-y:"),
+            "manifest" if asked.path.contains("/manifests/") => trickle(to, HEAD),
+            "layer" if asked.path.ends_with(&layer) => trickle(to, HEAD),
+            "token" if asked.path.starts_with("/token") => trickle(to, HEAD),
+            "token" => {
+                let realm = format!("Bearer realm=\"http://127.0.0.1:{}/token\"", own.load(Ordering::Relaxed));
+                say(to, 401, &[("www-authenticate", &realm)], b"{}");
+            }
+            _ => shop.answer(asked, to),
+        });
+        port.store(server.port.into(), Ordering::Relaxed);
+        let start = std::time::Instant::now();
+        let options = pull::Options { rate: least(), ..pull::Options::default() };
+        let error = pull::pull(&w.store, &server.name(), &options, &Quiet).unwrap_err();
+        assert_eq!(error.kind(), Kind::TooSlow, "{what}: {error}");
+        assert!(error.advice().unwrap().contains("KELP_LEAST_RATE"), "{what}: {error}");
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}: {:?}", start.elapsed());
+    }
+}
+
+fn a_registry_that_takes_a_trickle_is_given_up_on() {
+    let w = World::new();
+    let mut state = 1_u64;
+    let mut noise = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    let noise: Vec<u8> = (0..16_u32 << 20).map(|_| noise()).collect();
+    let shop = Shop::of(&tar_of("noise", &noise));
+    let image = w.store_only(&shop.open());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    // A client that tries TLS first begins with 0x16.
+                    if client.read(&mut byte).unwrap_or(0) == 0 || byte == [0x16] {
+                        return;
+                    }
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8_lossy(&head).to_lowercase();
+                let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+                match &head.as_bytes()[..4] {
+                    b"post" => say(&mut client, 202, &[("location", "/v2/up")], b""),
+                    b"put " if length < Some(1 << 20) => {
+                        say(&mut client, 201, &[], b"");
+                    }
+                    b"put " => {
+                        while client.read(&mut [0]).is_ok_and(|n| n > 0) {
+                            thread::sleep(Duration::from_millis(100));
+                        }
+                    }
+                    b"get " => say(&mut client, 200, &[], b"{}"),
+                    _ => say(&mut client, 404, &[], b""),
+                }
+            });
+        }
+    });
+    let name: Reference = format!("127.0.0.1:{port}/app:1").parse().unwrap();
+    // The kernel takes some megabytes at once, whoever reads them: then nothing.
+    let options = push::Options { rate: least(), ..push::Options::default() };
+    let error = push::push(&w.store, &image, &name, &options, &Quiet).unwrap_err();
+    assert_eq!(error.kind(), Kind::TooSlow, "{error}");
 }
 
 /// A registry whose token serves for three requests.

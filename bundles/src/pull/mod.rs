@@ -29,7 +29,7 @@ use crate::platform::Platform;
 use crate::progress::{Event, Progress, Quiet};
 use crate::reference::Reference;
 use crate::registries::Registries;
-use crate::registry::{self, Access, Credentials, Document, Place, Repository, Retry};
+use crate::registry::{self, Access, Credentials, Document, Place, Rate, Repository, Retry};
 use crate::store::{Claims, Image, PULLED_DIGEST, Store, check_manifest, digest_of, is_index, is_manifest, layers_of};
 use crate::unpack::Origin;
 use crate::unpack::feed::{Listener, News, Nobody};
@@ -59,12 +59,19 @@ pub struct Options {
     pub credentials: Option<Credentials>,
     /// Blobs of several times this size are fetched in parts of it, where the registry allows that.
     pub part: u64,
+    /// Below which rate a registry is given up on, where that is not what KELP_LEAST_RATE says.
+    pub rate: Option<Rate>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { platform: Platform::host(), verify: true, unpack: None, credentials: None, part: PART }
+        Self { platform: Platform::host(), verify: true, unpack: None, credentials: None, part: PART, rate: None }
     }
+}
+
+/// What the caller said of us to the registry he named, if this is it; or what is kept.
+pub(crate) fn known_at(said: Option<&Credentials>, named: &str, registry: &str) -> Result<Option<Credentials>> {
+    known(said.filter(|_| named == registry), registry)
 }
 
 /// What the caller said of us, or what is kept.
@@ -194,10 +201,8 @@ pub(crate) fn source(
 }
 
 fn ask(store: &Store, place: &Place, reference: &Reference, options: &Options) -> Result<(Repository, Document)> {
-    // What the caller said is for the registry he named.
-    let said = options.credentials.as_ref().filter(|_| place.registry == reference.registry());
-    let speaking =
-        registry::Options { verify: options.verify, credentials: known(said, &place.registry)?, retry: Retry::DEFAULT };
+    let credentials = known_at(options.credentials.as_ref(), reference.registry(), &place.registry)?;
+    let speaking = registry::Options { verify: options.verify, credentials, retry: Retry::DEFAULT, rate: options.rate };
     let repository = Repository::open(place, &speaking, Access::Pull, store.limits().document)?;
     let document = repository.manifest(&target(reference))?;
     Ok((repository, document))
@@ -376,7 +381,7 @@ impl Pull<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Error::stop(doing()));
             }
-            let n = arriving.body.read(&mut buffer).map_err(|e| Error::new(Kind::Network, doing(), e))?;
+            let n = arriving.body.read(&mut buffer).map_err(|e| registry::broken(doing(), &e))?;
             if n == 0 {
                 return match partial.have() == partial.size {
                     true => Ok(()),

@@ -202,7 +202,7 @@ impl Parts<'_> {
                 return Err(Error::stop(doing()));
             }
             let may = usize::try_from(to - at).map_or(BUFFER, |left| left.min(BUFFER));
-            let n = body.read(&mut buffer[..may]).map_err(|e| Error::new(Kind::Network, doing(), e))?;
+            let n = body.read(&mut buffer[..may]).map_err(|e| registry::broken(doing(), &e))?;
             if n == 0 {
                 return Err(Error::new(Kind::Network, doing(), "the connection ended before the blob did"));
             }

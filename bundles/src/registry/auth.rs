@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 use ureq::http::{HeaderMap, Method};
 
-use super::http::{Call, Http, Sending, is_local, read_all};
+use super::address::{self, is_local};
+use super::http::{Call, Http, Sending, read_all};
 use crate::error::{Error, Kind, Result};
 
 /// How large a token's answer may be.
@@ -78,10 +79,10 @@ pub(super) fn basic(name: &str, password: &str) -> String {
 
 fn token(http: &Http, challenge: &Challenge, scopes: &[String], credentials: Option<&Credentials>) -> Result<String> {
     let realm = challenge.realm.as_deref().unwrap_or_default();
-    let doing = || format!("getting a token from {realm}");
+    let doing = || format!("getting a token from {}", address::origin(realm));
     check_realm(http, realm, credentials.is_some()).map_err(|because| {
-        Error::new(Kind::BadInput, doing(), because)
-            .hint("the registry is misconfigured or lies: nothing was sent there")
+        let doing = format!("getting a token from {}", address::origin(realm).rsplit('@').next().unwrap_or_default());
+        Error::new(Kind::BadInput, doing, because).hint("the registry is misconfigured or lies: nothing was sent there")
     })?;
     let service = challenge.service.as_deref().unwrap_or_default();
     // What the registry asks for goes beyond what we planned where it knows better, and we where we plan a mount.
@@ -99,14 +100,14 @@ fn token(http: &Http, challenge: &Challenge, scopes: &[String], credentials: Opt
             ];
             let form = form(fields);
             let call = Call::new(Method::POST, realm).header("content-type", "application/x-www-form-urlencoded");
-            http.patiently(&call.without_login().body(Sending::Bytes(form.as_bytes())))
+            http.patiently(&call.without_login().secret().body(Sending::Bytes(form.as_bytes())))
         }
         other => {
             let query = form([("service", service)].into_iter().chain(wanted.iter().map(|scope| ("scope", *scope))));
             let separator = if realm.contains('?') { '&' } else { '?' };
             let mut call = Call::get(&format!("{realm}{separator}{query}"));
             if let Some(Credentials::Password { name, password }) = other {
-                call = call.header("authorization", &basic(name, password));
+                call = call.header("authorization", &basic(name, password)).secret();
             }
             http.patiently(&call.without_login())
         }
@@ -122,16 +123,15 @@ fn token(http: &Http, challenge: &Challenge, scopes: &[String], credentials: Opt
 
 /// Refuses a token server that a registry should not send us to: anything but http, and plain http unless the registry
 /// itself is spoken with like that and what we say is no secret, or stays on this machine.
-fn check_realm(http: &Http, realm: &str, secret: bool) -> std::result::Result<(), &'static str> {
-    if realm.starts_with("https://") {
+fn check_realm(http: &Http, realm: &str, secret: bool) -> std::result::Result<(), String> {
+    let address = address::check(realm).map_err(|why| format!("that is no address of a token server: {why}"))?;
+    if address.scheme_str() == Some("https") {
         return Ok(());
     }
-    let Some(rest) = realm.strip_prefix("http://") else { return Err("that is no address of a token server") };
-    let host = rest.split(['/', '?']).next().unwrap_or_default();
     match http.is_private() {
-        true => Err("a registry with TLS has a token server without"),
-        false if secret && !http.is_own(realm) && !is_local(host) => {
-            Err("it would get the password, is not the registry, and speaks without TLS")
+        true => Err("a registry with TLS has a token server without".to_owned()),
+        false if secret && !http.is_own(realm) && !address.host().is_some_and(is_local) => {
+            Err("it would get the password, is not the registry, and speaks without TLS".to_owned())
         }
         false => Ok(()),
     }

@@ -2,14 +2,17 @@
 //! Requests, with the patience registries need: a token when asked for one, again after 429, 5xx and lost connections.
 
 use std::io::Read;
-use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, request};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector, DefaultConnector};
 use ureq::{Agent, AsSendBody, Proxy};
 
+use super::address::{self, is_local, next_page, origin, redirection};
 use super::auth::{self, Credentials};
+use super::pace::{Paced, Rate};
 use super::{Opener, proxy, trust, unreachable};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::progress::{Event, Progress};
@@ -53,6 +56,8 @@ pub(crate) struct Options {
     /// Who we are, where that is known.
     pub(crate) credentials: Option<Credentials>,
     pub(crate) retry: Retry,
+    /// Below which rate it is given up on, where that is not what the environment says.
+    pub(crate) rate: Option<Rate>,
 }
 
 /// A connection pool to one registry.
@@ -79,7 +84,13 @@ pub(super) struct Call<'b> {
     body: Sending<'b>,
     /// Whether what the registry gave us to log in goes along.
     login: bool,
+    /// Its body or a header is a secret of the host it is for.
+    secret: bool,
 }
+
+/// The answer of another host than the registry.
+#[derive(Clone)]
+struct Elsewhere;
 
 /// Why a request has no answer.
 pub(super) enum Failure {
@@ -116,7 +127,7 @@ impl<'b> Call<'b> {
     }
 
     pub(super) fn new(method: Method, path: &str) -> Self {
-        Self { method, path: path.to_owned(), headers: Vec::new(), body: Sending::Nothing, login: true }
+        Self { method, path: path.to_owned(), headers: Vec::new(), body: Sending::Nothing, login: true, secret: false }
     }
 
     pub(super) fn header(mut self, name: &'static str, value: &str) -> Self {
@@ -129,6 +140,11 @@ impl<'b> Call<'b> {
         Self { login: false, ..self }
     }
 
+    /// The same, and no other host may hear it.
+    pub(super) fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
+
     pub(super) fn body(self, body: Sending<'b>) -> Self {
         Self { body, ..self }
     }
@@ -138,9 +154,12 @@ impl Http {
     /// Finds out how the registry speaks. One on this machine may do without certificates, and without TLS, as in Docker.
     pub(super) fn connect(registry: &str, scopes: Vec<String>, options: &Options) -> Result<Self> {
         let host = if registry == HUB.0 { HUB.1 } else { registry };
+        let refused = |why: String| Error::new(Kind::BadInput, "reaching a registry", why);
+        address::check_host(host).map_err(refused)?;
         let insecure = !options.verify || is_local(host);
+        let rate = options.rate.map_or_else(Rate::of_environment, Ok)?;
         let mut http = Self {
-            agent: agent(host, !insecure)?,
+            agent: agent(host, !insecure, rate)?,
             registry: registry.to_owned(),
             base: format!("https://{host}"),
             scopes,
@@ -185,7 +204,8 @@ impl Http {
 
     fn with_login(&self, send: impl Fn() -> Result<Response<Body>>) -> Result<Response<Body>> {
         let response = send()?;
-        if response.status() != StatusCode::UNAUTHORIZED {
+        // Who asks for a login must be the registry, not somebody it sent us to: its challenge names who gets the password.
+        if response.status() != StatusCode::UNAUTHORIZED || response.extensions().get::<Elsewhere>().is_some() {
             return Ok(response);
         }
         // No token yet, or one that has run out.
@@ -284,20 +304,33 @@ impl Http {
         }
     }
 
-    /// One try, wherever the registry sends us for it.
+    /// One try, wherever the registry sends us for it. Once it sends us to another host, no credential goes along any
+    /// more, even if that host sends us back.
     fn once(&self, call: &Call<'_>) -> std::result::Result<Response<Body>, Failure> {
         let whole = call.path.starts_with("http://") || call.path.starts_with("https://");
         let first = if whole { call.path.clone() } else { format!("{}{}", self.base, call.path) };
         let mut address = first.clone();
+        let mut at_home = true;
         for _ in 0..=REDIRECTS {
-            let response = self.send(call, &address, origin(&address) == origin(&first))?;
-            let Some(next) = redirection(&response, &address) else { return Ok(response) };
+            if self.verify && self.is_private() && !address.starts_with("https://") {
+                return Err(Failure::Refused(format!("it leads from https to {}", origin(&address))));
+            }
+            address::check(&address).map_err(Failure::Refused)?;
+            at_home = at_home && origin(&address) == origin(&first);
+            let mut response = self.send(call, &address, at_home)?;
+            let Some(next) = redirection(&response, &address) else {
+                if !at_home || !self.is_own(&address) {
+                    response.extensions_mut().insert(Elsewhere);
+                }
+                return Ok(response);
+            };
             let reading = call.method == Method::GET || call.method == Method::HEAD;
             if !reading && response.status().as_u16() < 307 {
                 return Ok(response);
             }
-            if self.verify && address.starts_with("https://") && !next.starts_with("https://") {
-                return Err(Failure::Refused(format!("it leads from https to {next}")));
+            if call.secret && origin(&next) != origin(&first) {
+                let why = format!("it sends what is secret on to {}, which was not done", origin(&next));
+                return Err(Failure::Refused(why));
             }
             address = next;
         }
@@ -313,7 +346,7 @@ impl Http {
             }
         }
         let authorization = self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(authorization) = authorization.filter(|_| call.login && self.is_own(address)) {
+        if let Some(authorization) = authorization.filter(|_| call.login && at_home && self.is_own(address)) {
             request = request.header("authorization", authorization);
         }
         match &call.body {
@@ -334,7 +367,9 @@ impl Http {
         let request = request.body(body)?;
         let through = match proxy::for_address(request.uri()) {
             Some(address) => Some(Proxy::new(&address).map_err(|e| {
-                Failure::Refused(format!("the proxy {address} of the environment has no good address: {e}"))
+                // Without its name and password.
+                let shown = address.rsplit('@').next().unwrap_or_default();
+                Failure::Refused(format!("the proxy {shown} of the environment has no good address: {e}"))
             })?),
             None => None,
         };
@@ -349,58 +384,16 @@ impl Http {
     }
 }
 
-/// Scheme, host and port.
-fn origin(address: &str) -> &str {
-    let host = address.find("://").map_or(0, |at| at + 3);
-    let end = address[host..].find(['/', '?', '#']).map_or(address.len(), |at| host + at);
-    &address[..end]
-}
-
-/// Where an answer sends us.
-fn redirection(response: &Response<Body>, from: &str) -> Option<String> {
-    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-        return None;
-    }
-    let to = response.headers().get("location")?.to_str().ok()?;
-    let path = &from[origin(from).len()..];
-    let folder = path.split('?').next().and_then(|path| path.rsplit_once('/')).map_or("", |(folder, _)| folder);
-    Some(match to {
-        _ if to.starts_with("https://") || to.starts_with("http://") => to.to_owned(),
-        _ if to.starts_with("//") => format!("{}:{to}", from.split(':').next()?),
-        _ if to.starts_with('/') => format!("{}{to}", origin(from)),
-        _ => format!("{}{folder}/{to}", origin(from)),
-    })
-}
-
-/// Where `location` of an answer to a request for `path` leads: an address, or a path of the registry.
-pub(super) fn resolve_location(location: &str, path: &str) -> String {
-    match location.contains("://") || location.starts_with('/') {
-        true => location.to_owned(),
-        false => format!("{}/{location}", path.trim_end_matches('/')),
-    }
-}
-
 /// A document of the registry.
 pub(super) fn read_all(response: Response<Body>, limit: u64) -> Result<Vec<u8>> {
     let doing = || "reading the answer";
     let mut bytes = Vec::new();
     let body = response.into_body().into_reader().take(limit + 1).read_to_end(&mut bytes);
-    body.map_err(|e| Error::new(Kind::Network, doing(), e))?;
+    body.map_err(|e| unreachable::broken(doing(), &e))?;
     match bytes.len() as u64 > limit {
         true => Err(Error::new(Kind::TooBig, doing(), format!("it is larger than the {limit} bytes it may have"))),
         false => Ok(bytes),
     }
-}
-
-/// Where `</v2/…?last=x>; rel="next"` leads: elsewhere in the same list, never to another host.
-fn next_page(link: &str, current: &str) -> Option<String> {
-    let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
-    let path = match address.split_once("://") {
-        Some((_, rest)) => &rest[rest.find('/')?..],
-        None => address,
-    };
-    let same = path.split('?').next() == current.split('?').next();
-    (rest.contains("next") && same && path != current).then(|| path.to_owned())
 }
 
 fn is_busy(status: StatusCode) -> bool {
@@ -436,18 +429,9 @@ pub(super) fn errors_of(response: Response<Body>) -> String {
     }
 }
 
-/// `localhost`, `127.…` and `::1`, with or without a port.
-pub(super) fn is_local(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 /// A client that trusts what the system trusts, and what the usual folders add for this registry. It follows no
 /// redirections and asks no proxy by itself: both are decided here.
-fn agent(host: &str, verify: bool) -> Result<Agent> {
+fn agent(host: &str, verify: bool, rate: Rate) -> Result<Agent> {
     let config = Agent::config_builder()
         .tls_config(trust::config(host, verify)?)
         .http_status_as_error(false)
@@ -458,44 +442,14 @@ fn agent(host: &str, verify: bool) -> Result<Agent> {
         .timeout_connect(Some(Duration::from_secs(30)))
         .timeout_recv_response(Some(Duration::from_secs(60)))
         .timeout_per_read(Some(Duration::from_secs(60)))
+        .timeout_per_write(rate.patience())
         .input_buffer_size(256 << 10)
         .build();
-    Ok(config.new_agent())
+    let connector = DefaultConnector::new().chain(Paced(rate));
+    Ok(Agent::with_parts(config, connector, DefaultResolver::default()))
 }
 
 /// Tells of a try that is repeated.
 pub(crate) fn note_retry(progress: &dyn Progress, what: &str, error: &Error) {
     progress.event(Event::Note(&format!("{what}: {}; trying again", error.because())));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_next_page_is_of_the_same_list() {
-        let here = "/v2/a/tags/list?n=5";
-        assert_eq!(
-            next_page(r#"</v2/a/tags/list?n=5&last=x>; rel="next""#, here).unwrap(),
-            "/v2/a/tags/list?n=5&last=x"
-        );
-        assert_eq!(
-            next_page(r#"<http://else/v2/a/tags/list?last=y>; rel="next""#, here).unwrap(),
-            "/v2/a/tags/list?last=y"
-        );
-        assert_eq!(next_page(r#"</v2/b/tags/list>; rel="next""#, here), None);
-        assert_eq!(next_page(&format!(r#"<{here}>; rel="next""#), here), None, "it leads nowhere");
-        assert_eq!(origin("https://a.tld:5/x"), "https://a.tld:5");
-        assert_eq!(resolve_location("x?y=1", "/v2/a/blobs/uploads/"), "/v2/a/blobs/uploads/x?y=1");
-    }
-
-    #[test]
-    fn this_machine_is_known_by_its_names() {
-        for host in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.1.2.3", "[::1]:5000", "[::1]"] {
-            assert!(is_local(host), "{host}");
-        }
-        for host in ["localhost.tld", "128.0.0.1", "docker.io", "[::2]:5000", "local"] {
-            assert!(!is_local(host), "{host}");
-        }
-    }
 }

@@ -4,8 +4,10 @@
 //! Spec: distribution-spec. Blocking HTTP/1.1 (docs/decisions/0202-ureq.md): what takes time is one stream per blob, and a
 //! thread each feeds the pipeline that hashes and unpacks.
 
+mod address;
 mod auth;
 mod http;
+mod pace;
 mod proxy;
 mod trust;
 mod unreachable;
@@ -16,7 +18,9 @@ use ureq::http::{Method, Response, StatusCode};
 
 pub use auth::Credentials;
 pub(crate) use http::{Options, Retry, note_retry};
+pub use pace::Rate;
 pub(crate) use trust::files;
+pub(crate) use unreachable::broken;
 
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
@@ -229,7 +233,7 @@ impl Repository {
         let response = self.http.expect(response, &[StatusCode::ACCEPTED], doing)?;
         let place = header(&response, "location")
             .ok_or_else(|| Error::new(Kind::Network, doing(), "the registry does not say where it wants it"))?;
-        Ok(Some(http::resolve_location(&place, &path)))
+        Ok(Some(address::resolve_location(&place, &path)))
     }
 
     /// Sends a manifest under a tag or a digest.

@@ -3,6 +3,7 @@
 
 use std::io::{self, ErrorKind};
 
+use super::pace;
 use crate::error::{Error, Kind};
 
 /// What stands between us and a registry.
@@ -22,6 +23,8 @@ enum Obstacle {
     NotTls,
     /// It speaks TLS, and its certificate is not one we trust; or ours is not one it does.
     Untrusted,
+    /// Next to nothing comes back, or is taken.
+    TooSlow,
     /// It went away in the middle.
     Broken,
     /// Anything else.
@@ -34,10 +37,19 @@ pub(super) fn explain(registry: &str, e: &ureq::Error) -> Error {
     let because = e.to_string();
     // The resolver's and TLS' own words, without the wrapping.
     let because = because.strip_prefix("io: ").unwrap_or(&because).to_lowercase();
-    let error = Error::new(Kind::Network, format!("reaching {registry}"), because);
+    let kind = if obstacle == Obstacle::TooSlow { Kind::TooSlow } else { Kind::Network };
+    let error = Error::new(kind, format!("reaching {registry}"), because);
     match obstacle.hint(registry) {
         Some(hint) => error.hint(hint),
         None => error,
+    }
+}
+
+/// The error for an answer that broke off.
+pub(crate) fn broken(doing: impl Into<String>, e: &io::Error) -> Error {
+    match pace::is_too_slow(e) {
+        true => Error::new(Kind::TooSlow, doing, e).hint(pace::hint()),
+        false => Error::new(Kind::Network, doing, e),
     }
 }
 
@@ -59,6 +71,9 @@ impl Obstacle {
     }
 
     fn of_io(e: &io::Error) -> Self {
+        if pace::is_too_slow(e) {
+            return Self::TooSlow;
+        }
         let text = e.to_string();
         // getaddrinfo(3) has no errno: the standard library gives its words.
         if let Some((_, why)) = text.split_once("failed to lookup address information: ") {
@@ -102,6 +117,7 @@ impl Obstacle {
                 "put its CA into /etc/containers/certs.d/{registry}/ca.crt, or use --tls-verify=false for a registry you trust"
             ),
             Self::Broken => "the connection broke: try again; a pull goes on where it stopped".to_owned(),
+            Self::TooSlow => pace::hint(),
             Self::Other => return None,
         };
         Some(hint)
