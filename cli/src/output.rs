@@ -11,6 +11,7 @@ use kelp_sys::rustix::stdio::stdout;
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -33,17 +34,41 @@ pub(crate) fn complaint(text: &str) -> Result<()> {
 /// Whether somebody who read our results has left: a pipe took no more.
 static READER_LEFT: AtomicBool = AtomicBool::new(false);
 
-/// Waits, as long as the reader of stdout stays: nobody needs what comes after he has left. For commands that go on until they
-/// are interrupted.
-pub(crate) fn reader_stays(pause: Duration) -> bool {
+/// Why waiting ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// The descriptor can be read.
+    Readable,
+    /// The time is over.
+    TimeOver,
+    /// Nobody reads our output any more.
+    ReaderGone,
+}
+
+/// Waits for something to read, as long as the reader of stdout stays: nobody needs what comes after he has left. For commands
+/// that go on until they are interrupted.
+pub(crate) fn wait_for(news: Option<BorrowedFd<'_>>, time: Option<Duration>) -> Woken {
     if READER_LEFT.load(Ordering::Relaxed) {
-        return false;
+        return Woken::ReaderGone;
     }
-    let pause =
-        Timespec { tv_sec: i64::try_from(pause.as_secs()).unwrap_or(i64::MAX), tv_nsec: pause.subsec_nanos().into() };
-    // No event is asked for: poll reports hang-ups and errors alone.
-    let hung_up = poll(&mut [PollFd::from_borrowed_fd(stdout(), PollFlags::empty())], Some(&pause));
-    !hung_up.is_ok_and(|count| count > 0)
+    let time = time.map(|time| Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    });
+    // No event is asked for stdout: poll reports hang-ups and errors alone.
+    let mut fds = vec![PollFd::from_borrowed_fd(stdout(), PollFlags::empty())];
+    fds.extend(news.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+    match poll(&mut fds, time.as_ref()) {
+        Ok(0) => Woken::TimeOver,
+        Ok(_) if !fds[0].revents().is_empty() => Woken::ReaderGone,
+        // What interrupts us may be news.
+        Ok(_) | Err(_) => Woken::Readable,
+    }
+}
+
+/// Waits, and tells whether the reader of stdout has stayed.
+pub(crate) fn reader_stays(pause: Duration) -> bool {
+    wait_for(None, Some(pause)) != Woken::ReaderGone
 }
 
 /// Writes bytes to stdout as they are: what a program in a container wrote, and our own escapes.

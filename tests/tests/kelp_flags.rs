@@ -133,7 +133,8 @@ fn init_gives_the_terminal_to_the_program(w: &World) {
     terminal.types(b"echo $((40 + 2)) there\n");
     terminal.shows("42 there");
     // Ctrl-C ends what is in the foreground, and the shell goes on.
-    terminal.types(b"echo now $((50 + 5)); sleep 1000\n");
+    // It speaks for itself: by then the shell has given it the terminal.
+    terminal.types(b"sh -c 'echo now $((50 + 5)); exec sleep 1000'\n");
     terminal.shows("now 55");
     terminal.types(b"\x03");
     terminal.types(b"echo still $((20 + 3))\n");

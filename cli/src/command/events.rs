@@ -4,9 +4,9 @@
 use crate::caller::Caller;
 use crate::error::Result;
 use crate::events::filter;
-use crate::events::journal::{From, Journal, Woken};
+use crate::events::journal::{From, Journal};
 use crate::filter::Filters;
-use crate::output;
+use crate::output::{self, Woken};
 use crate::template::Template;
 use crate::time;
 use clap::Args;
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Events, caller: &Caller) -> Result<ExitCode> {
             Some(..=0) => return Ok(ExitCode::SUCCESS),
             left => left.map(|nanoseconds| Duration::from_nanos(nanoseconds.unsigned_abs())),
         };
-        if journal.wait(wait)? == Woken::ReaderGone {
+        if output::wait_for(Some(journal.changes()), wait) == Woken::ReaderGone {
             return Ok(ExitCode::SUCCESS);
         }
     }

@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Exec, caller: &Caller) -> Result<ExitCode> {
     }
     let detach_keys = super::detach_keys(args.detach_keys.as_deref(), caller)?;
     let running = exec::Running::of(caller, &container)?;
-    let process = describe(args, &container, running.pid).map_err(|error| running.blame(error))?;
+    let process = describe(args, caller, &container, running.pid).map_err(|error| running.blame(error))?;
     let relay = Relay {
         streams: Streams { stdin: args.interactive && !args.detach, ..Streams::ALL },
         detach_keys,
@@ -102,14 +102,14 @@ fn streams(args: &Exec) -> exec::Streams {
 }
 
 /// The container's own process with another program, environment, place and user.
-fn describe(args: &Exec, container: &Container, pid: i32) -> Result<Process> {
+fn describe(args: &Exec, caller: &Caller, container: &Container, pid: i32) -> Result<Process> {
     let path = container.folder.join("config.json");
     let doing = || format!("cannot read {}", path.display());
     let json = fs::read(&path).doing(doing)?;
     let spec: Spec = serde_json::from_slice(&json).map_err(|error| Error::new(Kind::BadInput, doing(), error))?;
     let mut process = spec.process().clone().unwrap_or_default();
     let mut variables = process.env().clone().unwrap_or_default();
-    for new in env::collect(&args.env_file, &args.env, |key| std::env::var(key).ok())? {
+    for new in env::collect(&args.env_file, &args.env, |key| caller.environment.text(key))? {
         set(&mut variables, new);
     }
     if let Some(user) = &args.user {

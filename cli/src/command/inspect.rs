@@ -12,7 +12,7 @@ use crate::volume;
 use clap::Args;
 use kelp_bundles::Store;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::process::ExitCode;
 
 /// Show all that is known of containers, images and volumes
@@ -105,8 +105,7 @@ fn object(caller: &Caller, name: &str, wants: &impl Fn(&str) -> bool, sizes: Siz
     if wants("volume")
         && let Some(volume) = volume::find(caller, name)?
     {
-        return Ok(json!({"Name": volume.name, "Driver": "local", "Mountpoint": volume.data(),
-            "CreatedAt": volume.record.created, "Labels": volume.record.labels, "Options": {}, "Scope": "local"}));
+        return Ok(super::volume::fields(&volume));
     }
     Err(Error::new(Kind::NotFound, format!("cannot inspect {name}"), format!("no such object: {name}"))
         .hint("kelp ps -a, kelp images and kelp volume ls show what there is"))

@@ -140,7 +140,7 @@ fn list(caller: &Caller, quiet: bool, filter: &[String], format: Option<&str>) -
 }
 
 /// Docker's fields.
-fn fields(volume: &Volume) -> Value {
+pub(super) fn fields(volume: &Volume) -> Value {
     json!({
         "CreatedAt": volume.record.created,
         "Driver": "local",

@@ -16,7 +16,7 @@ use crate::image::{self, Chosen, Wanted};
 use crate::overlay::{self, Overlay};
 use crate::places::make_private;
 use crate::request::network::Network;
-use crate::request::{Create, Namespace, env, log, signal};
+use crate::request::{self, Create, Namespace, env, log, signal};
 use crate::{ids, time};
 use kelp_bundles::idmap::IdMap;
 use kelp_shim::Restart;
@@ -292,12 +292,8 @@ fn devices(wanted: &[String]) -> Result<Vec<Device>> {
 
 fn device(text: &str) -> Result<Device> {
     let doing = || format!("cannot show the device {text}");
-    let mut parts = text.splitn(3, ':');
-    let host = PathBuf::from(parts.next().unwrap_or_default());
-    let (path, access) = match (parts.next(), parts.next()) {
-        (Some(access), None) if !access.is_empty() && access.chars().all(|c| "rwm".contains(c)) => (None, Some(access)),
-        (path, access) => (path, access),
-    };
+    let asked = request::device::read(text);
+    let host = PathBuf::from(asked.host);
     let meta = fs::metadata(&host).doing(doing)?;
     let kind = meta.file_type();
     if !kind.is_block_device() && !kind.is_char_device() {
@@ -305,13 +301,13 @@ fn device(text: &str) -> Result<Device> {
     }
     let number = meta.rdev();
     Ok(Device {
-        path: path.map_or_else(|| host.clone(), PathBuf::from),
+        path: PathBuf::from(asked.inside),
         host,
         block: kind.is_block_device(),
         major: i64::from(kelp_sys::rustix::fs::major(number)),
         minor: i64::from(kelp_sys::rustix::fs::minor(number)),
         mode: meta.mode() & 0o7777,
-        access: access.unwrap_or("rwm").to_owned(),
+        access: asked.access.to_owned(),
     })
 }
 

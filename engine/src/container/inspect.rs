@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::request::mount::{Source, Wish};
 use crate::request::network::Network;
 use crate::request::security::SecurityOption;
-use crate::request::{Create, Isolation, Limits, Namespace, restart, signal};
+use crate::request::{self, Create, Isolation, Limits, Namespace, restart, signal};
 use kelp_bundles::bundle::{MASKED_PATHS, READONLY_PATHS};
 use kelp_network::port::HostPort;
 use kelp_network::slirp;
@@ -207,21 +207,12 @@ fn tmpfs(wish: &Wish) -> (String, String) {
     (wish.target.display().to_string(), wish.options.join(","))
 }
 
-/// `HOST[:CONTAINER[:rwm]]`, as it was accepted.
 fn device(text: &str) -> DeviceMapping {
-    let parts: Vec<&str> = text.split(':').collect();
-    let host = parts.first().copied().unwrap_or_default();
-    let is_access = |part: &str| !part.is_empty() && part.chars().all(|c| "rwm".contains(c));
-    let (inside, access) = match parts.get(1..).unwrap_or_default() {
-        [access] if is_access(access) => (host, *access),
-        [inside] => (*inside, "rwm"),
-        [inside, access, ..] => (*inside, *access),
-        [] => (host, "rwm"),
-    };
+    let asked = request::device::read(text);
     DeviceMapping {
-        path_on_host: host.to_owned(),
-        path_in_container: inside.to_owned(),
-        cgroup_permissions: access.to_owned(),
+        path_on_host: asked.host.to_owned(),
+        path_in_container: asked.inside.to_owned(),
+        cgroup_permissions: asked.access.to_owned(),
     }
 }
 
@@ -339,18 +330,6 @@ fn network_settings(record: &Record, status: &Status) -> NetworkSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn devices_are_shown_as_they_were_accepted() {
-        let shown = |text: &str| {
-            let DeviceMapping { path_on_host, path_in_container, cgroup_permissions } = device(text);
-            format!("{path_on_host} {path_in_container} {cgroup_permissions}")
-        };
-        assert_eq!(shown("/dev/null"), "/dev/null /dev/null rwm");
-        assert_eq!(shown("/dev/null:/dev/x"), "/dev/null /dev/x rwm");
-        assert_eq!(shown("/dev/null:r"), "/dev/null /dev/null r");
-        assert_eq!(shown("/dev/null:/dev/x:rw"), "/dev/null /dev/x rw");
-    }
 
     #[test]
     fn binds_are_written_as_docker_writes_them() {

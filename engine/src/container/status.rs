@@ -148,7 +148,7 @@ fn in_runtime(caller: &Caller, container: &Container, held: bool) -> (State, i32
         return in_other_runtime(caller, container, held, unknown);
     }
     // No state, or none that can be read, says no more than the lock does.
-    let Ok(state) = kelp_runtime::Runtime::new(caller.places.runtime()).state(&container.record.id) else {
+    let Ok(state) = caller.runtime().state(&container.record.id) else {
         return (unknown, pid_from_shim(caller, container, held));
     };
     match state.status {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `--filter` of events, by Docker's rules: ids and names of objects by their beginning, the rest as a whole.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::filter::{Filters, label};
 use kelp_shim::events::Event;
 
@@ -28,19 +28,10 @@ const TYPES: [&str; 11] =
 
 /// Reads them; values that no event can have are errors.
 pub fn parse(texts: &[String]) -> Result<Filters> {
-    for text in texts {
-        let known: &[&str] = match text.split_once('=') {
-            Some(("type", _)) => &TYPES,
-            Some(("scope", _)) => &["local", "swarm"],
-            _ => continue,
-        };
-        let value = text.split_once('=').map_or("", |(_, value)| value);
-        if !known.contains(&value) {
-            let doing = format!("cannot filter by {text:?}");
-            return Err(Error::new(Kind::BadInput, doing, format!("no event has it; one of {}", known.join(", "))));
-        }
-    }
-    Filters::parse(texts, &KEYS)
+    let filters = Filters::parse(texts, &KEYS)?;
+    filters.check_words("type", &TYPES)?;
+    filters.check_words("scope", &["local", "swarm"])?;
+    Ok(filters)
 }
 
 /// Whether an event is asked for.

@@ -8,16 +8,13 @@ use crate::caller::Caller;
 use crate::error::{Doing, Result};
 use crate::places::make_private;
 use kelp_shim::events::{self, Event, JOURNAL, OLD};
-use kelp_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
 use kelp_sys::rustix::fs::inotify;
 use kelp_sys::rustix::io::{Errno, read};
-use kelp_sys::rustix::stdio::stdout;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The journal, and what tells when there is more in it.
 #[derive(Debug)]
@@ -38,17 +35,6 @@ pub enum From {
     Now,
 }
 
-/// Why waiting ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Woken {
-    /// There may be events.
-    Changed,
-    /// The time is over.
-    TimeOver,
-    /// Nobody reads our output any more.
-    ReaderGone,
-}
-
 impl Journal {
     /// Opens it; an empty one if nothing ever happened.
     pub fn open(caller: &Caller, from: From) -> Result<Self> {
@@ -67,6 +53,8 @@ impl Journal {
 
     /// What was appended since the last call, in the order of time.
     pub fn events(&mut self) -> Result<Vec<Event>> {
+        // Before the files: what is appended while they are read is news again.
+        self.forget_changes()?;
         let mut events = Vec::new();
         loop {
             for tail in &mut self.tails {
@@ -84,30 +72,16 @@ impl Journal {
         Ok(events)
     }
 
-    /// Waits until something was appended, at most so long.
-    pub fn wait(&self, time: Option<Duration>) -> Result<Woken> {
-        let doing = || "cannot wait for events";
-        let out = stdout();
-        // No event is asked for stdout: only its error comes, once a pipe has no reader.
-        let fds = &mut [PollFd::new(&self.changes, PollFlags::IN), PollFd::new(&out, PollFlags::empty())];
-        let time = time.map(|time| Timespec {
-            tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: time.subsec_nanos().into(),
-        });
-        let ready = match poll(fds, time.as_ref()) {
-            Err(Errno::INTR) => return Ok(Woken::Changed),
-            ready => ready.doing(doing)?,
-        };
-        if fds[1].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
-            return Ok(Woken::ReaderGone);
-        }
-        if ready == 0 {
-            return Ok(Woken::TimeOver);
-        }
-        // How many changes there were does not matter.
+    /// Readable when something may have been appended since [`Journal::events`] was called last.
+    pub fn changes(&self) -> BorrowedFd<'_> {
+        self.changes.as_fd()
+    }
+
+    /// How many changes there were does not matter.
+    fn forget_changes(&self) -> Result<()> {
         match read(&self.changes, &mut [0; 4096]) {
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(Woken::Changed),
-            Err(errno) => Err(errno).doing(doing),
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno).doing(|| "cannot wait for events"),
         }
     }
 }
@@ -151,6 +125,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kelp_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
     use std::collections::BTreeMap;
     use std::fs;
 
@@ -171,7 +146,8 @@ mod tests {
         let mut journal = Journal::open(&caller, From::Now).unwrap();
         assert_eq!(actions(&mut journal), Vec::<String>::new());
         append(&folder, "one");
-        assert_eq!(journal.wait(Some(Duration::from_secs(10))).unwrap(), Woken::Changed);
+        let mut fds = [PollFd::from_borrowed_fd(journal.changes(), PollFlags::IN)];
+        assert_eq!(poll(&mut fds, Some(&Timespec { tv_sec: 10, tv_nsec: 0 })), Ok(1));
         assert_eq!(actions(&mut journal), ["one"]);
         let mut late = fs::OpenOptions::new().append(true).open(folder.join(JOURNAL)).unwrap();
         append(&folder, "two");

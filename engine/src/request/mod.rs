@@ -3,6 +3,7 @@
 //!
 //! The modules read the texts that flags and Docker's JSON share: `-v` and `HostConfig.Binds`, sizes, signals, ports.
 
+pub mod device;
 pub mod env;
 pub mod log;
 pub mod mount;
