@@ -113,12 +113,13 @@ fn a_program_without_its_shim_is_killed_stopped_and_removed(w: &World) {
 
 fn a_damaged_file_hides_no_other_container_and_rm_force_removes_its_own(w: &World) {
     w.load_busybox();
+    // No name here may be the beginning of an id.
     start(w, &["--name", "other", "busybox", "sh", "-c", LOOP]);
     for (round, file) in
         (0..).zip(["container.json", "started.json", "layers.json", "claim", "state.json", "journal"].repeat(3))
     {
-        let id = start(w, &["--name", "d", "busybox", "sh", "-c", LOOP]);
-        let pid = field(w, "d", "{{.State.Pid}}");
+        let id = start(w, &["--name", "hurt", "busybox", "sh", "-c", LOOP]);
+        let pid = field(w, "hurt", "{{.State.Pid}}");
         let beside = if matches!(file, "state.json" | "journal") { w.runtime_root().join(&id) } else { folder(w, &id) };
         // With and without a shim in turn, as 3 and 2 have no divisor in common.
         if (round + round / 6) % 2 == 1 {
@@ -130,23 +131,23 @@ fn a_damaged_file_hides_no_other_container_and_rm_force_removes_its_own(w: &Worl
             _ => fs::write(beside.join(file), b"\0\xff{junk").unwrap(),
         }
         let all = w.kelp(["ps", "-a", "--format", "{{.Names}}: {{.Status}}"]).ok();
-        assert!(all.stdout.contains("other: Up") && all.stdout.contains("d: "), "{file}: {all}");
+        assert!(all.stdout.contains("other: Up") && all.stdout.contains("hurt: "), "{file}: {all}");
         if matches!(file, "container.json" | "started.json") && round >= 6 {
             assert!(
-                all.stdout.lines().any(|line| line.starts_with("d: ") && line.contains("Damaged")),
+                all.stdout.lines().any(|line| line.starts_with("hurt: ") && line.contains("Damaged")),
                 "{file}: {all}"
             );
         }
         w.kelp(["system", "prune", "-f"]).ok();
-        w.kelp(["rm", "-f", "d"]).ok();
+        w.kelp(["rm", "-f", "hurt"]).ok();
         assert!(!is_alive(&pid), "{file}: the program lives on");
         assert!(!folder(w, &id).exists(), "{file}: its folder stays");
     }
-    let id = start(w, &["--name", "d", "busybox", "false"]);
-    w.kelp(["wait", "d"]).ok();
+    let id = start(w, &["--name", "hurt", "busybox", "false"]);
+    w.kelp(["wait", "hurt"]).ok();
     fs::write(folder(w, &id).join("exit.json"), "").unwrap();
     // Its shim may be on its way out still; the program has ended either way.
-    let status = || w.kelp(["ps", "-a", "-f", "name=d", "--format", "{{.Status}}"]).ok().text().to_owned();
+    let status = || w.kelp(["ps", "-a", "-f", "name=hurt", "--format", "{{.Status}}"]).ok().text().to_owned();
     kelp_tests::until("it is damaged and does not run", || status() == "Damaged");
     w.kelp(["container", "prune", "-f"]).ok();
     assert!(!folder(w, &id).exists());
