@@ -2,14 +2,15 @@
 //! A container becomes an image: its image's layers, and one of what it changed.
 
 use std::io::{self, BufReader, Read, Write};
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use flate2::write::GzEncoder;
 use oci_spec::image::{Descriptor, MediaType};
 
 use crate::change;
-use crate::changes::{Change, Top};
+use crate::changes::{Change, Files};
 use crate::compose;
 use crate::compose::descriptor;
 use crate::config::{History, ImageConfig};
@@ -42,15 +43,23 @@ pub struct Commit<'c> {
 ///
 /// # Errors
 /// Its image's layers are gone; its files cannot be read.
-pub fn changes(store: &Store, folder: &Path, top: &Top, map: &IdMap) -> Result<Vec<Change>> {
-    job::changes(&store.pinned_layers(folder)?, top, map)
+pub fn changes(store: &Store, folder: &Path, files: &Files, map: &IdMap) -> Result<Vec<Change>> {
+    job::changes(&store.pinned_layers(folder)?, files, map)
+}
+
+/// Writes all files of the container in `folder` as a tar.
+///
+/// # Errors
+/// Its image's layers are gone; its files cannot be read; `out` cannot be written.
+pub fn export(store: &Store, folder: &Path, files: &Files, out: OwnedFd, map: &IdMap) -> Result<()> {
+    job::pack_tree(&store.pinned_layers(folder)?, files, out, map)
 }
 
 /// Makes an image of the container in `folder`.
 ///
 /// # Errors
 /// The blobs of its image are gone; a change is none. Nothing is added then.
-pub fn commit(store: &Store, folder: &Path, top: &Top, map: &IdMap, wanted: &Commit<'_>) -> Result<Image> {
+pub fn commit(store: &Store, folder: &Path, files: &Files, map: &IdMap, wanted: &Commit<'_>) -> Result<Image> {
     let lower = store.pinned_layers(folder)?;
     let base = store.pinned_manifest(folder)?;
     let claims = Claims::begin(store)?;
@@ -66,7 +75,7 @@ pub fn commit(store: &Store, folder: &Path, top: &Top, map: &IdMap, wanted: &Com
     (wanted.configure)(&mut config);
     let mut run = config.run();
     wanted.changes.iter().try_for_each(|line| change::apply(&mut run, line))?;
-    let (blob, size, diff_id) = pack(&claims, &lower, top, map)?;
+    let (blob, size, diff_id) = pack(&claims, &lower, files, map)?;
     layers.push(descriptor(MediaType::ImageLayerGzip, &blob, size)?);
     config.config = Some(run);
     config.created = Some(wanted.created.clone());
@@ -85,12 +94,12 @@ pub fn commit(store: &Store, folder: &Path, top: &Top, map: &IdMap, wanted: &Com
 }
 
 /// The changes as a compressed blob: its digest, its size, and the digest of the tar.
-fn pack(claims: &Claims<'_>, lower: &[std::path::PathBuf], top: &Top, map: &IdMap) -> Result<(Digest, u64, Digest)> {
+fn pack(claims: &Claims<'_>, lower: &[PathBuf], files: &Files, map: &IdMap) -> Result<(Digest, u64, Digest)> {
     let doing = || "compressing the container's changes";
     let (from_packer, to_us) = io::pipe().doing(doing)?;
     let mut gzip = GzEncoder::new(claims.writer()?, flate2::Compression::fast());
     let diff_id = thread::scope(|scope| {
-        let packer = scope.spawn(|| job::pack_layer(lower, top, to_us.into(), map));
+        let packer = scope.spawn(|| job::pack_layer(lower, files, to_us.into(), map));
         let mut tar = Hashing::new(BufReader::with_capacity(1 << 18, from_packer));
         let copied = copy(&mut tar, &mut gzip).doing(doing);
         // Its end of the pipe is closed before: a packer that still writes would wait for ever.

@@ -19,7 +19,7 @@ use kelp_sys::clone::Namespaces;
 use kelp_sys::process::{set_parent_death_signal, unshare};
 use serde::{Deserialize, Serialize};
 
-use crate::changes::{self, Change, Top};
+use crate::changes::{self, Change, Files};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::idmap::IdMap;
@@ -51,11 +51,11 @@ pub(crate) enum Job {
     /// Count the bytes of trees.
     Measure(Vec<PathBuf>),
     /// What a container changed of these layers.
-    Changes(Vec<PathBuf>, Top),
-    /// Write what a stack of layers shows, as a tar, to standard output.
-    PackTree(Vec<PathBuf>),
-    /// The same of what a container changed of them.
-    PackLayer(Vec<PathBuf>, Top),
+    Changes(Vec<PathBuf>, Files),
+    /// Write what a container of these layers shows, as a tar, to standard output.
+    PackTree(Vec<PathBuf>, Files),
+    /// The same of what it changed of them.
+    PackLayer(Vec<PathBuf>, Files),
 }
 
 /// What came of it.
@@ -148,21 +148,21 @@ pub fn measure(paths: &[PathBuf], map: &IdMap) -> Result<Vec<u64>> {
 }
 
 /// What a container changed of these layers (lowest first).
-pub(crate) fn changes(lower: &[PathBuf], top: &Top, map: &IdMap) -> Result<Vec<Change>> {
-    match run(Job::Changes(lower.to_vec(), top.clone()), map, &Quiet)? {
+pub(crate) fn changes(lower: &[PathBuf], files: &Files, map: &IdMap) -> Result<Vec<Change>> {
+    match run(Job::Changes(lower.to_vec(), files.clone()), map, &Quiet)? {
         Outcome::Changed(changes) => Ok(changes),
         _ => Err(Error::new(Kind::Other, "comparing a container with its image", SOMETHING_ELSE)),
     }
 }
 
-/// Writes what a stack of layers (lowest first) shows, as a tar.
-pub fn pack_tree(lower: &[PathBuf], out: OwnedFd, map: &IdMap) -> Result<()> {
-    write(Job::PackTree(lower.to_vec()), out, map)
+/// Writes what a container of these layers (lowest first) shows, as a tar.
+pub(crate) fn pack_tree(lower: &[PathBuf], files: &Files, out: OwnedFd, map: &IdMap) -> Result<()> {
+    write(Job::PackTree(lower.to_vec(), files.clone()), out, map)
 }
 
 /// Writes what a container changed of these layers, as a layer.
-pub(crate) fn pack_layer(lower: &[PathBuf], top: &Top, out: OwnedFd, map: &IdMap) -> Result<()> {
-    write(Job::PackLayer(lower.to_vec(), top.clone()), out, map)
+pub(crate) fn pack_layer(lower: &[PathBuf], files: &Files, out: OwnedFd, map: &IdMap) -> Result<()> {
+    write(Job::PackLayer(lower.to_vec(), files.clone()), out, map)
 }
 
 /// Does a job that writes to `out`.
@@ -176,8 +176,8 @@ fn write(job: Job, out: OwnedFd, map: &IdMap) -> Result<()> {
 fn pack_to(job: &Job, out: impl Write) -> Result<()> {
     let out = BufWriter::with_capacity(1 << 18, out);
     match job {
-        Job::PackTree(lower) => pack::tree(lower, out),
-        Job::PackLayer(lower, top) => pack::layer(lower, top, out),
+        Job::PackTree(lower, files) => pack::tree(lower, files, out),
+        Job::PackLayer(lower, files) => pack::layer(lower, files, out),
         _ => Err(Error::new(Kind::Other, "packing files", "this job packs nothing")),
     }
 }
@@ -202,8 +202,8 @@ fn perform(job: Job, progress: &dyn Progress) -> Result<Outcome> {
             LayerStack::open_inside(&lower, &IdMap::Host)?.read(&path, limit).map(Outcome::Read)
         }
         Job::Measure(paths) => measure::trees(&paths).map(Outcome::Measured),
-        Job::Changes(lower, top) => changes::all(&lower, &top).map(Outcome::Changed),
-        Job::PackTree(_) | Job::PackLayer(..) => pack_to(&job, std::io::stdout()).map(|()| Outcome::Done),
+        Job::Changes(lower, files) => changes::all(&lower, &files).map(Outcome::Changed),
+        Job::PackTree(..) | Job::PackLayer(..) => pack_to(&job, std::io::stdout()).map(|()| Outcome::Done),
     }
 }
 

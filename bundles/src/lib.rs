@@ -23,7 +23,7 @@
 //!
 //! save::archive(&store, &images, save::Format::Docker, out)?;
 //! import::import(&store, &mut tar, &Import { name, changes, … })? -> Image
-//! commit::commit(&store, &container_dir, &Top::Upper(dir), &map, &Commit { … })? -> Image
+//! commit::commit(&store, &container_dir, &Files { top: Top::Upper(dir), mount_points }, &map, &Commit { … })? -> Image
 //! bundle::write(&store, &image, dir, &map, &bundle::Options::default(), &progress)? -> Written     // for any OCI runtime
 //!
 //! image: { names: Vec<Reference>, manifest: Digest, id: Digest /* config digest */, config: ImageConfiguration, layers: Vec<Layer> }

@@ -13,7 +13,7 @@ use kelp_sys::rustix::fs::{self as rfs, FileType, OFlags, Stat};
 use kelp_sys::rustix::io::Errno;
 
 use crate::at;
-use crate::changes::{self, Change, Kind, Top};
+use crate::changes::{self, Change, Files, Kind, Own};
 use crate::error::{Doing, Result};
 use crate::stack::LayerStack;
 use crate::tar::write::{Head, Writer};
@@ -23,10 +23,11 @@ const OWNER_RECORD: &[u8] = b"user.kelp.owner";
 /// How much is copied at once.
 const BUFFER: usize = 256 << 10;
 
-/// Writes all that the stack shows, lowest layer first.
-pub(crate) fn tree(lower: &[PathBuf], out: impl Write) -> Result<()> {
+/// Writes all that a container of these layers shows, lowest first, but what the engine made in it.
+pub(crate) fn tree(lower: &[PathBuf], files: &Files, out: impl Write) -> Result<()> {
     let doing = || "packing files";
-    let stack = LayerStack::open(lower)?;
+    let stack = LayerStack::open(&changes::shown(lower, &files.top))?;
+    let own = Own::find(lower, files)?;
     let mut pack = Pack::new(out);
     let mut to_go = vec![Vec::new()];
     while let Some(path) = to_go.pop() {
@@ -39,6 +40,9 @@ pub(crate) fn tree(lower: &[PathBuf], out: impl Write) -> Result<()> {
                     continue;
                 }
                 let place = at::join(&path, &name);
+                if own.has(&place) {
+                    continue;
+                }
                 if pack.file(folder, &name, &place).doing(doing)? == Some(FileType::Directory) {
                     to_go.push(place);
                 }
@@ -49,10 +53,10 @@ pub(crate) fn tree(lower: &[PathBuf], out: impl Write) -> Result<()> {
 }
 
 /// Writes the layer that makes the image what the container has become.
-pub(crate) fn layer(lower: &[PathBuf], top: &Top, out: impl Write) -> Result<()> {
+pub(crate) fn layer(lower: &[PathBuf], files: &Files, out: impl Write) -> Result<()> {
     let doing = || "packing the container's changes";
-    let changes = changes::all(lower, top)?;
-    let root = at::open_root(top.folder())?;
+    let changes = changes::all(lower, files)?;
+    let root = at::open_root(files.top.folder())?;
     let mut pack = Pack::new(out);
     for Change { path, kind } in &changes {
         let at = path.iter().rposition(|b| *b == b'/');
@@ -137,7 +141,8 @@ impl<W: Write> Pack<W> {
     }
 }
 
-fn head(file: &OwnedFd, path: &[u8], stat: &Stat) -> Result<Head, Errno> {
+/// What a tar says of a file before its content.
+pub(crate) fn head(file: &OwnedFd, path: &[u8], stat: &Stat) -> Result<Head, Errno> {
     let kind = at::kind(stat);
     let mut head = Head {
         path: path.to_vec(),

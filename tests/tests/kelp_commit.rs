@@ -15,6 +15,7 @@ claims!(as_root, as_user:
     a_committed_image_runs_what_the_container_ran,
     commit_needs_the_blobs_and_keeps_them,
     an_export_is_what_the_container_shows,
+    what_the_engine_made_in_a_container_is_no_change_of_it,
 );
 claims!(as_user, as_stranger:
     owners_survive_an_export,
@@ -127,6 +128,31 @@ fn an_export_is_what_the_container_shows(w: &World) {
     w.command("sh").args(["-c", line]).arg(&w.program("kelp").to_string_lossy()).ok();
     assert_eq!(seen(w, "piped:1"), SEEN);
     w.kelp(["rm", "c"]).ok();
+}
+
+fn what_the_engine_made_in_a_container_is_no_change_of_it(w: &World) {
+    w.load(&busybox_image(w), "base:1");
+    w.write("mounted/x", "x");
+    let mounted = w.dir().join("mounted");
+    let bind = format!("{}:/deep/er/place", mounted.display());
+    let script = "echo x >/tmp/mine && mkdir /srv && echo mine >/.dockerenv";
+    w.kelp(["run", "--network", "none", "--name", "c", "-v", &bind, "base:1", "sh", "-c", script]).ok();
+    let told = w.kelp(["diff", "c"]).ok().stdout;
+    // A copy of an image does not tell that its folder has new content: the content does.
+    let told: Vec<&str> = told.lines().filter(|line| *line != "C /tmp").collect();
+    assert_eq!(told, ["A /.dockerenv", "A /srv", "A /tmp/mine"]);
+    w.kelp(["commit", "c", "made:1"]).ok();
+    w.kelp(["create", "--network", "none", "--name", "d", "made:1"]).ok();
+    for container in ["c", "d"] {
+        let tar = w.dir().join("exported.tar").display().to_string();
+        w.kelp(["export", "-o", &tar, container]).ok();
+        let listed = w.command("tar").args(["-tf", &tar]).ok().stdout;
+        let has = |name: &str| listed.lines().any(|line| line == name);
+        assert!(has(".dockerenv") && has("srv/") && has("tmp/mine") && has("etc/passwd"), "{listed}");
+        let ours = ["deep/", "etc/hosts", "etc/hostname", "etc/resolv.conf"];
+        assert_eq!(ours.map(has), [false; 4], "{container}: {listed}");
+    }
+    w.kelp(["rm", "c", "d"]).ok();
 }
 
 fn owners_survive_an_export(w: &World) {

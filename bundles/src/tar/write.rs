@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::BLOCK;
 
 /// What a header says.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Head {
     /// The name; a folder's ends with a slash.
     pub(crate) path: Vec<u8>,

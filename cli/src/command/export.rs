@@ -7,7 +7,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::events;
 use crate::ids;
 use clap::Args;
-use kelp_bundles::{Store, job};
+use kelp_bundles::{Store, commit};
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,15 +28,6 @@ pub(crate) struct Export {
 pub(crate) fn run(args: &Export, caller: &Caller) -> Result<ExitCode> {
     let doing = || format!("cannot export {}", args.container);
     let container = find::one(caller, &args.container)?;
-    let files = container.files();
-    let lower = match &files {
-        kelp_bundles::changes::Top::Copy(folder) => vec![folder.clone()],
-        kelp_bundles::changes::Top::Upper(folder) => {
-            let mut layers = Store::open(&caller.places.store)?.pinned_layers(&container.folder)?;
-            layers.push(folder.clone());
-            layers
-        }
-    };
     let out: OwnedFd = match &args.output {
         Some(file) => File::create(file).doing(doing)?.into(),
         None if std::io::stdout().is_terminal() => {
@@ -45,7 +36,9 @@ pub(crate) fn run(args: &Export, caller: &Caller) -> Result<ExitCode> {
         }
         None => std::io::stdout().as_fd().try_clone_to_owned().doing(doing)?,
     };
-    job::pack_tree(&lower, out, &ids::of_caller()?).map_err(|error| Error::from(error).while_doing(doing()))?;
+    let store = Store::open(&caller.places.store)?;
+    let exported = commit::export(&store, &container.folder, &container.files(), out, &ids::of_caller()?);
+    exported.map_err(|error| Error::from(error).while_doing(doing()))?;
     events::container(caller, &container.record, "export");
     Ok(ExitCode::SUCCESS)
 }

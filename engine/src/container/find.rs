@@ -5,7 +5,8 @@ use super::record::{Record, Storage};
 use super::{id, name, record, runtime};
 use crate::caller::Caller;
 use crate::error::{Doing, Error, Kind, Result};
-use kelp_bundles::changes::Top;
+use kelp_bundles::changes::{Files, Top};
+use kelp_runtime::bundle::Bundle;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -45,12 +46,16 @@ impl Container {
         }
     }
 
-    /// Where its own files are.
-    pub fn files(&self) -> Top {
-        match self.record.storage {
+    /// Where its own files are, and what of them was made for mounts.
+    pub fn files(&self) -> Files {
+        let top = match self.record.storage {
             Storage::Overlay => Top::Upper(self.folder.join("upper")),
             Storage::Copy => Top::Copy(self.folder.join("rootfs")),
-        }
+        };
+        // A container whose config.json is damaged can still be saved by `commit`: it only shows more.
+        let mounts = Bundle::read(&self.folder).ok().and_then(|bundle| bundle.spec.mounts().clone());
+        let mount_points = mounts.into_iter().flatten().map(|mount| mount.destination().clone()).collect();
+        Files { top, mount_points }
     }
 }
 

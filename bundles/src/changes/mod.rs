@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a container changed of its image: for `kelp diff`, and for the layer that `kelp commit` makes.
 
+mod own;
+
+pub(crate) use own::{Own, shown};
+
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -31,6 +35,15 @@ impl Top {
     }
 }
 
+/// A container's own files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Files {
+    /// Where they are.
+    pub top: Top,
+    /// Where the engine mounted something in the container: what was made for that is not shown.
+    pub mount_points: Vec<PathBuf>,
+}
+
 /// What became of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
@@ -51,8 +64,9 @@ pub struct Change {
     pub kind: Kind,
 }
 
-/// All changes, folders before what is in them.
-pub(crate) fn all(lower: &[PathBuf], top: &Top) -> Result<Vec<Change>> {
+/// All changes but those that the engine made, folders before what is in them.
+pub(crate) fn all(lower: &[PathBuf], files: &Files) -> Result<Vec<Change>> {
+    let top = &files.top;
     let doing = || format!("comparing {} with its image", top.folder().display());
     let stack = LayerStack::open(lower)?;
     let root = at::open_root(top.folder())?;
@@ -61,8 +75,10 @@ pub(crate) fn all(lower: &[PathBuf], top: &Top) -> Result<Vec<Change>> {
     while let Some(folder) = to_go.pop() {
         to_go.extend(walk.folder(&folder).doing(doing)?);
     }
-    walk.changes.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(walk.changes)
+    let mut changes = walk.changes;
+    changes.sort_by(|a, b| a.path.cmp(&b.path));
+    Own::find(lower, files)?.leave_out(&mut changes).doing(doing)?;
+    Ok(changes)
 }
 
 struct Walk<'w> {
@@ -155,6 +171,47 @@ mod tests {
         changes.iter().map(|c| format!("{} {}", letter(c.kind), String::from_utf8_lossy(&c.path))).collect()
     }
 
+    fn files(top: Top) -> Files {
+        Files {
+            top,
+            mount_points: ["/etc/hosts", "/run/deep/socket", "/link/data", "/proc"].map(PathBuf::from).to_vec(),
+        }
+    }
+
+    #[test]
+    fn what_the_engine_made_is_no_change_until_somebody_writes_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let [lower, upper] = ["lower", "upper"].map(|name| dir.path().join(name));
+        for folder in [
+            lower.join("etc"),
+            lower.join("real"),
+            upper.join("etc"),
+            upper.join("real/data"),
+            upper.join("run/deep"),
+            upper.join("proc"),
+        ] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        std::os::unix::fs::symlink("real", lower.join("link")).unwrap();
+        for file in [".dockerenv", "etc/hosts", "run/deep/socket"] {
+            fs::write(upper.join(file), "").unwrap();
+        }
+        let lower = [lower];
+        let now = || told(&all(&lower, &files(Top::Upper(upper.clone()))).unwrap());
+        assert_eq!(now(), [""; 0]);
+        fs::write(upper.join("etc/mine"), "").unwrap();
+        fs::write(upper.join("run/deep/mine"), "").unwrap();
+        fs::write(upper.join(".dockerenv"), "written").unwrap();
+        fs::write(upper.join("real/data/mine"), "").unwrap();
+        let expected =
+            "A .dockerenv|C etc|A etc/mine|C real|A real/data|A real/data/mine|A run|A run/deep|A run/deep/mine";
+        assert_eq!(now().join("|"), expected);
+        fs::remove_file(upper.join("etc/mine")).unwrap();
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(upper.join("etc"), fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(now().contains(&"C etc".to_owned()), "a folder that changed itself: {:?}", now());
+    }
+
     #[test]
     fn an_upper_folder_and_a_changed_copy_tell_the_same() {
         let dir = tempfile::tempdir().unwrap();
@@ -177,9 +234,9 @@ mod tests {
         fs::write(upper.join("d/new"), "1").unwrap();
         at::make_opaque(at::open_root(&upper.join("hidden")).unwrap().as_fd()).unwrap();
         let lower = [lower];
-        let of_copy = told(&all(&lower, &Top::Copy(copy)).unwrap());
+        let of_copy = told(&all(&lower, &files(Top::Copy(copy))).unwrap());
         assert_eq!(of_copy, ["C d/changed", "A d/new", "D hidden/old"]);
-        let of_upper = told(&all(&lower, &Top::Upper(upper)).unwrap());
+        let of_upper = told(&all(&lower, &files(Top::Upper(upper))).unwrap());
         assert_eq!(of_upper, ["C d", "C d/changed", "A d/new", "C hidden", "D hidden/old"]);
     }
 }
