@@ -7,7 +7,8 @@
 use crate::error::{Doing, Error, Kind, Result};
 use kelp_runtime::visible;
 use kelp_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
-use kelp_sys::rustix::stdio::stdout;
+use kelp_sys::rustix::fs::fstat;
+use kelp_sys::rustix::stdio::{stderr, stdout};
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -69,6 +70,12 @@ pub(crate) fn wait_for(news: Option<BorrowedFd<'_>>, time: Option<Duration>) -> 
 /// Waits, and tells whether the reader of stdout has stayed.
 pub(crate) fn reader_stays(pause: Duration) -> bool {
     wait_for(None, Some(pause)) != Woken::ReaderGone
+}
+
+/// Whether stdout and stderr are one file, as a terminal's are and `2>&1` makes them.
+pub(crate) fn is_joined() -> bool {
+    let file = |fd| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+    file(stdout()).is_some_and(|out| file(stderr()) == Some(out))
 }
 
 /// Writes bytes to stdout as they are: what a program in a container wrote, and our own escapes.

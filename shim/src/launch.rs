@@ -27,6 +27,10 @@ pub struct Launch {
     pub runtime: Runtime,
     /// The container's `process.terminal`: its standard streams are one pty.
     pub terminal: bool,
+    /// Its standard output and error are one pipe, as `2>&1` makes them: what is written keeps its order, and all of it is kept
+    /// and shown as output.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub joined: bool,
     /// What the program reads on its standard input.
     pub stdin: Stdin,
     /// How much of the output is kept.
@@ -172,6 +176,7 @@ impl Launch {
             run: run.into(),
             runtime: Runtime::Library { cgroups: Cgroups::Cgroupfs },
             terminal: false,
+            joined: false,
             stdin: Stdin::Null,
             log: LogLimits::default(),
             restart: Restart::No,

@@ -13,6 +13,7 @@ claims!(as_root, as_user:
     a_program_gets_no_descriptor_of_the_caller,
     a_child_that_keeps_the_pipes_holds_nobody_up,
     all_that_was_written_comes_before_the_status,
+    what_goes_to_one_place_keeps_its_order,
     the_detach_keys_leave_the_program_running,
     a_detached_program_keeps_no_pipe_of_the_caller_open,
     detach_keys_come_from_the_config_file_too,
@@ -67,6 +68,21 @@ fn all_that_was_written_comes_before_the_status(w: &World) {
     // Input ends where ours does.
     let input = vec![b'x'; 500_000];
     assert_eq!(w.kelp(["exec", "-i", "c", "wc", "-c"]).stdin(input).ok().text(), "500000");
+    remove(w);
+}
+
+fn what_goes_to_one_place_keeps_its_order(w: &World) {
+    detached(w, &["sleep", "1000"]);
+    let script = "for n in $(seq 60); do echo out $n; echo err $n >&2; echo again $n >/dev/stdout; done";
+    let in_order: String = (1..=60).map(|n| format!("out {n}\nerr {n}\nagain {n}\n")).collect();
+    for verb in [&["exec", "c"][..], &["exec", "-i", "c"], &["run", "--rm", "--network", "none", "busybox"]] {
+        let command = || w.kelp(verb).args(["sh", "-c", script]);
+        let kelp = w.program("kelp").display().to_string();
+        let joined = w.command("sh").args(["-c", "exec \"$@\" 2>&1", "sh", &kelp]).args(verb);
+        assert_eq!(joined.args(["sh", "-c", script]).ok().stdout, in_order, "{verb:?}");
+        let apart = command().ok();
+        assert_eq!((apart.stdout.lines().count(), apart.stderr.lines().count()), (120, 60), "{verb:?}");
+    }
     remove(w);
 }
 

@@ -8,6 +8,7 @@ use crate::caller::Caller;
 use crate::container::exec;
 use crate::container::find::{self, Container};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::output;
 use crate::request::{env, mount};
 use crate::terminal_keeper;
 use clap::Args;
@@ -96,8 +97,7 @@ fn streams(args: &Exec) -> exec::Streams {
     match (args.tty, args.detach, args.interactive) {
         (true, ..) => exec::Streams::Terminal,
         (false, true, _) => exec::Streams::Nobody,
-        (false, false, true) => exec::Streams::All,
-        (false, false, false) => exec::Streams::Output,
+        (false, false, input) => exec::Streams::Pipes { input, joined: output::is_joined() },
     }
 }
 

@@ -88,6 +88,7 @@ fn stay(args: &Run, caller: &Caller) -> Result<Stay> {
         stdin: options.interactive && wants(args, "stdin"),
         stdout: wants(args, "stdout"),
         stderr: wants(args, "stderr"),
+        joined: output::is_joined(),
         detach_keys: super::detach_keys(options.detach_keys.as_deref(), caller)?,
         proxy_signals: args.sig_proxy,
     })

@@ -74,6 +74,7 @@ fn stay(args: &StartArgs, caller: &Caller) -> Result<ExitCode> {
         stdin: args.interactive,
         stdout: true,
         stderr: true,
+        joined: output::is_joined(),
         detach_keys: super::detach_keys(args.detach_keys.as_deref(), caller)?,
         proxy_signals: true,
     };

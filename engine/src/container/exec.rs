@@ -45,10 +45,13 @@ pub struct Running<'a> {
 /// Which streams a program gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streams {
-    /// Pipes for its output, /dev/null as stdin.
-    Output,
-    /// Pipes for all.
-    All,
+    /// Pipes.
+    Pipes {
+        /// For its input too; otherwise that is /dev/null.
+        input: bool,
+        /// One for its output and its errors, which go to one place: they keep their order.
+        joined: bool,
+    },
     /// A pty, which must be what the process says too.
     Terminal,
     /// /dev/null: nobody is there.
@@ -178,7 +181,7 @@ fn not_running(container: &Container) -> Error {
 
 /// Our ends, until the runtime has made what it makes of them.
 enum Waiting {
-    Pipes { input: Option<OwnedFd>, stdout: OwnedFd, stderr: OwnedFd },
+    Pipes { input: Option<OwnedFd>, stdout: OwnedFd, stderr: Option<OwnedFd> },
     Terminal(UnixListener),
     Nobody,
 }
@@ -195,16 +198,20 @@ impl Waiting {
                 command.arg("--tty").arg("--console-socket").arg(&socket);
                 Ok(Waiting::Terminal(UnixListener::bind(socket).doing(doing)?))
             }
-            Streams::All | Streams::Output => {
-                let input = match streams {
-                    Streams::All => {
+            Streams::Pipes { input, joined } => {
+                let input = match input {
+                    true => {
                         let (theirs, ours) = pipe()?;
                         command.stdin(theirs);
                         Some(ours)
                     }
-                    _ => None,
+                    false => None,
                 };
-                let ((stdout, their_stdout), (stderr, their_stderr)) = (pipe()?, pipe()?);
+                let (stdout, their_stdout) = pipe()?;
+                let (stderr, their_stderr) = match joined {
+                    true => (None, their_stdout.try_clone().doing(doing)?),
+                    false => pipe().map(|(ours, theirs)| (Some(ours), theirs))?,
+                };
                 command.stdout(their_stdout).stderr(their_stderr);
                 Ok(Waiting::Pipes { input, stdout, stderr })
             }

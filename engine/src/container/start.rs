@@ -34,6 +34,8 @@ pub enum Stay {
         stdout: bool,
         /// Its errors.
         stderr: bool,
+        /// Both go to one place.
+        joined: bool,
         /// Leaves it running.
         detach_keys: DetachKeys,
         /// Signals go to the program.
@@ -44,7 +46,7 @@ pub enum Stay {
 impl Stay {
     /// What passes between us and the program, if we stay.
     fn relay(&self) -> Option<Relay> {
-        let Stay::Attached { stdin, stdout, stderr, detach_keys, proxy_signals } = self else { return None };
+        let Stay::Attached { stdin, stdout, stderr, detach_keys, proxy_signals, .. } = self else { return None };
         let streams = Streams { stdin: *stdin, stdout: *stdout, stderr: *stderr };
         Some(Relay { streams, detach_keys: detach_keys.clone(), proxy_signals: *proxy_signals })
     }
@@ -226,6 +228,9 @@ fn launch(caller: &Caller, container: &Container, stay: &Stay) -> Result<Launch>
     let record = &container.record;
     let mut launch = Launch::new(&record.id, &container.folder, &caller.places.run);
     launch.terminal = record.tty;
+    // A log that stays tells output from errors; that of --rm goes with the container.
+    launch.joined =
+        record.auto_remove && matches!(stay, Stay::Attached { stdout: true, stderr: true, joined: true, .. });
     launch.stdin = match (record.interactive, stay) {
         (false, _) => Stdin::Null,
         (true, Stay::Detached) => Stdin::Keep,

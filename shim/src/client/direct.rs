@@ -40,15 +40,15 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Pipes. Without `input` the process has another stdin.
+    /// Pipes. Without `input` the process has another stdin; without `stderr` its errors come with its output.
     ///
     /// # Errors
     /// They cannot be made non-blocking.
-    pub fn of_pipes(input: Option<OwnedFd>, stdout: OwnedFd, stderr: OwnedFd) -> Result<Ends, Error> {
-        for ours in [input.as_ref(), Some(&stdout), Some(&stderr)].into_iter().flatten() {
+    pub fn of_pipes(input: Option<OwnedFd>, stdout: OwnedFd, stderr: Option<OwnedFd>) -> Result<Ends, Error> {
+        for ours in [input.as_ref(), Some(&stdout), stderr.as_ref()].into_iter().flatten() {
             fcntl_setfl(ours, OFlags::NONBLOCK).doing(|| "cannot use the pipes of the program")?;
         }
-        Ok(Ends { input, output: [Some(stdout), Some(stderr)], ..Ends::default() })
+        Ok(Ends { input, output: [Some(stdout), stderr], ..Ends::default() })
     }
 
     /// The master of a pty.

@@ -49,16 +49,19 @@ impl Stdio {
         }
         let pipe = || pipe_with(PipeFlags::CLOEXEC);
         let (stdout, their_stdout) = pipe().doing(doing)?;
-        let (stderr, their_stderr) = pipe().doing(doing)?;
+        let (stderr, their_stderr) = match launch.joined {
+            true => (None, dup_cloexec(their_stdout.as_fd()).doing(doing)?),
+            false => pipe().map(|(ours, theirs)| (Some(ours), theirs)).doing(doing)?,
+        };
         let (their_stdin, stdin) = match launch.stdin {
             Stdin::Null => (open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).doing(doing)?, None),
             Stdin::Once | Stdin::Keep => pipe().map(|(theirs, ours)| (theirs, Some(ours))).doing(doing)?,
         };
-        for ours in [Some(&stdout), Some(&stderr), stdin.as_ref()].into_iter().flatten() {
+        for ours in [Some(&stdout), stderr.as_ref(), stdin.as_ref()].into_iter().flatten() {
             fcntl_setfl(ours, OFlags::NONBLOCK).doing(doing)?;
         }
         let input = Input { fd: stdin, ..Input::default() };
-        let ours = Stdio { stdout: Some(stdout), stderr: Some(stderr), input, ..Stdio::default() };
+        let ours = Stdio { stdout: Some(stdout), stderr, input, ..Stdio::default() };
         Ok((Streams::Three([their_stdin, their_stdout, their_stderr]), ours))
     }
 
