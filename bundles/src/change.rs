@@ -24,10 +24,8 @@ pub(crate) fn apply(config: &mut RunConfig, instruction: &str) -> Result<()> {
         "ENV" => pairs(rest).map_err(bad)?.into_iter().for_each(|(key, value)| set_variable(config, &key, &value)),
         "LABEL" => config.labels.get_or_insert_default().extend(pairs(rest).map_err(bad)?),
         "EXPOSE" => {
-            let ports = rest.split_whitespace().map(|port| match port.contains('/') {
-                true => (port.to_ascii_lowercase(), json!({})),
-                false => (format!("{port}/tcp"), json!({})),
-            });
+            let ports = rest.split_whitespace().map(|text| port(text).map(|port| (port, json!({}))));
+            let ports = ports.collect::<std::result::Result<Vec<_>, _>>().map_err(bad)?;
             config.exposed_ports.get_or_insert_default().extend(ports);
         }
         "VOLUME" => {
@@ -43,10 +41,23 @@ pub(crate) fn apply(config: &mut RunConfig, instruction: &str) -> Result<()> {
         },
         _ => {
             let known = "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR";
-            return Err(bad(format!("{word} changes no config")).hint(format!("known are {known}")));
+            return Err(bad(format!("{word} is no change that Kelp makes")).hint(format!("known are {known}")));
         }
     }
     Ok(())
+}
+
+/// `80/tcp` for `80`: a port, or a range of ports.
+fn port(text: &str) -> std::result::Result<String, String> {
+    let lower = text.to_ascii_lowercase();
+    let (numbers, protocol) = lower.split_once('/').unwrap_or((&lower, "tcp"));
+    let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+    let range = number(first).zip(number(last)).is_some_and(|(first, last)| first <= last);
+    match range && ["tcp", "udp", "sctp"].contains(&protocol) {
+        true => Ok(format!("{numbers}/{protocol}")),
+        false => Err(format!("invalid containerPort: {text}; expected PORT[-PORT][/udp]")),
+    }
 }
 
 /// `["a","b"]`, or a line for the shell.
@@ -144,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_is_no_change_is_refused() {
-        for line in ["RUN x", "CMD", "ENV A", "ENV =x", "LABEL a='b", ""] {
+        for line in ["RUN x", "CMD", "ENV A", "ENV =x", "LABEL a='b", "EXPOSE web", "EXPOSE 0", "EXPOSE 80/foo", ""] {
             assert_eq!(apply(&mut RunConfig::default(), line).unwrap_err().kind(), Kind::BadInput, "{line}");
         }
     }

@@ -43,6 +43,8 @@ pub enum Kind {
     Network,
     /// A registry sends, or takes, less than the least rate.
     TooSlow,
+    /// Who was to read what we write has gone, and knows why.
+    CutOff,
     /// Everything else: the kernel or the disk refused.
     Other,
 }
@@ -173,6 +175,7 @@ fn kind_of(e: &std::io::Error) -> Kind {
         // Our own bounds on what an image may take have no errno.
         std::io::ErrorKind::QuotaExceeded if e.raw_os_error().is_some() => Kind::Full,
         std::io::ErrorKind::QuotaExceeded => Kind::TooBig,
+        std::io::ErrorKind::BrokenPipe => Kind::CutOff,
         _ => Kind::Other,
     }
 }

@@ -31,7 +31,10 @@ fn main() -> ExitCode {
         return child(done.map_err(|because| output::plain_error(&because)));
     }
     if let Some(done) = copy_job::run_if_asked() {
-        return child(done.map_err(|error| output::error(&error)));
+        return match done {
+            Err(error) if error.kind() == error::Kind::CutOff => ExitCode::from(copy_job::CUT_OFF),
+            done => child(done.map_err(|error| output::error(&error))),
+        };
     }
     if let Some(done) = terminal_keeper::run_if_asked() {
         return child(done.map_err(|error| output::error(&error)));

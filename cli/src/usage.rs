@@ -66,6 +66,7 @@ fn status(kind: ErrorKind, argument: &str) -> u8 {
 fn reason(error: &clap::Error) -> String {
     let known = error.get(ContextKind::ValidValue).map(shown).filter(|values| !values.is_empty());
     match (std::error::Error::source(error), known) {
+        (Some(source), _) if is_number(source) => "expected a number".to_owned(),
         // Errors of the libraries below have three lines of their own; the cause is the second one.
         (Some(source), _) => {
             let text = source.to_string();
@@ -75,6 +76,11 @@ fn reason(error: &clap::Error) -> String {
         (None, Some(known)) => format!("known are {known}"),
         (None, None) => first_line(error),
     }
+}
+
+/// Whether it is a number that could not be read: the standard library tells of digits and literals.
+fn is_number(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<std::num::ParseIntError>() || error.is::<std::num::ParseFloatError>()
 }
 
 fn first_line(error: &clap::Error) -> String {
@@ -240,7 +246,7 @@ mod tests {
     #[test]
     fn values_say_what_is_wrong_with_them() {
         let text = said("run -m lots busybox");
-        assert!(text.contains("\"lots\" for --memory") && text.contains("not a unit"), "{text}");
+        assert!(text.contains("\"lots\" for --memory") && text.contains("invalid size: 'lots'"), "{text}");
         let text = said("run -p 99999:1 busybox");
         assert!(text.contains("99999") && text.contains("65535"), "{text}");
         assert!(said("run --pull sometimes busybox").contains("always, missing, never"));

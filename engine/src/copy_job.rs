@@ -23,6 +23,9 @@ use std::process::{Child, Command, Stdio};
 /// The hidden first argument; the task follows.
 const ARGUMENT: &str = "kelp-copy";
 
+/// The status of a child whose pipe was closed by us: what went wrong, we know ourselves.
+pub const CUT_OFF: u8 = 2;
+
 /// What the child does in the container's files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Task {

@@ -25,6 +25,8 @@ pub enum Kind {
     Unsupported,
     /// The kernel or the system refused.
     Permission,
+    /// Who was to read what we write has gone, and knows why.
+    CutOff,
     /// Anything else.
     Other,
 }
@@ -176,6 +178,7 @@ impl From<kelp_bundles::Error> for Error {
             kelp_bundles::Kind::NotFound => Kind::NotFound,
             kelp_bundles::Kind::BadInput => Kind::BadInput,
             kelp_bundles::Kind::InUse => Kind::WrongState,
+            kelp_bundles::Kind::CutOff => Kind::CutOff,
             kelp_bundles::Kind::Unsupported | kelp_bundles::Kind::WrongPlatform => Kind::Unsupported,
             _ => Kind::Other,
         };

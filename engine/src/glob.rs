@@ -2,6 +2,24 @@
 //! Patterns of names, as Go's `path.Match` has them: `*` and `?` stop at a slash, `[a-c]`, `[^x]`, `\\` before what is meant
 //! as it stands.
 
+/// Refuses a pattern whose class is not closed, or that ends with the backslash of nothing.
+pub fn check(pattern: &str) -> Result<(), String> {
+    let pattern: Vec<char> = pattern.chars().collect();
+    match is_well_formed(&pattern) {
+        true => Ok(()),
+        false => Err("syntax error in pattern: a [ without ], or a \\ at its end".to_owned()),
+    }
+}
+
+fn is_well_formed(pattern: &[char]) -> bool {
+    match pattern {
+        [] => true,
+        ['[', rest @ ..] => class(rest, '\0').is_some_and(|(_, rest)| is_well_formed(rest)),
+        ['\\', rest @ ..] => rest.split_first().is_some_and(|(_, rest)| is_well_formed(rest)),
+        [_, rest @ ..] => is_well_formed(rest),
+    }
+}
+
 /// Whether the pattern fits the whole text. One that is malformed fits nothing.
 pub fn fits(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
@@ -70,6 +88,8 @@ mod tests {
             ("**", "foo", true),
         ] {
             assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
+            assert_eq!(check(pattern).is_ok(), pattern != "[a", "{pattern}");
         }
+        assert!(check("a\\").is_err() && check("[").is_err() && check("[]").is_err());
     }
 }

@@ -11,25 +11,49 @@ pub fn now() -> String {
 /// Seconds since 1970 of an RFC 3339 text; offsets are honoured, fractions cut off.
 pub fn seconds(text: &str) -> Option<i64> {
     let (date, rest) = text.split_once(['T', 't', ' '])?;
-    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
+    let mut date = date.splitn(3, '-').map(number);
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
     let zone_at = rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len());
     let (clock, zone) = rest.split_at(zone_at);
-    let mut clock = clock.split('.').next()?.splitn(3, ':').map(|part| part.parse::<i64>().ok());
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    let mut clock = clock.splitn(3, ':').map(number);
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next().unwrap_or(Some(0))?);
-    let in_range = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    let in_range = is_day(year, month, day) && hour < 24 && minute < 60 && second <= 60 && is_digits(fraction);
     in_range.then_some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset(zone)?)
 }
 
 /// Seconds east of Greenwich.
 fn offset(zone: &str) -> Option<i64> {
     let sign = match zone.as_bytes().first() {
-        None | Some(b'Z' | b'z') => return Some(0),
+        None => return Some(0),
+        Some(b'Z' | b'z') => return (zone.len() == 1).then_some(0),
         Some(b'+') => 1,
         _ => -1,
     };
     let (hours, minutes) = zone[1..].split_once(':')?;
-    Some(sign * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60))
+    let (hours, minutes) = (number(hours)?, number(minutes)?);
+    (hours < 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
+}
+
+/// A number without a sign, and short enough for the sums that follow.
+fn number(digits: &str) -> Option<i64> {
+    (is_digits(digits) && digits.len() < 10).then(|| digits.parse().ok())?
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether the calendar has this day.
+fn is_day(year: i64, month: i64, day: i64) -> bool {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last = match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    };
+    (1..=last).contains(&day)
 }
 
 /// Days from 1970-01-01: Howard Hinnant's `days_from_civil`.
@@ -84,8 +108,11 @@ fn span(seconds: i64) -> String {
 /// The moment of `--since` and `--until`: RFC 3339, a date, seconds since 1970, or how long ago (`10m`, `1h30m`).
 pub fn moment(text: &str) -> Result<i64, String> {
     let date_only = || seconds(&format!("{text}T00:00:00Z"));
-    let ago = || duration(text).map(|ago| Timestamp::now().seconds - ago);
-    let unix = || text.split('.').next().and_then(|whole| whole.parse().ok());
+    let ago = || duration(text).map(|ago| Timestamp::now().seconds.saturating_sub(ago));
+    let unix = || {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        is_digits(fraction).then(|| whole.parse().ok())?
+    };
     let found = seconds(text).or_else(unix).or_else(ago).or_else(date_only);
     found.ok_or_else(|| format!("{text:?} is not a time: use 2026-01-31T12:00:00Z, 10m or seconds since 1970"))
 }
@@ -102,26 +129,33 @@ pub fn nano_moment(text: &str) -> Result<i64, String> {
     whole.and_then(|whole| whole.checked_add(nanoseconds)).ok_or_else(|| format!("{text:?} is too far away"))
 }
 
-/// Seconds in Go's form of a duration: `1h30m`, `90s`, `2d` too.
+/// Seconds in Go's form of a duration: `1h30m`, `1.5h`, `300ms`, `2d` too.
 fn duration(text: &str) -> Option<i64> {
-    let mut total = 0;
+    let mut total = 0.0;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at(digits);
         let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, next) = tail.split_at(unit_end);
-        let factor = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            "d" => 86_400,
-            _ => return None,
-        };
-        total += number.parse::<i64>().ok()?.checked_mul(factor)?;
+        total += number.parse::<f64>().ok()? * seconds_of(unit)?;
         rest = next;
     }
-    (!text.is_empty()).then_some(total)
+    #[allow(clippy::cast_possible_truncation, reason = "a duration beyond 2^63 seconds saturates")]
+    (!text.is_empty()).then_some(total as i64)
+}
+
+fn seconds_of(unit: &str) -> Option<f64> {
+    Some(match unit {
+        "ns" => 1e-9,
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -177,6 +211,21 @@ mod tests {
         assert_eq!(moment("1709251199.5"), Ok(1_709_251_199));
         assert_eq!(moment("2024-02-29"), Ok(1_709_164_800));
         assert!((moment("1h30m").unwrap() - (Timestamp::now().seconds - 5400)).abs() <= 1);
-        assert!(moment("yesterday").is_err());
+        assert!((moment("1.5h").unwrap() - (Timestamp::now().seconds - 5400)).abs() <= 1);
+        for nonsense in [
+            "yesterday",
+            "",
+            "10.abc",
+            "1x",
+            ".",
+            "2026-02-30",
+            "2026-01-31T12:00:00Zfoo",
+            "2026-01-31T12:00:00.abcZ",
+            "2026-01-31T12:00:00+99:99",
+            "2026-01-31T12:00:00+1",
+            "2026-+1-31",
+        ] {
+            assert!(moment(nonsense).is_err(), "{nonsense}");
+        }
     }
 }

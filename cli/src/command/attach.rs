@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::events;
 use clap::Args;
 use kelp_shim::Streams;
-use kelp_shim::client::{Ended, Relay};
+use kelp_shim::client::{DetachKeys, Ended, Relay};
 use std::process::ExitCode;
 
 /// Attach to a running container
@@ -26,7 +26,7 @@ pub(crate) struct Attach {
     sig_proxy: bool,
     /// Keys that detach from the container; ctrl-p,ctrl-q by default
     #[arg(long, value_name = "KEYS")]
-    detach_keys: Option<String>,
+    detach_keys: Option<DetachKeys>,
     /// Name or id
     container: String,
 }
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Attach, caller: &Caller) -> Result<ExitCode> {
     let mut shim = super::shim_of(caller, &container, "attach to")?;
     let relay = Relay {
         streams: Streams { stdin: !args.no_stdin, ..Streams::ALL },
-        detach_keys: super::detach_keys(args.detach_keys.as_deref(), caller)?,
+        detach_keys: super::detach_keys(args.detach_keys.as_ref(), caller)?,
         proxy_signals: args.sig_proxy,
     };
     events::container(caller, &container.record, "attach");

@@ -7,7 +7,7 @@ use crate::container::runtime::Runtime;
 use crate::container::status::{self, State};
 use crate::error::Result;
 use crate::events;
-use crate::request::env;
+use crate::request::{change, env};
 use crate::{ids, output, time};
 use clap::{ArgAction, Args};
 use kelp_bundles::config::{ImageConfig, RunConfig};
@@ -22,7 +22,7 @@ pub(crate) struct Commit {
     #[arg(short, long, value_name = "NAME")]
     author: Option<String>,
     /// Change the image's configuration, as 'CMD ["sh"]' or 'ENV A=1'
-    #[arg(short, long, value_name = "INSTRUCTION")]
+    #[arg(short, long, value_name = "INSTRUCTION", value_parser = change::parse)]
     change: Vec<String>,
     /// A line for the image's history
     #[arg(short, long, value_name = "TEXT")]

@@ -39,6 +39,8 @@ pub(crate) fn run(args: &Cp, caller: &Caller) -> Result<ExitCode> {
             .hint("kelp cp CONTAINER:PATH PATH, or kelp cp PATH CONTAINER:PATH"))
     };
     match (split(&args.source), split(&args.target)) {
+        _ if args.source.is_empty() => wrong("source can not be empty"),
+        _ if args.target.is_empty() => wrong("destination can not be empty"),
         (Some((name, path)), None) => {
             let container = find::one(caller, name)?;
             inside::with(caller, &container, |inside| out_of(args, caller, &container, inside, path))
@@ -131,12 +133,14 @@ fn is_root() -> bool {
     kelp_sys::rustix::process::geteuid().is_root()
 }
 
-/// What went wrong in the child has been said, and is why our side was cut off.
+/// What went wrong in the child has been said, and is why our side was cut off; or it was cut off itself, and said nothing.
 fn finish(mut child: Child, done: Result<()>) -> Result<ExitCode> {
     let status = child.wait().doing(|| "cannot wait for the helper that copies files")?;
-    match status.success() {
-        true => done.map(|()| ExitCode::SUCCESS),
-        false => Ok(ExitCode::FAILURE),
+    match status.code() {
+        Some(0) => done.map(|()| ExitCode::SUCCESS),
+        // We closed its pipe, and know why.
+        Some(code) if code == i32::from(copy_job::CUT_OFF) => done.map(|()| ExitCode::FAILURE),
+        _ => Ok(ExitCode::FAILURE),
     }
 }
 

@@ -9,12 +9,12 @@ use crate::container::exec;
 use crate::container::find::{self, Container};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::output;
-use crate::request::{env, mount};
+use crate::request::{env, mount, user};
 use crate::terminal_keeper;
 use clap::Args;
-use kelp_bundles::{LayerStack, user};
+use kelp_bundles::LayerStack;
 use kelp_shim::Streams;
-use kelp_shim::client::{Direct, Ends, Parted, Relay};
+use kelp_shim::client::{DetachKeys, Direct, Ends, Parted, Relay};
 use kelp_sys::rustix::fs::{Mode, OFlags, open};
 use oci_spec::runtime::{BoxBuilder, Process, Spec};
 use std::fs;
@@ -37,23 +37,23 @@ pub(crate) struct Exec {
     #[arg(short, long)]
     detach: bool,
     /// Set an environment variable
-    #[arg(short, long, value_name = "KEY=VALUE")]
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = env::variable)]
     env: Vec<String>,
     /// Read environment variables from a file
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
     /// Work in this folder of the container
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = user::workdir)]
     workdir: Option<String>,
     /// Run as this user: name or number
-    #[arg(short, long, value_name = "USER[:GROUP]")]
+    #[arg(short, long, value_name = "USER[:GROUP]", allow_hyphen_values = true, value_parser = user::parse)]
     user: Option<String>,
     /// All capabilities
     #[arg(long)]
     privileged: bool,
     /// Keys that detach from the program, which goes on; ctrl-p,ctrl-q by default
     #[arg(long, value_name = "KEYS")]
-    detach_keys: Option<String>,
+    detach_keys: Option<DetachKeys>,
     /// The container, then the program and its arguments; flags end here
     #[arg(value_names = ["CONTAINER", "COMMAND"], required = true, trailing_var_arg = true, num_args = 2..)]
     container_and_command: Vec<String>,
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Exec, caller: &Caller) -> Result<ExitCode> {
             Error::new(Kind::BadInput, doing, "-t with -i needs a terminal, and stdin is none").hint("leave out -t")
         );
     }
-    let detach_keys = super::detach_keys(args.detach_keys.as_deref(), caller)?;
+    let detach_keys = super::detach_keys(args.detach_keys.as_ref(), caller)?;
     let running = exec::Running::of(caller, &container)?;
     let process = describe(args, caller, &container, running.pid).map_err(|error| running.blame(error))?;
     let relay = Relay {
@@ -124,7 +124,7 @@ fn describe(args: &Exec, caller: &Caller, container: &Container, pid: i32) -> Re
     }
     let command = args.container_and_command.get(1..).unwrap_or_default().to_vec();
     process.set_args(Some(command)).set_env(Some(variables)).set_terminal(Some(args.tty)).set_console_size(size(args)?);
-    if let Some(dir) = &args.workdir {
+    if let Some(dir) = args.workdir.as_ref().filter(|dir| !dir.is_empty()) {
         let inside = if dir == "/" { Ok(PathBuf::from("/")) } else { mount::inside(dir) };
         process.set_cwd(inside.map_err(|why| Error::new(Kind::BadInput, "cannot use --workdir", why))?);
     }
@@ -145,7 +145,7 @@ fn become_user(process: &mut Process, name: &str, pid: i32, variables: &mut Vec<
     let handle = open(format!("/proc/{pid}/root"), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).doing(doing)?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
     let root = LayerStack::open_inside(&[path], &crate::ids::of_caller()?)?;
-    let found = user::find(name, &root)?;
+    let found = kelp_bundles::user::find(name, &root)?;
     process
         .user_mut()
         .set_uid(found.uid)

@@ -76,6 +76,10 @@ impl Row {
 pub(crate) fn run(args: &Images, caller: &Caller) -> Result<ExitCode> {
     let filters = Filters::parse(&args.filter, &KEYS)?;
     filters.check_truths(&["dangling"])?;
+    filters.check("reference", glob::check)?;
+    if let Some(name) = &args.name {
+        glob::check(name).map_err(|why| Error::new(Kind::BadInput, format!("cannot list images {name}"), why))?;
+    }
     let store = Store::open(&caller.places.store)?;
     let mut rows: Vec<Row> = Vec::new();
     for summary in store.summaries()? {

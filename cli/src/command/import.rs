@@ -5,6 +5,7 @@ use crate::caller::Caller;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::events;
 use crate::output;
+use crate::request::change;
 use crate::time;
 use clap::Args;
 use kelp_bundles::{Platform, Store, import};
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// Change the image's configuration, as 'CMD ["sh"]' or 'ENV A=1'
-    #[arg(short, long, value_name = "INSTRUCTION")]
+    #[arg(short, long, value_name = "INSTRUCTION", value_parser = change::parse)]
     change: Vec<String>,
     /// A line for the image's history
     #[arg(short, long, value_name = "TEXT")]

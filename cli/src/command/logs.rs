@@ -21,7 +21,7 @@ pub(crate) struct Logs {
     #[arg(short, long)]
     follow: bool,
     /// Begin so many lines before the end; all: at the beginning
-    #[arg(short = 'n', long, value_name = "LINES", default_value = "all", value_parser = tail)]
+    #[arg(short = 'n', long, value_name = "LINES", default_value = "all", allow_hyphen_values = true, value_parser = tail)]
     tail: usize,
     /// With the time of each line
     #[arg(short, long)]
@@ -42,7 +42,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 fn tail(text: &str) -> Result<usize, String> {
     match text {
         "all" => Ok(usize::MAX),
-        digits => digits.parse().map_err(|_| "expected a number or all".to_owned()),
+        // As in Docker, -1 is all.
+        number => match number.parse::<i64>() {
+            Ok(lines) => Ok(usize::try_from(lines).unwrap_or(usize::MAX)),
+            Err(_) => Err("expected a number or all".to_owned()),
+        },
     }
 }
 

@@ -322,9 +322,9 @@ pub(crate) fn explain(caller: &Caller, container: &Container, verb: &str, error:
 }
 
 /// The keys that detach: what `--detach-keys` says, else `detachKeys` of Docker's config.json, else ctrl-p ctrl-q.
-pub(crate) fn detach_keys(option: Option<&str>, caller: &Caller) -> Result<DetachKeys> {
+pub(crate) fn detach_keys(option: Option<&DetachKeys>, caller: &Caller) -> Result<DetachKeys> {
     match option {
-        Some(text) => Ok(text.parse::<DetachKeys>()?),
+        Some(keys) => Ok(keys.clone()),
         None => match DockerConfig::read(caller)?.text("detachKeys") {
             Some(text) => Ok(text.parse::<DetachKeys>()?),
             None => Ok(DetachKeys::default()),

@@ -25,6 +25,13 @@ pub(crate) fn run(args: &Port, caller: &Caller) -> Result<ExitCode> {
     let container = find::one(caller, &args.container)?;
     let status = status::of(caller, &container)?;
     let published = status.start.filter(|_| status.state.is_alive()).map(|start| start.published).unwrap_or_default();
+    if let Some(port) = &args.port {
+        let number = port.split('/').next().unwrap_or_default();
+        if number.parse::<u16>().is_err() {
+            let doing = format!("cannot show port {port} of container {}", container.record.name);
+            return Err(Error::new(Kind::BadInput, doing, format!("{number:?} is not a port from 1 to 65535")));
+        }
+    }
     let wanted = args.port.as_ref().map(|port| if port.contains('/') { port.clone() } else { format!("{port}/tcp") });
     let mut found = false;
     for port in published {

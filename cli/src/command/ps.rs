@@ -26,8 +26,8 @@ pub(crate) struct Ps {
     #[arg(long)]
     no_trunc: bool,
     /// The last that were made, running or not
-    #[arg(short = 'n', long, value_name = "NUMBER")]
-    last: Option<usize>,
+    #[arg(short = 'n', long, value_name = "NUMBER", allow_hyphen_values = true)]
+    last: Option<i64>,
     /// The one that was made last, running or not
     #[arg(short, long)]
     latest: bool,
@@ -43,16 +43,19 @@ pub(crate) struct Ps {
 /// Performs the command.
 pub(crate) fn run(args: &Ps, caller: &Caller) -> Result<ExitCode> {
     let filter = Filter::parse(caller, &args.filter)?;
+    // As in Docker, -1 is the same as nothing, and 0 too.
+    let asked = args.last.and_then(|number| usize::try_from(number).ok()).filter(|number| *number > 0);
+    let last = if args.latest { Some(1) } else { asked };
     let mut rows = Vec::new();
     for container in find::all(caller)? {
         let status = status::of(caller, &container)?;
         // Whoever asks for a status wants those that have it.
         let shown = args.all || status.state.is_alive() || filter.asks_for_the_ended();
-        if (shown || args.last.is_some() || args.latest) && filter.matches(&container, &status) {
+        if (shown || last.is_some()) && filter.matches(&container, &status) {
             rows.push((container, status));
         }
     }
-    rows.truncate(if args.latest { 1 } else { args.last.unwrap_or(usize::MAX) });
+    rows.truncate(last.unwrap_or(usize::MAX));
     show(args, caller, &rows)?;
     Ok(ExitCode::SUCCESS)
 }

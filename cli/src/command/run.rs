@@ -20,14 +20,31 @@ pub(crate) struct Run {
     #[arg(short, long)]
     detach: bool,
     /// Attach only these: stdin, stdout, stderr
-    #[arg(short, long, value_name = "STREAM")]
-    attach: Vec<String>,
+    #[arg(short, long, value_name = "STREAM", value_parser = stream, conflicts_with = "detach")]
+    attach: Vec<Stream>,
     /// Pass signals on to the program
     #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true,
         default_missing_value = "true", action = clap::ArgAction::Set, hide_possible_values = true)]
     sig_proxy: bool,
     #[command(flatten)]
     options: Options,
+}
+
+/// What a terminal or a pipe of ours is attached to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    Stdin,
+    Stdout,
+    Stderr,
+}
+
+fn stream(text: &str) -> std::result::Result<Stream, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "stdin" => Ok(Stream::Stdin),
+        "stdout" => Ok(Stream::Stdout),
+        "stderr" => Ok(Stream::Stderr),
+        _ => Err("valid streams are STDIN, STDOUT and STDERR".to_owned()),
+    }
 }
 
 /// Performs the command.
@@ -85,17 +102,17 @@ fn stay(args: &Run, caller: &Caller) -> Result<Stay> {
             .hint("leave out -t, or give stdin a terminal: script -qc 'kelp run -it …' /dev/null"));
     }
     Ok(Stay::Attached {
-        stdin: options.interactive && wants(args, "stdin"),
-        stdout: wants(args, "stdout"),
-        stderr: wants(args, "stderr"),
+        stdin: options.interactive && wants(args, Stream::Stdin),
+        stdout: wants(args, Stream::Stdout),
+        stderr: wants(args, Stream::Stderr),
         joined: output::is_joined(),
-        detach_keys: super::detach_keys(options.detach_keys.as_deref(), caller)?,
+        detach_keys: super::detach_keys(options.detach_keys.as_ref(), caller)?,
         proxy_signals: args.sig_proxy,
     })
 }
 
-fn wants(args: &Run, stream: &str) -> bool {
-    args.attach.is_empty() || args.attach.iter().any(|name| name.eq_ignore_ascii_case(stream))
+fn wants(args: &Run, stream: Stream) -> bool {
+    args.attach.is_empty() || args.attach.contains(&stream)
 }
 
 /// The program's status as ours.

@@ -9,6 +9,7 @@ use crate::container::status;
 use crate::error::{Error, Kind, Result};
 use crate::output;
 use clap::Args;
+use kelp_shim::client::DetachKeys;
 use std::process::ExitCode;
 
 /// Start one or more stopped containers
@@ -22,7 +23,7 @@ pub(crate) struct StartArgs {
     interactive: bool,
     /// Keys that detach from the container; ctrl-p,ctrl-q by default
     #[arg(long, value_name = "KEYS")]
-    detach_keys: Option<String>,
+    detach_keys: Option<DetachKeys>,
     /// All that do not run
     #[arg(long, conflicts_with_all = ["attach", "interactive"])]
     all: bool,
@@ -75,7 +76,7 @@ fn stay(args: &StartArgs, caller: &Caller) -> Result<ExitCode> {
         stdout: true,
         stderr: true,
         joined: output::is_joined(),
-        detach_keys: super::detach_keys(args.detach_keys.as_deref(), caller)?,
+        detach_keys: super::detach_keys(args.detach_keys.as_ref(), caller)?,
         proxy_signals: true,
     };
     match start::start(caller, &container, &stay)? {

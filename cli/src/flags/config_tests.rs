@@ -162,8 +162,8 @@ fn privileged_means_all_capabilities_and_nothing_masked() {
 }
 
 #[test]
-fn parameters_of_the_whole_machine_are_refused() {
-    let options = Create::from(options("--sysctl vm.swappiness=1 busybox"));
+fn parameters_of_a_namespace_that_is_the_hosts_are_refused() {
+    let options = Create::from(options("--ipc host --sysctl kernel.shmmax=1 busybox"));
     let (program, root) = (program(), overlay());
     let input = Input {
         id: "c0ffee",

@@ -9,12 +9,17 @@ mod request;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args};
+use kelp_engine::config::capability;
 use kelp_engine::request::mount::Wish;
 use kelp_engine::request::network::Network;
 use kelp_engine::request::security::SecurityOption;
-use kelp_engine::request::{Namespace, Pull, env, log, mount, network, restart, security, signal, size, ulimit};
+use kelp_engine::request::{
+    Namespace, Pull, device, env, ipc, limits, log, mount, namespace, network, restart, security, signal, size, sysctl,
+    ulimit, user,
+};
 use kelp_network::Port;
 use kelp_shim::Restart;
+use kelp_shim::client::DetachKeys;
 use oci_spec::runtime::PosixRlimit;
 use std::path::PathBuf;
 
@@ -27,10 +32,6 @@ where
     T: Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(words).try_map(move |word| read(&word).map_err(std::io::Error::other))
-}
-
-fn namespace() -> impl TypedValueParser<Value = Namespace> {
-    one_of(["host", "private", "shareable"], kelp_engine::request::namespace)
 }
 
 /// Everything a container can be made with.
@@ -71,7 +72,7 @@ pub(crate) struct Options {
     pub(crate) runtime: Option<PathBuf>,
     /// Keys that detach from the container; ctrl-p,ctrl-q by default
     #[arg(long, value_name = "KEYS")]
-    pub(crate) detach_keys: Option<String>,
+    pub(crate) detach_keys: Option<DetachKeys>,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
@@ -98,19 +99,19 @@ pub(crate) struct ProcessFlags {
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) entrypoint: Option<String>,
     /// Set an environment variable
-    #[arg(short, long, value_name = "KEY=VALUE")]
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = env::variable)]
     pub(crate) env: Vec<String>,
     /// Read environment variables from a file
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
     /// Work in this folder of the container
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = user::workdir)]
     pub(crate) workdir: Option<String>,
     /// Run as this user: name or number
-    #[arg(short, long, value_name = "USER[:GROUP]")]
+    #[arg(short, long, value_name = "USER[:GROUP]", allow_hyphen_values = true, value_parser = user::parse)]
     pub(crate) user: Option<String>,
     /// Add the user to a group
-    #[arg(long, value_name = "GROUP")]
+    #[arg(long, value_name = "GROUP", value_parser = user::group)]
     pub(crate) group_add: Vec<String>,
     /// Set a resource limit, as nofile=1024:4096
     #[arg(long, value_name = "TYPE=SOFT[:HARD]", value_parser = ulimit::parse)]
@@ -155,10 +156,10 @@ pub(crate) struct FileFlags {
     #[arg(long)]
     pub(crate) read_only: bool,
     /// Size of /dev/shm
-    #[arg(long, value_name = "BYTES", value_parser = size::bytes)]
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = size::bytes)]
     pub(crate) shm_size: Option<i64>,
     /// Show a device of the host
-    #[arg(long, value_name = "PATH[:PATH]")]
+    #[arg(long, value_name = "PATH[:PATH[:rwm]]", value_parser = device::parse)]
     pub(crate) device: Vec<String>,
 }
 
@@ -176,25 +177,25 @@ pub(crate) struct NetworkFlags {
     #[arg(short = 'P', long)]
     pub(crate) publish_all: bool,
     /// Note a port in the container's record
-    #[arg(long, value_name = "PORT[/udp]")]
+    #[arg(long, value_name = "PORT[/udp]", value_parser = network::expose)]
     pub(crate) expose: Vec<String>,
     /// The container's hostname
     #[arg(short = 'h', long, value_name = "NAME", value_parser = network::hostname)]
     pub(crate) hostname: Option<String>,
     /// The container's NIS domain name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = network::domain)]
     pub(crate) domainname: Option<String>,
     /// Add a line to /etc/hosts
     #[arg(long, value_name = "NAME:ADDRESS", value_parser = network::host)]
     pub(crate) add_host: Vec<(String, String)>,
     /// Ask this name server
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = network::name_server)]
     pub(crate) dns: Vec<std::net::IpAddr>,
     /// Search names in this domain
-    #[arg(long, value_name = "DOMAIN")]
+    #[arg(long, value_name = "DOMAIN", value_parser = network::search)]
     pub(crate) dns_search: Vec<String>,
     /// Set an option of the resolver
-    #[arg(long, alias = "dns-opt", value_name = "OPTION")]
+    #[arg(long, alias = "dns-opt", value_name = "OPTION", value_parser = network::resolver_option)]
     pub(crate) dns_option: Vec<String>,
 }
 
@@ -203,10 +204,10 @@ pub(crate) struct NetworkFlags {
 #[command(next_help_heading = "Isolation")]
 pub(crate) struct IsolationFlags {
     /// Add a capability
-    #[arg(long, value_name = "CAPABILITY")]
+    #[arg(long, value_name = "CAPABILITY", value_parser = capability)]
     pub(crate) cap_add: Vec<String>,
     /// Drop a capability
-    #[arg(long, value_name = "CAPABILITY")]
+    #[arg(long, value_name = "CAPABILITY", value_parser = capability)]
     pub(crate) cap_drop: Vec<String>,
     /// All capabilities, no seccomp filter, nothing masked; never more than the calling user may
     #[arg(long)]
@@ -215,22 +216,22 @@ pub(crate) struct IsolationFlags {
     #[arg(long, value_name = "OPTION", value_parser = security::parse)]
     pub(crate) security_opt: Vec<SecurityOption>,
     /// host: see the host's processes
-    #[arg(long, value_name = "MODE", hide_possible_values = true, value_parser = namespace())]
+    #[arg(long, value_name = "MODE", value_parser = namespace)]
     pub(crate) pid: Option<Namespace>,
     /// host: share the host's System V IPC and message queues
-    #[arg(long, value_name = "MODE", hide_possible_values = true, value_parser = namespace())]
+    #[arg(long, value_name = "MODE", value_parser = ipc)]
     pub(crate) ipc: Option<Namespace>,
     /// host: share the host's hostname
-    #[arg(long, value_name = "MODE", hide_possible_values = true, value_parser = namespace())]
+    #[arg(long, value_name = "MODE", value_parser = namespace)]
     pub(crate) uts: Option<Namespace>,
     /// host: see the host's cgroup tree
-    #[arg(long, value_name = "MODE", hide_possible_values = true, value_parser = namespace())]
+    #[arg(long, value_name = "MODE", value_parser = namespace)]
     pub(crate) cgroupns: Option<Namespace>,
     /// host: no user namespace (root only)
-    #[arg(long, value_name = "MODE", hide_possible_values = true, value_parser = namespace())]
+    #[arg(long, value_name = "MODE", value_parser = namespace)]
     pub(crate) userns: Option<Namespace>,
     /// Set a kernel parameter of the container's namespaces
-    #[arg(long, value_name = "KEY=VALUE", value_parser = env::pair)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = sysctl::parse)]
     pub(crate) sysctl: Vec<(String, String)>,
 }
 
@@ -239,37 +240,39 @@ pub(crate) struct IsolationFlags {
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitFlags {
     /// Memory, as 512m
-    #[arg(short, long, value_name = "BYTES", value_parser = size::bytes)]
+    #[arg(short, long, value_name = "BYTES", allow_hyphen_values = true, value_parser = size::bytes)]
     pub(crate) memory: Option<i64>,
     /// Memory the kernel tries to leave to it
-    #[arg(long, value_name = "BYTES", value_parser = size::bytes)]
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = size::bytes)]
     pub(crate) memory_reservation: Option<i64>,
     /// Memory and swap together; -1: no limit
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = size::bytes_or_unlimited)]
     pub(crate) memory_swap: Option<i64>,
     /// Processors, as 1.5
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = limits::cpus)]
     pub(crate) cpus: Option<f64>,
     /// Weight against other containers
-    #[arg(short, long, value_name = "SHARES")]
+    #[arg(short, long, value_name = "SHARES", allow_hyphen_values = true, value_parser = limits::cpu_shares)]
     pub(crate) cpu_shares: Option<u64>,
     /// Length of a scheduling period in microseconds
-    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus")]
+    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus", allow_hyphen_values = true,
+        value_parser = limits::cpu_period)]
     pub(crate) cpu_period: Option<u64>,
     /// Microseconds of a processor per period
-    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus", allow_hyphen_values = true)]
+    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus", allow_hyphen_values = true,
+        value_parser = limits::cpu_quota)]
     pub(crate) cpu_quota: Option<i64>,
     /// Only these processors, as 0-3,8
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", value_parser = limits::cpuset_cpus)]
     pub(crate) cpuset_cpus: Option<String>,
     /// Only these memory nodes
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", value_parser = limits::cpuset_mems)]
     pub(crate) cpuset_mems: Option<String>,
     /// Processes and threads; -1: no limit
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = limits::pids)]
     pub(crate) pids_limit: Option<i64>,
     /// Put the container's cgroup below this one
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = limits::cgroup_parent)]
     pub(crate) cgroup_parent: Option<String>,
 }
 

@@ -126,6 +126,8 @@ impl From<LimitFlags> for request::Limits {
             pids_limit,
             cgroup_parent,
         } = flags;
+        // Docker's empty text is “not said”.
+        let said = |text: Option<String>| text.filter(|text| !text.is_empty());
         Self {
             memory,
             memory_reservation,
@@ -134,10 +136,10 @@ impl From<LimitFlags> for request::Limits {
             cpu_shares,
             cpu_period,
             cpu_quota,
-            cpuset_cpus,
-            cpuset_mems,
+            cpuset_cpus: said(cpuset_cpus),
+            cpuset_mems: said(cpuset_mems),
             pids_limit,
-            cgroup_parent,
+            cgroup_parent: said(cgroup_parent),
         }
     }
 }

@@ -69,8 +69,8 @@ const ALL: [Capability; 41] = [
 
 /// The container's set. ALL is added or dropped first, then the others one by one, as in Docker.
 pub(crate) fn decide(privileged: bool, add: &[String], drop: &[String]) -> Result<Capabilities> {
-    let is_all = |name: &String| matches!(name.to_ascii_uppercase().as_str(), "ALL" | "CAP_ALL");
-    let (add_all, drop_all) = (add.iter().any(is_all), drop.iter().any(is_all));
+    let has_all = |names: &[String]| names.iter().any(|name| is_all(name));
+    let (add_all, drop_all) = (has_all(add), has_all(drop));
     let mut set: Capabilities = match (privileged || add_all, drop_all) {
         (true, false) => ALL.into_iter().collect(),
         (false, false) => DEFAULT.into_iter().collect(),
@@ -83,6 +83,15 @@ pub(crate) fn decide(privileged: bool, add: &[String], drop: &[String]) -> Resul
         set.insert(read(name, "--cap-add")?);
     }
     Ok(set)
+}
+
+/// Whether there is a capability of this name; ALL means each of them.
+pub(super) fn is_known(name: &str) -> bool {
+    is_all(name) || read(name, "--cap-add").is_ok()
+}
+
+fn is_all(name: &str) -> bool {
+    matches!(name.to_ascii_uppercase().as_str(), "ALL" | "CAP_ALL")
 }
 
 /// Every capability.

@@ -147,6 +147,23 @@ pub fn build(input: &Input<'_>) -> Result<Spec> {
     Ok(spec)
 }
 
+/// An error where a kernel parameter is of a namespace that the container shares with the host.
+pub fn check_sysctls(flags: &Isolation, network: Network) -> Result<()> {
+    flags.sysctl.iter().try_for_each(|(key, _)| namespaces::namespaced(flags, network, key).map(drop))
+}
+
+/// The name of a capability that there is, or ALL, as the user wrote it.
+pub fn capability(name: &str) -> Result<String, String> {
+    match capabilities::is_known(name) {
+        true => Ok(name.to_owned()),
+        false => {
+            let upper = name.to_ascii_uppercase();
+            let long = format!("CAP_{}", upper.strip_prefix("CAP_").unwrap_or(&upper));
+            Err(format!("invalid capability: {long:?}; names are those of capabilities(7), as NET_ADMIN, or ALL"))
+        }
+    }
+}
+
 /// The capabilities these flags give.
 pub fn capabilities(flags: &Isolation) -> Result<Capabilities> {
     capabilities::decide(flags.privileged, &flags.cap_add, &flags.cap_drop)

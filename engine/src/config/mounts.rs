@@ -126,7 +126,8 @@ fn shm(input: &Input<'_>) -> Mount {
     if !namespaces::has_own_ipc(input) {
         return bind("/dev/shm", "/dev/shm", words("rbind nosuid noexec nodev"));
     }
-    let size = input.options.files.shm_size.unwrap_or(SHM_SIZE);
+    // As in Docker, 0 is the usual size; to the kernel it would be no limit.
+    let size = input.options.files.shm_size.filter(|size| *size > 0).unwrap_or(SHM_SIZE);
     let mut options = words("nosuid noexec nodev mode=1777");
     options.push(format!("size={size}"));
     mount("/dev/shm", "tmpfs", "shm", options)

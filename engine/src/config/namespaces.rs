@@ -3,8 +3,9 @@
 
 use super::Input;
 use crate::error::{Error, Kind, Result};
-use crate::request::Namespace;
 use crate::request::network::Network;
+use crate::request::sysctl::{self, Owner};
+use crate::request::{Isolation, Namespace};
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType};
 use std::collections::HashMap;
 
@@ -60,23 +61,22 @@ pub(super) fn sysctls(input: &Input<'_>) -> Result<HashMap<String, String>> {
         sysctls.insert("net.ipv4.ping_group_range".to_owned(), format!("0 {last}"));
     }
     for (key, value) in &input.options.isolation.sysctl {
-        sysctls.insert(namespaced(input, key)?, value.clone());
+        sysctls.insert(namespaced(&input.options.isolation, input.network, key)?, value.clone());
     }
     Ok(sysctls)
 }
 
 /// A parameter's name with dots, if it belongs to a namespace of the container; any other would change the host.
-fn namespaced(input: &Input<'_>, key: &str) -> Result<String> {
-    let key = key.replace('/', ".");
-    let ipc = key.starts_with("fs.mqueue.") || key.starts_with("kernel.msg") || key.starts_with("kernel.sem");
-    let ipc = ipc || key.starts_with("kernel.shm");
-    let because = match key.as_str() {
-        _ if key.starts_with("net.") && has_own_network(input) => return Ok(key),
-        _ if ipc && has_own_ipc(input) => return Ok(key),
-        "kernel.domainname" if has_own_uts(input) => return Ok(key),
-        "kernel.hostname" => "--hostname sets the name of the container".to_owned(),
-        _ if key.starts_with("net.") => "the container shares the host's network".to_owned(),
-        _ => "it belongs to the whole machine, not to a namespace of the container".to_owned(),
+pub(super) fn namespaced(flags: &Isolation, network: Network, key: &str) -> Result<String> {
+    let own = |mode: Option<Namespace>| mode != Some(Namespace::Host);
+    let because = match sysctl::owner(key) {
+        Some(Owner::Network) if network != Network::Host => return Ok(key.replace('/', ".")),
+        Some(Owner::Ipc) if own(flags.ipc) => return Ok(key.replace('/', ".")),
+        Some(Owner::Uts) if own(flags.uts) => return Ok(key.replace('/', ".")),
+        Some(Owner::Network) => "the container shares the host's network",
+        Some(Owner::Ipc) => "the container shares the host's IPC",
+        Some(Owner::Uts) => "the container shares the host's hostname",
+        None => "it belongs to the whole machine, not to a namespace of the container",
     };
     Err(Error::new(Kind::BadInput, format!("cannot set the kernel parameter {key}"), because))
 }

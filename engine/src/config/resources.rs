@@ -34,24 +34,33 @@ pub(super) fn cgroups_path(input: &Input<'_>) -> Option<PathBuf> {
 
 fn memory(limits: &Limits) -> Result<Option<LinuxMemory>> {
     let bad = |because: &str| Err(Error::new(Kind::BadInput, "cannot limit the memory", because));
-    match (limits.memory, limits.memory_swap) {
-        (Some(memory), _) if memory < 6 << 20 => return bad("Docker's and our minimum is 6m"),
+    // Docker's 0 is “not said”.
+    let said = |amount: Option<i64>| amount.filter(|amount| *amount != 0);
+    let (limit, swap, reservation) = (said(limits.memory), said(limits.memory_swap), said(limits.memory_reservation));
+    let least = |amount: Option<i64>| amount.is_some_and(|amount| amount < 6 << 20);
+    match (limit, swap) {
+        _ if least(limit) => return bad("Minimum memory limit allowed is 6MB"),
+        _ if least(reservation) => return bad("Minimum memory reservation allowed is 6MB"),
+        _ if limit.is_some_and(|limit| reservation > Some(limit)) => {
+            return bad("Minimum memory limit can not be less than memory reservation limit, see usage");
+        }
         (None, Some(swap)) if swap > 0 => return bad("--memory-swap needs --memory: it is memory and swap together"),
-        (Some(memory), Some(swap)) if swap > 0 && swap < memory => {
+        (Some(limit), Some(swap)) if swap > 0 && swap < limit => {
             return bad("--memory-swap is memory and swap together: it cannot be below --memory");
         }
-        (None, None) if limits.memory_reservation.is_none() => return Ok(None),
+        (None, None) if reservation.is_none() => return Ok(None),
         _ => {}
     }
     // As Docker: as much swap again as memory, unless said otherwise.
-    let swap = limits.memory_swap.or_else(|| limits.memory.map(|memory| memory.saturating_mul(2)));
+    let swap = swap.or_else(|| limit.map(|limit| limit.saturating_mul(2)));
     let mut memory = LinuxMemory::default();
-    memory.set_limit(limits.memory).set_swap(swap).set_reservation(limits.memory_reservation);
+    memory.set_limit(limit).set_swap(swap).set_reservation(reservation);
     Ok(Some(memory))
 }
 
 fn cpu(limits: &Limits) -> Result<Option<LinuxCpu>> {
-    let (quota, period) = match limits.cpus {
+    // Docker's 0 is no limit.
+    let (quota, period) = match limits.cpus.filter(|cpus| *cpus != 0.0) {
         Some(cpus) if !(cpus > 0.0 && cpus < 1e6) => {
             return Err(Error::new(Kind::BadInput, format!("cannot use --cpus {cpus}"), "expected a number above 0"));
         }

@@ -7,7 +7,7 @@ use super::claim::Claim;
 use super::find::Container;
 use super::record::{Record, Storage};
 use super::volumes::Mounted;
-use super::{etc, id, init, name, network, remove, volumes};
+use super::{etc, id, init, name, network, remove, runtime, volumes};
 use crate::caller::Caller;
 use crate::config::{self, Attachment, Device, Maps, RootFilesystem};
 use crate::error::{Doing, Error, Kind, Result};
@@ -20,6 +20,7 @@ use crate::request::{self, Create, Namespace, env, log, signal};
 use crate::{ids, time};
 use kelp_bundles::idmap::IdMap;
 use kelp_shim::Restart;
+use oci_spec::runtime::LinuxSeccomp;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
@@ -33,10 +34,8 @@ pub fn create(caller: &Caller, options: &Create, begun: impl FnOnce(&str) -> Res
     if let Some(name) = &options.name {
         name::check(name)?;
     }
-    if options.rm && options.life.restart != Restart::No {
-        let because = "it contradicts --rm: what is removed when it exits cannot be started again";
-        return Err(Error::new(Kind::BadInput, "cannot use --restart", because));
-    }
+    check(options)?;
+    let runtime = options.runtime.as_deref().map(|program| runtime::find(caller, program)).transpose()?;
     let network = network::decide(caller, &options.network)?;
     let chosen = image::resolve(caller, options)?;
     let ids = ids::of_caller()?;
@@ -48,11 +47,26 @@ pub fn create(caller: &Caller, options: &Create, begun: impl FnOnce(&str) -> Res
     let (id, folder, claim) = new_folder(caller)?;
     let _span = tracing::info_span!("create", container = %id, image = %chosen.id()).entered();
     let mut maker =
-        Maker { caller, options, chosen, ids, network, id, folder, name: None, mounted: Mounted::default() };
+        Maker { caller, options, chosen, ids, network, runtime, id, folder, name: None, mounted: Mounted::default() };
     let made = begun(&maker.id).and_then(|()| maker.make());
     let container = made.map_err(|error| maker.undo(error))?;
     drop(claim);
     Ok(container)
+}
+
+/// Refuses what contradicts itself, before anything is made.
+fn check(options: &Create) -> Result<()> {
+    let Create { life, rm, .. } = options;
+    if *rm && life.restart != Restart::No {
+        let because = "it contradicts --rm: what is removed when it exits cannot be started again";
+        return Err(Error::new(Kind::BadInput, "cannot use --restart", because));
+    }
+    if life.log_driver == log::Driver::None && !life.log_opt.is_empty() {
+        let because = "invalid logging opts for driver none: it keeps nothing";
+        return Err(Error::new(Kind::BadInput, "cannot use --log-opt", because));
+    }
+    options.cidfile.as_deref().map_or(Ok(()), check_cidfile)?;
+    config::resources::of(&options.limits).map(drop)
 }
 
 /// A folder with a claim on it. It gets its name when it is claimed: nobody ever sees it without its maker.
@@ -73,6 +87,14 @@ fn new_folder(caller: &Caller) -> Result<(String, PathBuf, Claim)> {
     }
 }
 
+/// What is settled before a volume is made.
+struct Decided {
+    devices: Vec<Device>,
+    seccomp: Option<LinuxSeccomp>,
+    labels: env::LabelFiles,
+    exposed: Vec<String>,
+}
+
 /// What the steps of making share.
 struct Maker<'a> {
     caller: &'a Caller,
@@ -80,6 +102,7 @@ struct Maker<'a> {
     chosen: Chosen,
     ids: IdMap,
     network: Network,
+    runtime: Option<PathBuf>,
     id: String,
     folder: PathBuf,
     name: Option<String>,
@@ -102,11 +125,13 @@ impl Maker<'_> {
         if self.options.process.init {
             files.push(init::make(self.caller, &self.folder)?);
         }
+        let decided = self.decide(&wanted)?;
+        // From here on volumes are made, which stay where the container does not.
         self.mounted = volumes::make(self.caller, self.options.files.wishes(), &wanted.volumes)?;
         self.fill_volumes(&lower)?;
         let root = self.root_filesystem(&lower)?;
-        self.configure(&wanted, &hostname, &files, &root)?;
-        let record = self.record(name, &wanted, hostname, &root)?;
+        self.configure(&wanted, &hostname, &files, &root, &decided)?;
+        let record = self.record(name, &wanted, hostname, &root, decided)?;
         if let Some(file) = &self.options.cidfile {
             write_cidfile(file, &self.id)?;
         }
@@ -184,11 +209,28 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn configure(&self, wanted: &Wanted, hostname: &str, files: &[Attachment], root: &RootFilesystem) -> Result<()> {
-        let maps = ids::maps(&self.ids);
-        check_user(wanted, maps.as_ref(), &self.ids)?;
+    /// All that can be refused without a volume or a root filesystem.
+    fn decide(&self, wanted: &Wanted) -> Result<Decided> {
         let isolation = &self.options.isolation;
-        let capabilities = config::capabilities(isolation)?;
+        check_user(wanted, ids::maps(&self.ids).as_ref(), &self.ids)?;
+        config::check_sysctls(isolation, self.network)?;
+        Ok(Decided {
+            devices: devices(&self.options.files.device)?,
+            seccomp: config::seccomp::decide(isolation, &config::capabilities(isolation)?)?,
+            labels: env::label_files(&self.options.process.label_file)?,
+            exposed: network::exposed(&self.options.network, wanted.exposed.iter().cloned())?,
+        })
+    }
+
+    fn configure(
+        &self,
+        wanted: &Wanted,
+        hostname: &str,
+        files: &[Attachment],
+        root: &RootFilesystem,
+        decided: &Decided,
+    ) -> Result<()> {
+        let maps = ids::maps(&self.ids);
         let annotations = self.options.process.annotation.iter().cloned().collect();
         let input = config::Input {
             id: &self.id,
@@ -201,18 +243,24 @@ impl Maker<'_> {
             root,
             files,
             attachments: &self.mounted.attachments,
-            devices: &devices(&self.options.files.device)?,
-            seccomp: config::seccomp::decide(isolation, &capabilities)?,
+            devices: &decided.devices,
+            seccomp: decided.seccomp.clone(),
             annotations,
         };
         super::record::write(&self.folder, "config.json", &config::build(&input)?)
     }
 
-    fn record(&self, name: String, wanted: &Wanted, hostname: String, root: &RootFilesystem) -> Result<Record> {
+    fn record(
+        &self,
+        name: String,
+        wanted: &Wanted,
+        hostname: String,
+        root: &RootFilesystem,
+        decided: Decided,
+    ) -> Result<Record> {
         let (options, life) = (self.options, &self.options.life);
-        let exposed = network::exposed(&options.network, wanted.exposed.iter().cloned())?;
+        let Decided { labels: files, exposed, .. } = decided;
         let mut labels = wanted.labels.clone();
-        let files = env::label_files(&options.process.label_file)?;
         for key in files.left {
             self.caller
                 .note(format!("the label {key} has no value in its file, so it is none; {key}= makes it an empty one"));
@@ -245,7 +293,7 @@ impl Maker<'_> {
             privileged: options.isolation.privileged,
             stop_signal: life.stop_signal.or(image_signal).unwrap_or(signal::TERM),
             stop_timeout: life.stop_timeout.unwrap_or(STOP_TIMEOUT),
-            runtime: options.runtime.clone(),
+            runtime: self.runtime.clone(),
             log: log::limits(life),
             init: options.process.init,
             limited: options.limits.any(),
@@ -292,7 +340,7 @@ fn devices(wanted: &[String]) -> Result<Vec<Device>> {
 
 fn device(text: &str) -> Result<Device> {
     let doing = || format!("cannot show the device {text}");
-    let asked = request::device::read(text);
+    let asked = request::device::read(text).map_err(|why| Error::new(Kind::BadInput, doing(), why))?;
     let host = PathBuf::from(asked.host);
     let meta = fs::metadata(&host).doing(doing)?;
     let kind = meta.file_type();
@@ -309,6 +357,18 @@ fn device(text: &str) -> Result<Device> {
         mode: meta.mode() & 0o7777,
         access: asked.access.to_owned(),
     })
+}
+
+fn check_cidfile(file: &Path) -> Result<()> {
+    let doing = || format!("cannot write the id to {}", file.display());
+    let because = "container ID file found, make sure the other container isn't running or delete it";
+    if file.exists() {
+        return Err(Error::new(Kind::AlreadyExists, doing(), because));
+    }
+    match file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        Some(folder) => Err(Error::new(Kind::NotFound, doing(), format!("there is no folder {}", folder.display()))),
+        None => Ok(()),
+    }
 }
 
 /// A file that must not exist yet: scripts would take an old one for ours.

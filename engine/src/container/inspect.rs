@@ -129,7 +129,7 @@ fn host_config(record: &Record, request: &Create) -> HostConfig {
         tmpfs: Some(request.files.tmpfs.iter().map(tmpfs).collect()).filter(|all: &BTreeMap<_, _>| !all.is_empty()),
         shm_size: request.files.shm_size.unwrap_or(SHM_SIZE),
         runtime: record.runtime.as_ref().map_or_else(|| "kelp".to_owned(), |path| path.display().to_string()),
-        devices: request.files.device.iter().map(|text| device(text)).collect(),
+        devices: request.files.device.iter().filter_map(|text| device(text)).collect(),
         ulimits: request.process.ulimit.iter().map(ulimit).collect(),
         mounts: given(request.files.mount.iter().map(mount).collect()),
         init: record.init,
@@ -207,13 +207,13 @@ fn tmpfs(wish: &Wish) -> (String, String) {
     (wish.target.display().to_string(), wish.options.join(","))
 }
 
-fn device(text: &str) -> DeviceMapping {
-    let asked = request::device::read(text);
-    DeviceMapping {
+fn device(text: &str) -> Option<DeviceMapping> {
+    let asked = request::device::read(text).ok()?;
+    Some(DeviceMapping {
         path_on_host: asked.host.to_owned(),
         path_in_container: asked.inside.to_owned(),
         cgroup_permissions: asked.access.to_owned(),
-    }
+    })
 }
 
 /// `RLIMIT_NOFILE` as Docker writes it: `nofile`; no limit is -1.

@@ -5,11 +5,12 @@ use super::record::Record;
 use crate::caller::Caller;
 use crate::error::{Doing, Error, Kind, Result};
 use kelp_runtime::cgroup::{Cgroup, Statistics};
+use kelp_sys::rustix::fs::{Access, access};
 use oci_spec::runtime::LinuxResources;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A container, by its runtime.
@@ -34,6 +35,25 @@ pub fn trace(caller: &Caller, id: &str) -> Option<PathBuf> {
         let name = entry.file_name().into_string().ok()?;
         Some(PathBuf::from(name.strip_prefix("runtime-")?))
     })
+}
+
+/// The program of `--runtime`: a path, or a name that is looked for as a shell does.
+pub fn find(caller: &Caller, program: &Path) -> Result<PathBuf> {
+    let doing = || format!("cannot use the runtime {}", program.display());
+    let runs = |file: &PathBuf| file.is_file() && access(file, Access::EXEC_OK).is_ok();
+    if program.components().count() > 1 || program.is_absolute() {
+        let file = std::path::absolute(program).doing(doing)?;
+        let because = if file.exists() { "it is no program that you may execute" } else { "there is no such file" };
+        return Some(file).filter(runs).ok_or_else(|| unknown(doing(), program, because));
+    }
+    let path = caller.environment.get("PATH").unwrap_or_default();
+    let found = std::env::split_paths(path).map(|folder| folder.join(program)).find(runs);
+    found.ok_or_else(|| unknown(doing(), program, "no folder of PATH has it"))
+}
+
+fn unknown(doing: String, program: &Path, because: &str) -> Error {
+    let because = format!("unknown or invalid runtime name: {}; {because}", program.display());
+    Error::new(Kind::NotFound, doing, because).hint("--runtime takes a program: runc, crun, /usr/bin/crun")
 }
 
 impl<'a> Runtime<'a> {

@@ -32,12 +32,10 @@ pub(crate) fn make<'a>(
     wishes: impl Iterator<Item = &'a Wish>,
     image_volumes: &[String],
 ) -> Result<Mounted> {
+    let wishes: Vec<&Wish> = wishes.collect();
+    check(&wishes)?;
     let mut mounted = Mounted::default();
     for wish in wishes {
-        if mounted.attachments.iter().any(|earlier| earlier.target == wish.target) {
-            let because = "two mounts have this place";
-            return Err(Error::new(Kind::BadInput, format!("cannot mount at {}", wish.target.display()), because));
-        }
         mounted.add(caller, wish)?;
     }
     for target in image_volumes {
@@ -49,6 +47,20 @@ pub(crate) fn make<'a>(
         }
     }
     Ok(mounted)
+}
+
+/// Refuses what cannot be mounted before a volume is made.
+fn check(wishes: &[&Wish]) -> Result<()> {
+    for (at, wish) in wishes.iter().enumerate() {
+        if wishes.iter().take(at).any(|earlier| earlier.target == wish.target) {
+            let because = format!("Duplicate mount point: {}", wish.target.display());
+            return Err(Error::new(Kind::BadInput, format!("cannot mount at {}", wish.target.display()), because));
+        }
+        if let Source::Host { path, make: false } = &wish.source {
+            host_path(path, false)?;
+        }
+    }
+    Ok(())
 }
 
 impl Mounted {

@@ -26,11 +26,68 @@ const KEYS: [&str; 14] = [
 const TYPES: [&str; 11] =
     ["builder", "config", "container", "daemon", "image", "network", "node", "plugin", "secret", "service", "volume"];
 
+/// Docker's actions. A misspelt one would wait for ever, or show nothing.
+const ACTIONS: [&str; 43] = [
+    "attach",
+    "commit",
+    "connect",
+    "copy",
+    "create",
+    "delete",
+    "destroy",
+    "detach",
+    "die",
+    "disable",
+    "disconnect",
+    "enable",
+    "exec_create",
+    "exec_detach",
+    "exec_die",
+    "exec_start",
+    "export",
+    "health_status",
+    "import",
+    "install",
+    "kill",
+    "load",
+    "mount",
+    "oom",
+    "pause",
+    "prune",
+    "pull",
+    "push",
+    "reload",
+    "remove",
+    "rename",
+    "resize",
+    "restart",
+    "save",
+    "start",
+    "stop",
+    "tag",
+    "top",
+    "unmount",
+    "unpause",
+    "untag",
+    "update",
+    "upgrade",
+];
+
+/// What follows a colon is the command of an exec, or a state of health.
+fn action(text: &str) -> std::result::Result<(), String> {
+    let verb = text.split_once(':').map_or(text, |(verb, _)| verb);
+    match ACTIONS.contains(&verb) {
+        true => Ok(()),
+        false => Err(format!("there is no event {text:?}; known are {}", ACTIONS.join(", "))),
+    }
+}
+
 /// Reads them; values that no event can have are errors.
 pub fn parse(texts: &[String]) -> Result<Filters> {
     let filters = Filters::parse(texts, &KEYS)?;
     filters.check_words("type", &TYPES)?;
     filters.check_words("scope", &["local", "swarm"])?;
+    filters.check("event", action)?;
     Ok(filters)
 }
 
@@ -95,7 +152,7 @@ mod tests {
         let pull = event("image", "pull", "busybox:latest", &[("name", "busybox")]);
         for (event, texts, expected) in [
             (&exec, &["event=exec_create"][..], true),
-            (&exec, &["event=exec"], false),
+            (&exec, &["event=exec_die"], false),
             (&exec, &["container=abc"], true),
             (&exec, &["container=we"], true),
             (&exec, &["container=db"], false),
@@ -115,6 +172,8 @@ mod tests {
             assert_eq!(holds(&parse(&owned).unwrap(), event), expected, "{texts:?}");
         }
         assert!(parse(&["type=containers".to_owned()]).is_err());
+        assert!(parse(&["event=dye".to_owned()]).unwrap_err().to_string().contains("no event"));
+        assert!(parse(&["event=health_status: healthy".to_owned()]).is_ok());
         assert!(parse(&["evnt=die".to_owned()]).unwrap_err().to_string().contains("did you mean event?"));
     }
 }

@@ -82,6 +82,14 @@ pub fn label_files(files: &[PathBuf]) -> Result<LabelFiles> {
     Ok(read)
 }
 
+/// The text of a variable that can be set: its name is not empty.
+pub fn variable(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.starts_with('=') {
+        true => Err(format!("invalid environment variable: {text:?}; its name is empty")),
+        false => Ok(text.to_owned()),
+    }
+}
+
 /// `key=value` of `--label` and its like; a missing value is empty.
 pub fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));

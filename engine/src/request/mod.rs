@@ -3,8 +3,10 @@
 //!
 //! The modules read the texts that flags and Docker's JSON share: `-v` and `HostConfig.Binds`, sizes, signals, ports.
 
+pub mod change;
 pub mod device;
 pub mod env;
+pub mod limits;
 pub mod log;
 pub mod mount;
 pub mod network;
@@ -12,7 +14,10 @@ pub mod restart;
 pub mod security;
 pub mod signal;
 pub mod size;
+pub mod sysctl;
+pub mod tmpfs;
 pub mod ulimit;
+pub mod user;
 
 use kelp_network::Port;
 use kelp_shim::Restart;
@@ -56,12 +61,21 @@ pub enum Namespace {
     Private,
 }
 
-/// Reads `host`, `private`; `shareable`, Docker's word for an IPC namespace of its own.
+/// Reads `host`, `private`.
 pub fn namespace(text: &str) -> Result<Namespace, String> {
     match text {
         "host" => Ok(Namespace::Host),
-        "private" | "shareable" => Ok(Namespace::Private),
-        _ => Err("known are host and private".to_owned()),
+        "private" => Ok(Namespace::Private),
+        _ if text.starts_with("container:") => Err("Kelp shares no namespaces between containers yet".to_owned()),
+        _ => Err("invalid mode; known are host and private".to_owned()),
+    }
+}
+
+/// The same for System V IPC, which has a word more: `shareable`, a namespace of its own.
+pub fn ipc(text: &str) -> Result<Namespace, String> {
+    match text {
+        "shareable" => Ok(Namespace::Private),
+        other => namespace(other),
     }
 }
 

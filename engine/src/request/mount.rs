@@ -49,8 +49,12 @@ pub fn volume(text: &str) -> Result<Wish, String> {
         _ => return Err("expected [SOURCE:]TARGET[:OPTIONS]".to_owned()),
     };
     let mut wish = Wish { source, target: inside(target)?, read_only: false, copy: true, options: Vec::new() };
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option {
+    let options: Vec<&str> = if options.is_empty() { Vec::new() } else { options.split(',').collect() };
+    if let Some(two) = contradiction(&options) {
+        return Err(format!("invalid mode: {}; {two}", options.join(",")));
+    }
+    for option in &options {
+        match *option {
             "ro" | "readonly" => wish.read_only = true,
             "rw" => wish.read_only = false,
             "nocopy" => wish.copy = false,
@@ -64,10 +68,31 @@ pub fn volume(text: &str) -> Result<Wish, String> {
             }
             propagation if PROPAGATIONS.contains(&propagation) => wish.options.push(propagation.to_owned()),
             flag @ ("noexec" | "nosuid" | "nodev" | "exec" | "suid" | "dev") => wish.options.push(flag.to_owned()),
-            other => return Err(format!("{other} is not an option of a volume")),
+            "" => return Err(format!("invalid mode: {}; an option is empty", options.join(","))),
+            other => return Err(format!("invalid mode: {}; {other} is not an option of a volume", options.join(","))),
         }
     }
     Ok(wish)
+}
+
+/// Options of which a mount has one, as Docker counts them.
+const ONE_OF: [&[&str]; 7] = [
+    &["ro", "readonly", "rw"],
+    &["nocopy"],
+    &["z", "Z"],
+    &["cached", "delegated", "consistent"],
+    &PROPAGATIONS,
+    &["exec", "noexec"],
+    &["suid", "nosuid"],
+];
+
+/// The sentence about two options that say something of the same thing.
+fn contradiction(options: &[&str]) -> Option<String> {
+    ONE_OF.iter().find_map(|known| match options.iter().filter(|option| known.contains(option)).collect::<Vec<_>>()[..]
+    {
+        [first, second, ..] => Some(format!("one of {first} and {second} is enough")),
+        _ => None,
+    })
 }
 
 fn named_or_host(source: &str) -> Result<Source, String> {
@@ -88,7 +113,7 @@ pub fn volume_name(name: &str) -> Result<String, String> {
 /// `--tmpfs TARGET[:OPTIONS]`.
 pub fn tmpfs(text: &str) -> Result<Wish, String> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
-    let options = options.split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect();
+    let options = super::tmpfs::options(options)?;
     Ok(Wish { source: Source::Tmpfs, target: inside(target)?, read_only: false, copy: false, options })
 }
 
@@ -111,6 +136,8 @@ struct Fields<'a> {
     read_only: bool,
     no_copy: bool,
     options: Vec<String>,
+    /// The type of mount that the fields said so far belong to, by the beginning of their names.
+    belongs: Vec<&'static str>,
 }
 
 impl<'a> Fields<'a> {
@@ -118,8 +145,10 @@ impl<'a> Fields<'a> {
         let truth = |value: Option<&str>| match value {
             None | Some("true" | "1") => Ok(true),
             Some("false" | "0") => Ok(false),
-            Some(other) => Err(format!("{key}={other}: expected true or false")),
+            Some(other) => Err(format!("invalid value for {key}: {other}; expected true or false")),
         };
+        let kinds = ["bind", "volume", "tmpfs"].into_iter();
+        self.belongs.extend(kinds.filter(|kind| key.strip_prefix(kind).is_some_and(|rest| rest.starts_with('-'))));
         match (key, value) {
             ("type", Some(kind)) => self.kind = Some(kind),
             ("source" | "src", Some(source)) => self.source = Some(source),
@@ -127,19 +156,27 @@ impl<'a> Fields<'a> {
             ("readonly" | "ro", value) => self.read_only = truth(value)?,
             ("volume-nocopy", value) => self.no_copy = truth(value)?,
             ("bind-propagation", Some(value)) if PROPAGATIONS.contains(&value) => self.options.push(value.to_owned()),
+            ("bind-propagation", Some(value)) => return Err(format!("invalid propagation mode: {value}")),
             ("tmpfs-size", Some(size)) => self.options.push(format!("size={}", super::size::bytes(size)?)),
-            ("tmpfs-mode", Some(mode)) => self.options.push(format!("mode={mode}")),
-            ("consistency", Some(_)) => {}
-            (key, _) => return Err(format!("{key} is not understood in --mount")),
+            ("tmpfs-mode", Some(mode)) if super::tmpfs::is_mode(mode) => self.options.push(format!("mode={mode}")),
+            ("tmpfs-mode", Some(mode)) => return Err(format!("invalid value for tmpfs-mode: {mode}")),
+            ("consistency", Some("default" | "consistent" | "cached" | "delegated")) => {}
+            ("consistency", Some(value)) => return Err(format!("invalid value for consistency: {value}")),
+            (key, None) => return Err(format!("invalid field '{key}' must be a key=value pair")),
+            (key, Some(value)) => return Err(format!("unexpected key '{key}' in '{key}={value}'")),
         }
         Ok(())
     }
 
     fn finish(self) -> Result<Wish, String> {
-        let target = inside(self.target.ok_or("target= is missing")?)?;
-        let source = match (self.kind.unwrap_or("volume"), self.source) {
+        let target = inside(self.target.ok_or("target is required")?)?;
+        let kind = self.kind.unwrap_or("volume");
+        if let Some(other) = self.belongs.iter().find(|other| **other != kind) {
+            return Err(format!("cannot mix '{other}-*' options with mount type '{kind}'"));
+        }
+        let source = match (kind, self.source) {
+            ("bind", None | Some("")) => return Err("field Source must not be empty: source= is missing".to_owned()),
             ("bind", Some(path)) => Source::Host { path: path.into(), make: false },
-            ("bind", None) => return Err("a bind mount needs source=".to_owned()),
             ("volume", Some(name)) => Source::Volume(volume_name(name)?),
             ("volume", None) => Source::Anonymous,
             ("tmpfs", None) => Source::Tmpfs,
@@ -183,6 +220,10 @@ mod tests {
         for text in ["a b:/data", "data:relative", "data:/", "data:/a/../b", "a:b:c:d", "data:/data:shiny", ""] {
             assert!(volume(text).is_err(), "{text}");
         }
+        for mode in ["ro,rw", "ro,ro", "z,Z", "shared,private", "nocopy,nocopy", "exec,noexec", ",", "ro,", "shiny"] {
+            assert!(volume(&format!("/a:/b:{mode}")).unwrap_err().contains("invalid mode: "), "{mode}");
+        }
+        assert!(volume("/a:/b:").is_ok() && volume("/a:/b:ro,z,rslave,noexec,nosuid,nodev").is_ok());
     }
 
     #[test]
@@ -192,5 +233,19 @@ mod tests {
         assert!(wish.read_only);
         assert_eq!(mount("type=tmpfs,target=/t,tmpfs-size=1m").unwrap().options, ["size=1048576"]);
         assert!(mount("type=bind,dst=/x").is_err() && mount("type=npipe,dst=/x").is_err() && mount("src=v").is_err());
+        for (fields, words) in [
+            ("type=tmpfs,target=/x,tmpfs-mode=abc", "invalid value for tmpfs-mode: abc"),
+            ("type=tmpfs,target=/x,tmpfs-mode=99999", "invalid value for tmpfs-mode"),
+            ("type=tmpfs,target=/x,bind-propagation=shared", "cannot mix 'bind-*' options with mount type 'tmpfs'"),
+            ("type=bind,source=/a,target=/x,tmpfs-size=5", "cannot mix 'tmpfs-*' options with mount type 'bind'"),
+            ("type=bind,source=/a,target=/x,volume-nocopy", "cannot mix 'volume-*' options with mount type 'bind'"),
+            ("type=bind,source=/a,target=/x,bind-propagation=foo", "invalid propagation mode: foo"),
+            ("type=bind,source=,target=/x", "must not be empty"),
+            ("type=volume,source=v,target=/x,consistency=foo", "invalid value for consistency: foo"),
+            ("type", "invalid field 'type' must be a key=value pair"),
+            ("type=tmpfs,target=/x,colour=red", "unexpected key 'colour' in 'colour=red'"),
+        ] {
+            assert!(mount(fields).unwrap_err().contains(words), "{fields}");
+        }
     }
 }

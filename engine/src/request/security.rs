@@ -53,12 +53,25 @@ pub fn parse(text: &str) -> Result<SecurityOption, String> {
         ("no-new-privileges", None | Some("true")) => Ok(SecurityOption::NoNewPrivileges(true)),
         ("no-new-privileges", Some("false")) => Ok(SecurityOption::NoNewPrivileges(false)),
         ("systempaths", Some("unconfined")) => Ok(SecurityOption::SystemPathsUnconfined),
-        ("apparmor", Some(profile)) => Ok(SecurityOption::Apparmor(profile.to_owned())),
-        ("label", Some(label)) => Ok(SecurityOption::Label(label.to_owned())),
+        ("apparmor", Some(profile)) if !profile.is_empty() => Ok(SecurityOption::Apparmor(profile.to_owned())),
+        ("label", Some(label)) => self::label(label).map(SecurityOption::Label),
         _ => Err(
-            "known are seccomp=FILE|unconfined|builtin, no-new-privileges, systempaths=unconfined, apparmor=PROFILE"
+            "known are seccomp=FILE|unconfined|builtin, no-new-privileges, systempaths=unconfined, apparmor=PROFILE, label=disable"
                 .to_owned(),
         ),
+    }
+}
+
+/// What can be said of SELinux: `disable`, or a part of the label and its value.
+fn label(text: &str) -> Result<String, String> {
+    let is_part = |part: &str| ["user", "role", "type", "level", "filetype"].contains(&part);
+    let part = text.split_once(':').filter(|(part, value)| is_part(part) && !value.is_empty());
+    match text == "disable" || part.is_some() {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "bad label option {text:?}, valid options 'disable' or 'user, role, level, type, filetype' followed by ':' and \
+             a value"
+        )),
     }
 }
 
@@ -73,5 +86,10 @@ mod tests {
         assert_eq!(parse("seccomp=a.json"), Ok(SecurityOption::SeccompFile("a.json".into())));
         assert_eq!(parse("no-new-privileges"), Ok(SecurityOption::NoNewPrivileges(true)));
         assert!(parse("seccomp").is_err() && parse("magic=1").is_err());
+        assert_eq!(parse("label=disable"), Ok(SecurityOption::Label("disable".to_owned())));
+        assert_eq!(parse("label:type:svirt_t"), Ok(SecurityOption::Label("type:svirt_t".to_owned())));
+        for wrong in ["label=foo", "label=", "label=type:", "label=color:red", "apparmor=", "seccomp="] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -50,9 +50,9 @@ pub const KILL: i32 = 9;
 
 /// The number of a signal written by name or number.
 pub fn parse(text: &str) -> Result<i32, String> {
-    let upper = text.trim().to_ascii_uppercase();
+    let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let number = name.parse::<i32>().ok().or_else(|| named(name)).or_else(|| real_time(name));
+    let number = digits(name).or_else(|| named(name)).or_else(|| real_time(name));
     number.filter(|number| (1..=RTMAX).contains(number)).ok_or_else(|| format!("{text:?} is not a signal"))
 }
 
@@ -61,12 +61,18 @@ fn named(name: &str) -> Option<i32> {
 }
 
 fn real_time(name: &str) -> Option<i32> {
-    let offset = |digits: &str| if digits.is_empty() { Some(0) } else { digits.parse::<i32>().ok() };
-    match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
-        (Some(rest), _) => Some(RTMIN + offset(rest.strip_prefix('+').unwrap_or(rest))?),
-        (_, Some(rest)) => Some(RTMAX - offset(rest.strip_prefix('-').unwrap_or(rest))?),
-        _ => None,
-    }
+    let offset = |rest: &str, sign: char| if rest.is_empty() { Some(0) } else { digits(rest.strip_prefix(sign)?) };
+    let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+        (Some(rest), _) => RTMIN.checked_add(offset(rest, '+')?)?,
+        (_, Some(rest)) => RTMAX.checked_sub(offset(rest, '-')?)?,
+        _ => return None,
+    };
+    (RTMIN..=RTMAX).contains(&number).then_some(number)
+}
+
+/// A number without a sign.
+fn digits(text: &str) -> Option<i32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// `SIGTERM` for 15; a number without a name is shown as it is.
@@ -89,6 +95,9 @@ mod tests {
         assert_eq!(parse("SIGRTMIN+3"), Ok(37));
         assert_eq!(parse("RTMAX"), Ok(64));
         assert!(parse("0").is_err() && parse("65").is_err() && parse("NAP").is_err() && parse("").is_err());
+        for wrong in ["RTMIN-5", "RTMAX+5", "RTMIN5", "RTMIN+99", "RTMAX-31", "+9", "-9", " term "] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
         assert_eq!(name(15), "SIGTERM");
     }
 }

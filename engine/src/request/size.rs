@@ -5,6 +5,9 @@
 pub fn bytes(text: &str) -> Result<i64, String> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    if digits.is_empty() {
+        return Err(format!("invalid size: '{text}'; expected a number, with b, k, m, g or t after it"));
+    }
     let unit: f64 = match &lower[digits.len()..] {
         "" | "b" => 1.0,
         "k" | "kb" | "kib" => 1024.0,
@@ -13,11 +16,16 @@ pub fn bytes(text: &str) -> Result<i64, String> {
         "t" | "tb" | "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
         other => return Err(format!("{other} is not a unit of memory; use b, k, m, g or t")),
     };
-    let number: f64 =
-        digits.trim().parse().map_err(|_| "expected a number, with b, k, m, g or t after it".to_owned())?;
-    #[allow(clippy::cast_possible_truncation, reason = "amounts beyond 2^63 bytes saturate")]
-    let bytes = (number * unit) as i64;
-    if bytes < 0 { Err("an amount of memory is not negative".to_owned()) } else { Ok(bytes) }
+    let number: f64 = digits
+        .trim()
+        .parse()
+        .map_err(|_| format!("invalid size: '{text}'; expected a number, with b, k, m, g or t after it"))?;
+    #[allow(clippy::cast_possible_truncation, reason = "amounts beyond 2^63 bytes saturate, and are refused")]
+    match (number * unit) as i64 {
+        ..0 => Err(format!("invalid size: '{text}'; an amount of memory is not negative")),
+        i64::MAX => Err(format!("invalid size: '{text}'; no machine has that much")),
+        bytes => Ok(bytes),
+    }
 }
 
 /// Bytes, or -1 for “unlimited” (`--memory-swap -1`).
@@ -58,6 +66,7 @@ mod tests {
         assert_eq!(bytes("1024"), Ok(1024));
         assert_eq!(bytes_or_unlimited("-1"), Ok(-1));
         assert!(bytes("lots").is_err() && bytes("1x").is_err() && bytes("-4").is_err());
+        assert!(bytes("99999999999999999999").unwrap_err().contains("no machine") && bytes("nan").is_err());
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub fn parse(text: &str) -> Result<PosixRlimit, String> {
 fn amount(text: &str) -> Result<u64, String> {
     match text {
         "-1" | "unlimited" => Ok(u64::MAX),
-        digits => digits.parse().map_err(|_| format!("{digits:?} is not a number")),
+        digits => digits.parse().map_err(|_| format!("{digits:?} is not an amount: a number, or -1 for no limit")),
     }
 }
 

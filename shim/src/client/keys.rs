@@ -23,9 +23,9 @@ impl FromStr for DetachKeys {
             return Ok(DetachKeys(Vec::new()));
         }
         text.split(',').map(key).collect::<Option<Vec<u8>>>().map(DetachKeys).ok_or_else(|| {
-            Error::new(format!("cannot read the detach keys {text:?}"), "one of them is no key")
-                .hint("letters, or ctrl- and one of a-z @ [ \\ ] ^ _, separated by commas: ctrl-p,ctrl-q")
-                .kind(Kind::BadInput)
+            let known = "letters, or ctrl- and one of a-z @ [ \\ ] ^ _, separated by commas: ctrl-p,ctrl-q";
+            let because = format!("invalid detach keys ({text}) provided; they are {known}");
+            Error::new(format!("cannot read the detach keys {text:?}"), because).kind(Kind::BadInput)
         })
     }
 }
