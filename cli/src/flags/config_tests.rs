@@ -66,6 +66,7 @@ fn configured(line: &str, maps: Option<&Maps>, root: &RootFilesystem, change: im
         devices: &[],
         seccomp: None,
         annotations: HashMap::new(),
+        host_has: |_| true,
     };
     change(&mut input);
     let mut value = serde_json::to_value(build(&input).unwrap()).unwrap();
@@ -125,6 +126,14 @@ fn what_a_user_namespace_may_not_mount_is_bound() {
 }
 
 #[test]
+fn message_queues_that_the_host_does_not_show_are_not_bound() {
+    let value = configured("--ipc host busybox", Some(&ranges()), &overlay(), |input| input.host_has = |_| false);
+    assert!(!destinations(&value).contains(&"/dev/mqueue"));
+    let own = configured("busybox", Some(&ranges()), &overlay(), |input| input.host_has = |_| false);
+    assert_eq!(mount_at(&own, "/dev/mqueue")["type"], "mqueue");
+}
+
+#[test]
 fn the_users_mounts_replace_ours_and_come_outermost_first() {
     let at = |target: &str| Attachment {
         source: Some("/host".into()),
@@ -179,6 +188,7 @@ fn parameters_of_a_namespace_that_is_the_hosts_are_refused() {
         devices: &[],
         seccomp: None,
         annotations: HashMap::new(),
+        host_has: |_| true,
     };
     assert_eq!(build(&input).unwrap_err().kind(), Kind::BadInput);
 }

@@ -108,6 +108,8 @@ pub struct Input<'a> {
     pub seccomp: Option<LinuxSeccomp>,
     /// The image's annotations and ours.
     pub annotations: HashMap<String, String>,
+    /// Whether the host has a folder: not every one mounts /dev/mqueue.
+    pub host_has: fn(&Path) -> bool,
 }
 
 impl Input<'_> {

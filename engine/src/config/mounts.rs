@@ -71,15 +71,16 @@ fn escaped(path: &Path) -> String {
 
 /// /proc, /dev, /sys and what is below them.
 fn kernel(input: &Input<'_>) -> Vec<Mount> {
-    vec![
-        proc(input),
-        mount("/dev", "tmpfs", "tmpfs", words("nosuid strictatime mode=755 size=65536k")),
-        devpts(input),
-        sysfs(input),
-        cgroup(input),
+    let mounts = [
+        Some(proc(input)),
+        Some(mount("/dev", "tmpfs", "tmpfs", words("nosuid strictatime mode=755 size=65536k"))),
+        Some(devpts(input)),
+        Some(sysfs(input)),
+        Some(cgroup(input)),
         mqueue(input),
-        shm(input),
-    ]
+        Some(shm(input)),
+    ];
+    mounts.into_iter().flatten().collect()
 }
 
 fn proc(input: &Input<'_>) -> Mount {
@@ -115,10 +116,12 @@ fn cgroup(input: &Input<'_>) -> Mount {
     }
 }
 
-fn mqueue(input: &Input<'_>) -> Mount {
+/// Queues work where they are not shown, too: a host without the mount shares them all the same.
+fn mqueue(input: &Input<'_>) -> Option<Mount> {
+    let shown = || (input.host_has)(Path::new("/dev/mqueue"));
     match namespaces::has_own_ipc(input) || input.maps.is_none() {
-        true => mount("/dev/mqueue", "mqueue", "mqueue", words("nosuid noexec nodev")),
-        false => bind("/dev/mqueue", "/dev/mqueue", words("rbind nosuid noexec nodev")),
+        true => Some(mount("/dev/mqueue", "mqueue", "mqueue", words("nosuid noexec nodev"))),
+        false => shown().then(|| bind("/dev/mqueue", "/dev/mqueue", words("rbind nosuid noexec nodev"))),
     }
 }
 

@@ -246,6 +246,7 @@ impl Maker<'_> {
             devices: &decided.devices,
             seccomp: decided.seccomp.clone(),
             annotations,
+            host_has: Path::is_dir,
         };
         super::record::write(&self.folder, "config.json", &config::build(&input)?)
     }
