@@ -36,6 +36,16 @@ fn version_is_that_of_client_and_server(w: &World) {
     assert!(said.text().starts_with(&format!("kelp {own} on linux ")), "{said}");
     let both = w.kelp(["version", "-f", "{{.Client.Version}} {{.Server.Version}} {{.Server.Os}}"]).ok();
     assert_eq!(both.text(), format!("{own} {own} linux"));
+    // Docker's words: Go's name of the architecture here, the kernel's in `info`.
+    let go = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let arch = w.kelp(["version", "-f", "{{.Client.Arch}} {{.Server.Arch}}"]).ok();
+    assert_eq!(arch.text(), format!("{go} {go}"));
+    assert!(said.text().ends_with(&format!(", {go}")), "{said}");
+    assert_eq!(w.kelp(["info", "-f", "{{.Architecture}}"]).ok().text(), std::env::consts::ARCH);
     let json = w.kelp(["version", "--format", "json"]).ok().json();
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     assert_eq!((&json["Server"]["KernelVersion"], &json["Client"]), (&Value::from(kernel.trim()), &json["Server"]));

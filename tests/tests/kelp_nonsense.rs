@@ -71,7 +71,8 @@ const FLAGS: &[(&[&str], &str)] = &[
     (&["--device", "/dev/null:/a:/b:q"], "bad format for path: /dev/null:/a:/b:q"),
     (&["--device", "/dev/null::r"], "bad format for path"),
     // Network.
-    (&["--network", "pasta"], "known are none, host and slirp4netns"),
+    (&["--network", "pasta"], "Kelp does not use pasta yet; known are none, host and slirp4netns"),
+    (&["--network", "moon"], "known are none, host and slirp4netns"),
     (&["--network", ""], "no name set for network"),
     (&["-p", "99999"], "99999"),
     (&["-p", "80:80/foo"], "foo"),

@@ -41,7 +41,8 @@ pub(crate) fn run(args: &Info, caller: &Caller) -> Result<ExitCode> {
         "ContainersStopped": counts[2],
         "KernelVersion": uname.release().to_string_lossy(),
         "OSType": "linux",
-        "Architecture": std::env::consts::ARCH,
+        // The kernel's word, as Docker has it here: x86_64.
+        "Architecture": uname.machine().to_string_lossy(),
         "DockerRootDir": caller.places.store,
         "RunDir": caller.places.run,
         "Ids": ids(),

@@ -4,6 +4,7 @@
 use crate::caller::Caller;
 use crate::error::Result;
 use clap::Args;
+use kelp_bundles::Platform;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -21,7 +22,8 @@ pub(crate) fn run(args: &Version, _caller: &Caller) -> Result<ExitCode> {
     let version = json!({
         "Version": env!("CARGO_PKG_VERSION"),
         "Os": "linux",
-        "Arch": std::env::consts::ARCH,
+        // Go's word, as Docker has it: amd64.
+        "Arch": Platform::host().architecture,
         "KernelVersion": uname.release().to_string_lossy(),
     });
     // Scripts ask Docker for {{.Server.Version}}; here client and server are one.

@@ -35,6 +35,7 @@ pub fn parse(text: &str) -> Result<Network, String> {
         "none" => Ok(Network::None),
         "host" => Ok(Network::Host),
         "slirp4netns" | "bridge" | "default" | "private" => Ok(Network::Slirp4netns),
+        "pasta" => Err("Kelp does not use pasta yet; known are none, host and slirp4netns".to_owned()),
         "" => Err("no name set for network; known are none, host and slirp4netns".to_owned()),
         _ => Err("known are none, host and slirp4netns".to_owned()),
     }
