@@ -35,6 +35,8 @@ pub(crate) fn explain(error: &clap::Error, words: &[OsString]) -> Option<Error> 
             (format!("cannot understand {name}"), "there is no such command".to_owned())
         }
         ErrorKind::MissingSubcommand => ("cannot do anything".to_owned(), "a command is missing".to_owned()),
+        // Only exec takes two words and more: the first is there.
+        ErrorKind::TooFewValues => (format!("cannot run {}", command_of(error)), "<COMMAND> is missing".to_owned()),
         ErrorKind::MissingRequiredArgument => {
             (format!("cannot run {}", command_of(error)), format!("{argument} is missing"))
         }
@@ -280,6 +282,7 @@ mod tests {
         assert!(said("rename").contains("cannot run kelp rename") && said("rename").contains("<NAME> is missing"));
         assert!(said("run --rm").contains("IMAGE"), "{}", said("run --rm"));
         assert!(said("stop").contains("CONTAINER"));
+        assert!(said("exec web").contains("cannot run kelp exec") && said("exec web").contains("<COMMAND> is missing"));
         assert!(said("run --name").contains("--name"), "{}", said("run --name"));
     }
 }

@@ -12,6 +12,8 @@ use kelp_tests::{Who, World, busybox_image, claims, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+claims!(as_stranger: group_add_without_a_range_is_explained);
+claims!(as_user: a_group_beyond_the_range_is_explained);
 claims!(as_root, as_user:
     cidfile_has_the_id_and_env_file_the_variables,
     limits_are_in_the_configuration,
@@ -67,6 +69,18 @@ fn group_add_gives_the_group(w: &World) {
     let all: Vec<&str> = all.split(' ').collect();
     assert!(all.contains(&"2000") && all.contains(&"4321"), "{all:?}");
     assert!(!groups(&[]).contains("4321"));
+}
+
+fn group_add_without_a_range_is_explained(w: &World) {
+    w.load_busybox();
+    run(w, &["--group-add", "2000"]).arg("true").output().code(125).explains(&["--group-add"]).hints("/etc/subuid");
+    run(w, &[]).arg("true").ok();
+}
+
+fn a_group_beyond_the_range_is_explained(w: &World) {
+    w.load_busybox();
+    let made = w.kelp(["create", "--group-add", "2000000000", "busybox"]).output();
+    made.code(1).explains(&["as a member of group 2000000000", "do not reach that far"]);
 }
 
 fn limits_are_in_the_configuration(w: &World) {

@@ -65,6 +65,11 @@ fn check(options: &Create) -> Result<()> {
         let because = "invalid logging opts for driver none: it keeps nothing";
         return Err(Error::new(Kind::BadInput, "cannot use --log-opt", because));
     }
+    let named = options.network.hostname.as_ref().or(options.network.domainname.as_ref());
+    if options.isolation.uts == Some(Namespace::Host) && named.is_some_and(|name| !name.is_empty()) {
+        let because = "conflicting options: hostname and the UTS mode; with --uts host the names are the host's";
+        return Err(Error::new(Kind::BadInput, "cannot set the names of the container", because));
+    }
     options.cidfile.as_deref().map_or(Ok(()), check_cidfile)?;
     config::resources::of(&options.limits).map(drop)
 }
@@ -117,7 +122,11 @@ impl Maker<'_> {
         let lower = self.chosen.unpack(self.caller, &self.folder, &self.ids)?;
         let hostname = self.options.network.hostname.clone().unwrap_or_else(|| self.default_hostname());
         let mut wanted = self.chosen.wanted(self.caller, &lower, &self.ids, self.options)?;
-        if matches!(self.ids, IdMap::Single { .. }) {
+        if let IdMap::Single { because, .. } = &self.ids {
+            if !self.options.process.group_add.is_empty() {
+                let because = format!("there are no further groups inside: {because}");
+                return Err(Error::new(Kind::Unsupported, "cannot use --group-add", because).hint(ASK_FOR_A_RANGE));
+            }
             // A user who maps only his own ids may not set groups; the process keeps the caller's.
             wanted.program.groups.clear();
         }
@@ -318,17 +327,21 @@ fn mark(root: &Path) -> Result<()> {
     }
 }
 
+const ASK_FOR_A_RANGE: &str = "have root add a range for you to /etc/subuid and /etc/subgid";
+
 /// A user the map does not have would make the runtime fail late, with the kernel's EINVAL.
 fn check_user(wanted: &Wanted, maps: Option<&Maps>, ids: &IdMap) -> Result<()> {
     let (program, Some(maps)) = (&wanted.program, maps) else { return Ok(()) };
-    if maps.has_uid(program.uid) && maps.has_gid(program.gid) {
-        return Ok(());
-    }
-    let doing = format!("cannot run the program as user {}:{}", program.uid, program.gid);
+    let group = program.groups.iter().find(|group| !maps.has_gid(**group));
+    let doing = match (maps.has_uid(program.uid) && maps.has_gid(program.gid), group) {
+        (true, None) => return Ok(()),
+        (true, Some(group)) => format!("cannot run the program as a member of group {group}"),
+        (false, _) => format!("cannot run the program as user {}:{}", program.uid, program.gid),
+    };
     Err(match ids {
         IdMap::Single { because, .. } => {
             Error::new(Kind::Unsupported, doing, format!("there is no such id inside: {because}"))
-                .hint("have root add a range for you to /etc/subuid and /etc/subgid, or be root inside: --user 0")
+                .hint(format!("{ASK_FOR_A_RANGE}, or be root inside: --user 0"))
         }
         _ => Error::new(Kind::BadInput, doing, "the ids granted in /etc/subuid and /etc/subgid do not reach that far"),
     })

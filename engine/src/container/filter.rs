@@ -134,7 +134,8 @@ fn ports(text: &str) -> Option<(u16, u16, &str)> {
     let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     let known = matches!(protocol, "tcp" | "udp" | "sctp");
-    known.then_some((first.parse().ok()?, last.parse().ok()?, protocol))
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (known && 0 < first && first <= last).then_some((first, last, protocol))
 }
 
 fn names_port(wanted: &str, port: u16, protocol: &str) -> bool {

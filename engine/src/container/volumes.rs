@@ -6,6 +6,7 @@ use super::record::MountRecord;
 use crate::caller::Caller;
 use crate::config::Attachment;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::request;
 use crate::request::mount::{Source, Wish};
 use crate::volume::{self, Volume};
 use std::fs::{self, Permissions};
@@ -39,8 +40,8 @@ pub(crate) fn make<'a>(
         mounted.add(caller, wish)?;
     }
     for target in image_volumes {
-        // A path an image cannot mean (relative, or with ..) is no volume.
-        let Ok(target) = crate::request::mount::inside(target) else { continue };
+        // A path an image cannot mean (relative, with .., or in /proc) is no volume.
+        let Ok(target) = request::mount::place(target, &Source::Anonymous) else { continue };
         if !mounted.attachments.iter().any(|earlier| earlier.target == target) {
             let wish = Wish { source: Source::Anonymous, target, read_only: false, copy: true, options: Vec::new() };
             mounted.add(caller, &wish)?;

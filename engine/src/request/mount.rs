@@ -48,7 +48,8 @@ pub fn volume(text: &str) -> Result<Wish, String> {
         (Some(source), Some(target), options, None) => (named_or_host(source)?, target, options.unwrap_or("")),
         _ => return Err("expected [SOURCE:]TARGET[:OPTIONS]".to_owned()),
     };
-    let mut wish = Wish { source, target: inside(target)?, read_only: false, copy: true, options: Vec::new() };
+    let target = place(target, &source)?;
+    let mut wish = Wish { source, target, read_only: false, copy: true, options: Vec::new() };
     let options: Vec<&str> = if options.is_empty() { Vec::new() } else { options.split(',').collect() };
     if let Some(two) = contradiction(&options) {
         return Err(format!("invalid mode: {}; {two}", options.join(",")));
@@ -96,7 +97,10 @@ fn contradiction(options: &[&str]) -> Option<String> {
 }
 
 fn named_or_host(source: &str) -> Result<Source, String> {
-    if source.starts_with('/') || source.starts_with('.') || source.starts_with('~') {
+    if source.starts_with('~') {
+        return Err("~ is a word of the shell, which expands it unless it is quoted; write $HOME".to_owned());
+    }
+    if source.starts_with('/') || source.starts_with('.') {
         return Ok(Source::Host { path: PathBuf::from(source), make: true });
     }
     volume_name(source).map(Source::Volume).map_err(|why| format!("{why}; a path starts with / or ./"))
@@ -114,7 +118,7 @@ pub fn volume_name(name: &str) -> Result<String, String> {
 pub fn tmpfs(text: &str) -> Result<Wish, String> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
     let options = super::tmpfs::options(options)?;
-    Ok(Wish { source: Source::Tmpfs, target: inside(target)?, read_only: false, copy: false, options })
+    Ok(Wish { source: Source::Tmpfs, target: place(target, &Source::Tmpfs)?, read_only: false, copy: false, options })
 }
 
 /// `--mount type=…,source=…,target=…[,readonly][,…]`.
@@ -169,7 +173,7 @@ impl<'a> Fields<'a> {
     }
 
     fn finish(self) -> Result<Wish, String> {
-        let target = inside(self.target.ok_or("target is required")?)?;
+        let target = self.target.ok_or("target is required")?;
         let kind = self.kind.unwrap_or("volume");
         if let Some(other) = self.belongs.iter().find(|other| **other != kind) {
             return Err(format!("cannot mix '{other}-*' options with mount type '{kind}'"));
@@ -183,7 +187,34 @@ impl<'a> Fields<'a> {
             ("tmpfs", Some(_)) => return Err("a tmpfs has no source".to_owned()),
             (other, _) => return Err(format!("{other} is not a type of mount; bind, volume and tmpfs are")),
         };
+        let target = place(target, &source)?;
         Ok(Wish { source, target, read_only: self.read_only, copy: !self.no_copy, options: self.options })
+    }
+}
+
+/// Files of /proc that programs like lxcfs may replace: runc's list.
+const OF_PROC: [&str; 11] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/net/dev",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+];
+
+/// Where something of the user's may be mounted. A /proc that is none would hide from everybody who looks there what the
+/// kernel says, security labels too (CVE-2019-19921); the host's own is one.
+pub fn place(text: &str, source: &Source) -> Result<PathBuf, String> {
+    let target = inside(text)?;
+    let is_proc = matches!(source, Source::Host { path, .. } if path.starts_with("/proc"));
+    match target.starts_with("/proc") && !is_proc && !OF_PROC.iter().any(|file| target == Path::new(file)) {
+        true => Err(format!("{text:?} cannot be mounted because it is inside /proc")),
+        false => Ok(target),
     }
 }
 
@@ -222,6 +253,13 @@ mod tests {
         }
         for mode in ["ro,rw", "ro,ro", "z,Z", "shared,private", "nocopy,nocopy", "exec,noexec", ",", "ro,", "shiny"] {
             assert!(volume(&format!("/a:/b:{mode}")).unwrap_err().contains("invalid mode: "), "{mode}");
+        }
+        for text in ["~/data:/data", "data:/proc", "/tmp:/proc/self", "/proc", "/tmp:/proc/../proc"] {
+            assert!(volume(text).is_err(), "{text}");
+        }
+        assert!(tmpfs("/proc").unwrap_err().contains("inside /proc") && mount("target=/proc/sys").is_err());
+        for text in ["/proc:/proc", "/proc:/host/proc", "/srv/cpuinfo:/proc/cpuinfo", "/tmp:/processes"] {
+            assert!(volume(text).is_ok(), "{text}");
         }
         assert!(volume("/a:/b:").is_ok() && volume("/a:/b:ro,z,rslave,noexec,nosuid,nodev").is_ok());
     }

@@ -54,7 +54,7 @@ pub fn host(text: &str) -> Result<(String, String), String> {
     let bare = address.trim_start_matches('[').trim_end_matches(']');
     match bare.parse::<IpAddr>() {
         _ if name.is_empty() => Err("the name is empty".to_owned()),
-        _ if !is_word(name) => Err(format!("{name:?} is not one name: it has a blank")),
+        _ if !is_word(name) => Err(format!("{name:?} is not one name: it has a blank or a #")),
         Ok(ip) => Ok((name.to_owned(), ip.to_string())),
         Err(_) if bare == HOST_GATEWAY => Ok((name.to_owned(), HOST_GATEWAY.to_owned())),
         Err(_) => Err(format!("{address:?} is not an IP address")),
