@@ -20,6 +20,7 @@ pub(crate) use kelp_engine::{
     terminal_keeper, time, volume,
 };
 
+use error::Doing;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -70,9 +71,12 @@ fn refuse(error: &clap::Error, words: &[std::ffi::OsString]) -> ExitCode {
             ExitCode::from(error.exit_status())
         }
         None => {
-            // Printing fails only where the reader has gone.
-            error.print().ok();
-            ExitCode::SUCCESS
+            let told = match error.print() {
+                // The reader has gone with what he wanted.
+                Err(gone) if gone.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+                told => told.doing(|| "cannot write to stdout"),
+            };
+            child(told.map_err(|error| output::error(&error)))
         }
     }
 }

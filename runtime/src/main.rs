@@ -3,7 +3,6 @@
 //!
 //! Exit status: 0; 1 for an error of ours; for `run` and `exec` in the foreground that of the program.
 #![cfg_attr(not(test), no_main)]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the program that prints")]
 
 mod cli;
 
@@ -21,7 +20,7 @@ fn run() -> u8 {
     let status = invoke();
     match std::io::stdout().flush() {
         Err(error) if status == 0 && error.kind() != std::io::ErrorKind::BrokenPipe => {
-            eprintln!("error: cannot write to stdout\n  because: {error}");
+            cli::complain(format_args!("error: cannot write to stdout\n  because: {error}"));
             FAILURE
         }
         _ => status,

@@ -27,9 +27,26 @@ claims!(as_root, as_user:
     a_root_that_was_named_and_is_not_there_has_no_list,
     a_container_that_is_being_written_is_none_or_whole,
     a_trace_shows_both_processes_on_one_axis,
+    what_cannot_be_written_ends_nothing_in_a_panic,
 );
 claims!(as_user: verbs_that_need_a_cgroup_say_how_to_get_one);
 claims!(as_root: options_that_mean_nothing_here_are_refused_with_the_reason);
+
+fn what_cannot_be_written_ends_nothing_in_a_panic(w: &World) {
+    let runtime = w.program("kelp-runtime").display().to_string();
+    let kelp = w.program("kelp").display().to_string();
+    let bundle = w.bundle("b").dir().display().to_string();
+    let sh = |script: &str| w.command("sh").args(["-c", script, "sh"]).args([&runtime, &kelp, &bundle]).output();
+    for line in
+        ["\"$1\" features", "\"$1\" plan \"$3\"", "\"$1\" --help", "\"$1\" list", "\"$2\" --help", "\"$2\" run --help"]
+    {
+        // A full disk is an error, a reader who has left is none: also where SIGPIPE is ignored, as in a unit of systemd.
+        sh(&format!("{line} >/dev/full")).code(1).explains(&["cannot write to stdout"]);
+        let left = sh(&format!("trap '' PIPE; {{ sleep 0.3; {line}; echo $? >&2; }} | true")).ok();
+        assert_eq!(left.stderr, "0\n", "{line}: {left}");
+    }
+    sh("\"$1\" state absent 2>/dev/full").code(1);
+}
 
 /// Launches in a delegated subtree.
 fn launch<'w>(w: &'w World, bundle: &Bundle<'w>) -> Result<Cgroup, String> {

@@ -4,6 +4,7 @@
 use super::Log;
 use super::arguments::{Arguments, unknown_option};
 use super::foreground::{self, Sockets};
+use super::output::{answer, complain};
 use kelp_runtime::bundle::Bundle;
 use kelp_runtime::cgroup::{self, Facts, Manager};
 use kelp_runtime::host::Host;
@@ -140,19 +141,19 @@ pub(crate) fn plan(folder: &Path, manager: Manager) -> Result<u8> {
     let host = Host::look()?;
     let plan = Plan::make(&bundle, folder, "ID", &host, Options::default())?;
     let cgroup = cgroup::plan(&bundle.spec, "ID", &Facts::read()?, manager, host.nested)?;
-    bundle.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-    print!("{plan}{cgroup}");
-    print_seccomp(&bundle)?;
+    bundle.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+    answer(format_args!("{plan}{cgroup}{}", seccomp_lines(&bundle)?))?;
     Ok(0)
 }
 
 /// How long the filter is, and which names of the profile mean nothing on this machine.
-fn print_seccomp(bundle: &Bundle) -> Result<()> {
-    let Some(profile) = bundle.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) else { return Ok(()) };
+fn seccomp_lines(bundle: &Bundle) -> Result<String> {
+    let profile = bundle.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let Some(profile) = profile else { return Ok(String::new()) };
     let program = seccomp::compile(profile, seccomp::NATIVE)?;
-    println!("seccomp     {} instructions", program.bytes().len() / 8);
+    let mut lines = format!("seccomp     {} instructions\n", program.bytes().len() / 8);
     if !program.ignored.is_empty() {
-        println!("            passed over, unknown here: {}", program.ignored.join(" "));
+        lines += &format!("            passed over, unknown here: {}\n", program.ignored.join(" "));
     }
-    Ok(())
+    Ok(lines)
 }

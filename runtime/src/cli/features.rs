@@ -3,6 +3,7 @@
 //!
 //! Spec: features.md, features-linux.md.
 
+use super::output::answer;
 use kelp_runtime::{Error, Result, plan};
 use serde_json::json;
 
@@ -56,6 +57,6 @@ pub(crate) fn print() -> Result<u8> {
     });
     let text =
         serde_json::to_string_pretty(&features).map_err(|error| Error::new("cannot write JSON").because(error))?;
-    println!("{text}");
+    answer(format_args!("{text}\n"))?;
     Ok(0)
 }

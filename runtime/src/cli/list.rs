@@ -2,6 +2,7 @@
 //! `state`, `list`, `ps`, `delete`.
 
 use super::arguments::{Arguments, unknown_option};
+use super::output::answer;
 use super::{Log, Verb};
 use kelp_runtime::error::Doing;
 use kelp_runtime::{Error, Kind, Result, Runtime, State};
@@ -83,7 +84,7 @@ pub(crate) fn delete(runtime: &Runtime, ids: &[String], force: bool, log: &Log) 
 
 fn print_json<T: Serialize>(value: &T) -> Result<u8> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::new("cannot write JSON").because(error))?;
-    println!("{}", kelp_runtime::visible::text(&text));
+    answer(format_args!("{}\n", kelp_runtime::visible::text(&text)))?;
     Ok(0)
 }
 
@@ -100,8 +101,8 @@ pub(crate) fn list(runtime: &Runtime, format: Format, named: bool, log: &Log) ->
     match format {
         Format::Json => return print_json(&with_names_of_owners(states(runtime, log)?)),
         // One write, not one a line.
-        Format::Quiet => print!("{}", runtime.ids()?.iter().map(|id| format!("{id}\n")).collect::<String>()),
-        Format::Table => print_table(&with_names_of_owners(states(runtime, log)?)),
+        Format::Quiet => answer(runtime.ids()?.iter().map(|id| format!("{id}\n")).collect::<String>())?,
+        Format::Table => answer(table(&with_names_of_owners(states(runtime, log)?)))?,
     }
     Ok(0)
 }
@@ -135,22 +136,23 @@ fn with_names_of_owners(mut states: Vec<State>) -> Vec<State> {
 }
 
 /// runc's columns: three spaces between them, and none narrower than twelve.
-fn print_table(states: &[State]) {
+fn table(states: &[State]) -> String {
     let bundle = |state: &State| state.bundle.display().to_string();
     let widest = |of: &dyn Fn(&State) -> usize| states.iter().map(of).max().unwrap_or_default().max(9) + 3;
     let widths = [widest(&|state| state.id.len()), 12, 12, widest(&|state| bundle(state).len())];
     let created = widest(&|state| state.created.len());
-    let print = |cells: [&str; 6]| {
+    let line = |cells: [&str; 6]| {
         let [id, pid, status, bundle, made, owner] = cells;
         let [a, b, c, d] = widths;
         let line = format!("{id:<a$}{pid:<b$}{status:<c$}{bundle:<d$}{made:<created$}{owner}");
-        println!("{}", kelp_runtime::visible::cell(&line));
+        format!("{}\n", kelp_runtime::visible::cell(&line))
     };
-    print(["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+    let mut table = line(["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
     for state in states {
         let (pid, status) = (state.pid.to_string(), state.status.to_string());
-        print([&state.id, &pid, &status, &bundle(state), &state.created, &state.owner]);
+        table += &line([&state.id, &pid, &status, &bundle(state), &state.created, &state.owner]);
     }
+    table
 }
 
 /// Pids as JSON, or those lines of ps(1) that are about the container's processes.
@@ -173,12 +175,13 @@ pub(crate) fn ps(runtime: &Runtime, id: &str, json: bool, arguments: &[String]) 
         .split_whitespace()
         .position(|word| word == "PID")
         .ok_or_else(|| Error::bad_input("cannot list processes").because("ps printed no column PID"))?;
-    println!("{title}");
+    let mut said = format!("{title}\n");
     for line in lines {
         let pid = line.split_whitespace().nth(column).and_then(|word| word.parse().ok());
         if pid.is_some_and(|pid: i32| pids.contains(&pid)) {
-            println!("{line}");
+            said += &format!("{line}\n");
         }
     }
+    answer(said)?;
     Ok(0)
 }

@@ -2,6 +2,7 @@
 //! `--log` and `--log-format`: lines that podman, docker and containerd parse. Errors go to stderr too.
 
 use super::Global;
+use super::output::complain;
 use kelp_runtime::error::Doing;
 use kelp_runtime::{Error, Result, visible};
 use std::fs::{File, OpenOptions};
@@ -48,8 +49,8 @@ impl Log {
     pub(crate) fn error(&self, error: &Error) {
         self.write("error", &error.to_string());
         match (&self.file, self.json) {
-            (None, true) => eprintln!("{}", visible::text(&line("error", &error.to_string(), true))),
-            _ => eprintln!("{}", visible::text(&format!("error: {error:#}"))),
+            (None, true) => complain(visible::text(&line("error", &error.to_string(), true))),
+            _ => complain(visible::text(&format!("error: {error:#}"))),
         }
     }
 
@@ -57,7 +58,7 @@ impl Log {
     pub(crate) fn warn(&self, text: &str) {
         match self.file {
             Some(_) => self.write("warning", text),
-            None => eprintln!("{}", visible::text(&format!("warning: {text}"))),
+            None => complain(visible::text(&format!("warning: {text}"))),
         }
     }
 
@@ -65,7 +66,7 @@ impl Log {
     pub(crate) fn debug(&self, text: &str) {
         match self.file {
             Some(_) => self.write("debug", text),
-            None => eprintln!("{}", line("debug", text, self.json)),
+            None => complain(line("debug", text, self.json)),
         }
     }
 
@@ -78,7 +79,7 @@ impl Log {
     fn write(&self, level: &str, text: &str) {
         let Some(mut file) = self.file.as_ref() else { return };
         if let Err(error) = file.write_all(format!("{}\n", line(level, text, self.json)).as_bytes()) {
-            eprintln!("warning: cannot write the log: {error}");
+            complain(format_args!("warning: cannot write the log: {error}"));
         }
     }
 }

@@ -11,12 +11,15 @@ mod foreground;
 mod help;
 mod list;
 mod log;
+mod output;
 mod signal;
 mod spec;
 mod update;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use log::Log;
+use output::answer;
+pub(crate) use output::complain;
 
 use kelp_runtime::cgroup::Manager;
 use kelp_runtime::{Error, Result, Runtime, trace};
@@ -200,11 +203,11 @@ fn run(global: &Global, verb: Verb, log: &Log) -> Result<u8> {
         Verb::Restore(call) => checkpoint::restore(&runtime, &call, global.criu.clone(), log),
         Verb::Features => features::print(),
         Verb::Steps => {
-            kelp_runtime::Step::ALL.iter().for_each(|step| println!("{}", step.name()));
+            answer(kelp_runtime::Step::ALL.iter().map(|step| format!("{}\n", step.name())).collect::<String>())?;
             Ok(0)
         }
         Verb::Print(text) => {
-            print!("{text}");
+            answer(text)?;
             Ok(0)
         }
     }
