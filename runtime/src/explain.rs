@@ -20,10 +20,7 @@ pub(crate) fn explain(stop: Stop, plan: &Plan, said: Option<OwnedFd>) -> Error {
         Step::MountRoot => return root(stop, plan),
         Step::ReadonlyPath => failed(stop, path(&plan.readonly_paths)),
         Step::MaskPath => failed(stop, path(&plan.masked_paths)),
-        Step::Sysctl => {
-            let name = |path: &CString| path.to_string_lossy().trim_start_matches("sys/").to_owned();
-            failed(stop, plan.sysctls.get(nth).map_or_else(String::new, |(path, _)| name(path)))
-        }
+        Step::Sysctl => sysctl(stop, plan.sysctls.get(nth)),
         Step::Device => {
             failed(stop, plan.devices.get(nth).map_or_else(String::new, |device| format!("/{}", device.path.to_string_lossy())))
         }
@@ -45,6 +42,19 @@ pub(crate) fn explain(stop: Stop, plan: &Plan, said: Option<OwnedFd>) -> Error {
     of_errno(error, stop.errno)
 }
 
+/// What the kernel means by the errno: it says no more of a parameter.
+fn sysctl(stop: Stop, sysctl: Option<&(CString, CString)>) -> Error {
+    let Some((path, value)) = sysctl else { return failed(stop, String::new()) };
+    let error = failed(stop, path.to_string_lossy().trim_start_matches("sys/").to_owned());
+    match stop.errno {
+        Errno::NOENT => {
+            error.hint("the container's namespaces have no such parameter here; a module may have to be loaded")
+        }
+        Errno::INVAL => error.hint(format!("the kernel does not take the value {value:?}")),
+        _ => error,
+    }
+}
+
 /// The error of a process that joined a container and stopped there.
 pub(crate) fn process(stop: Stop, plan: &ProcessPlan) -> Error {
     let program = plan.argv.first().map_or_else(String::new, |program| program.to_string_lossy().into_owned());
@@ -55,6 +65,8 @@ pub(crate) fn process(stop: Stop, plan: &ProcessPlan) -> Error {
         Step::User => of_errno(user(stop, plan), stop.errno),
         Step::Label => of_errno(label(stop, plan), stop.errno)
             .hint("the kernel's security module must be there and know the label: see /sys/kernel/security/lsm"),
+        Step::ProcessLimits if stop.errno == Errno::ACCESS => of_errno(failed(stop, String::new()), stop.errno)
+            .hint("oomScoreAdj: only root may make it lower than the caller's own: see /proc/self/oom_score_adj"),
         Step::Console => of_errno(failed(stop, String::new()), stop.errno)
             .hint("a terminal needs a devpts at /dev/pts: is it among the mounts of config.json?"),
         _ => of_errno(failed(stop, String::new()), stop.errno),

@@ -13,7 +13,9 @@ claims!(as_root, as_user:
     commands_refuse_nonsense,
     values_that_docker_takes_are_taken,
     a_runtime_is_found_when_the_container_is_made,
+    what_the_kernel_refuses_is_explained,
 );
+claims!(as_user: a_preference_that_only_root_may_give_is_explained);
 
 /// A flag with its value, and what is said of it. Understanding the command line fails: Docker's status 125.
 const FLAGS: &[(&[&str], &str)] = &[
@@ -301,6 +303,23 @@ fn commands_refuse_nonsense(w: &World) {
     }
     assert_eq!(images(), before);
     w.kelp(["rm", "c"]).ok();
+}
+
+fn what_the_kernel_refuses_is_explained(w: &World) {
+    w.load_busybox();
+    for (sysctl, hint) in
+        [("net.none=1", "no such parameter here"), ("net.core.somaxconn=many", "does not take the value \"many\"")]
+    {
+        let line = w.kelp(["run", "--rm", "--network", "none", "--sysctl", sysctl, "busybox", "true"]);
+        line.output().code(125).explains(&["cannot set the sysctl"]).hints(hint);
+    }
+    assert_eq!(w.kelp(["ps", "-aq"]).ok().text(), "");
+}
+
+fn a_preference_that_only_root_may_give_is_explained(w: &World) {
+    w.load_busybox();
+    let line = w.kelp(["run", "--rm", "--network", "none", "--oom-score-adj", "-1000", "busybox", "true"]);
+    line.output().code(125).hints("only root may make it lower");
 }
 
 fn a_runtime_is_found_when_the_container_is_made(w: &World) {
