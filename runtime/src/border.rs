@@ -54,7 +54,7 @@ fn said(error: &serde_json::Error) -> String {
         ("`SCMP_ACT_KILL`", ["string ", " is not a valid action for seccomp"]),
         ("`SCMP_ARCH_", ["string ", " is not a valid arch for seccomp"]),
         ("`SCMP_CMP_NE`", ["string ", " is not a valid operator for seccomp"]),
-        ("`a`, `b`", ["invalid device type ", ""]),
+        ("`a`, `b`", ["invalid device type \"", "\""]),
     ];
     let text = error.to_string();
     let Some((word, known)) =

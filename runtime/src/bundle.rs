@@ -34,14 +34,17 @@ impl Bundle {
 
 fn no_config(folder: &Path, error: &std::io::Error) -> Error {
     let doing = format!("cannot read config.json of the bundle {}", folder.display());
-    let error_with_cause = Error::bad_input(doing).because(error);
-    if error.kind() == std::io::ErrorKind::NotFound {
-        error_with_cause.hint(
-            "a bundle is a folder with config.json and a root file system; `kelp-runtime spec` writes a config.json",
-        )
-    } else {
-        error_with_cause
+    let cannot = Error::bad_input(doing);
+    if error.kind() != std::io::ErrorKind::NotFound {
+        return cannot.because(error);
     }
+    let because = match folder.exists() {
+        true => "JSON specification file config.json not found".to_owned(),
+        false => format!("chdir {}: {error}", folder.display()),
+    };
+    cannot
+        .because(because)
+        .hint("a bundle is a folder with config.json and a root file system; `kelp-runtime spec` writes a config.json")
 }
 
 /// Strictly first, which is fast; only when that fails, once more as the types want it: see `border`.

@@ -45,7 +45,10 @@ pub(crate) fn explain(stop: Stop, plan: &Plan, said: Option<OwnedFd>) -> Error {
 /// What the kernel means by the errno: it says no more of a parameter.
 fn sysctl(stop: Stop, sysctl: Option<&(CString, CString)>) -> Error {
     let Some((path, value)) = sysctl else { return failed(stop, String::new()) };
-    let error = failed(stop, path.to_string_lossy().trim_start_matches("sys/").to_owned());
+    let name = path.to_string_lossy().trim_start_matches("sys/").to_owned();
+    let call = if stop.errno == Errno::NOENT { "open" } else { "write" };
+    let because = format!("{call} /proc/sys/{name}: {}", cause(stop.errno));
+    let error = failed(stop, name).because(because);
     match stop.errno {
         Errno::NOENT => {
             error.hint("the container's namespaces have no such parameter here; a module may have to be loaded")
@@ -155,13 +158,17 @@ fn label(stop: Stop, plan: &ProcessPlan) -> Error {
         Some(profile) => format!("apparmorProfile {profile}"),
         None => format!("selinuxLabel {text}"),
     };
-    let module = if text.starts_with("exec ") { "AppArmor" } else { "SELinux" };
+    // The words are runc's.
+    let (module, words) = match text.starts_with("exec ") {
+        true => ("AppArmor", "unable to apply apparmor profile"),
+        false => ("SELinux", "selinux label is specified in config, but selinux is disabled or not supported"),
+    };
     Error::new(format!("cannot set {what}")).because(match stop.errno {
         // The file is not there, or is another module's.
         Errno::NOENT | Errno::INVAL => {
-            format!("this kernel has no {module}, it is switched off, or it does not know the label")
+            format!("{words}: this kernel has no {module}, it is switched off, or it does not know the label")
         }
-        errno => cause(errno),
+        errno => format!("{words}: {}", cause(errno)),
     })
 }
 
@@ -191,7 +198,7 @@ pub(crate) fn hook(kind: &str, stop: Stop, path: &str, timeout: Option<u32>, sai
 
 fn root(stop: Stop, plan: &Plan) -> Error {
     let path = plan.root.path.to_string_lossy();
-    let invalid = format!("invalid rootfs: {path}: {}", cause(stop.errno));
+    let invalid = format!("invalid rootfs: stat {path}: {}", cause(stop.errno));
     let error = of_errno(failed(stop, path.into_owned()).because(invalid), stop.errno);
     match (stop.errno, &plan.root.overlay) {
         (Errno::NOENT | Errno::NOTDIR, None) => error

@@ -54,7 +54,7 @@ pub(crate) fn ending(errno: Errno, said: Option<&File>, timeout: Option<u32>) ->
         code if code == EXITED + 127 && said.is_empty() => {
             "error running hook: exit status 127: no such file or directory, or it cannot be executed".into()
         }
-        code if code >= SIGNALLED => format!("error running hook: signal {}, {output}", code - SIGNALLED),
+        code if code >= SIGNALLED => format!("error running hook: {}, {output}", signal(code - SIGNALLED)),
         code if code >= EXITED => format!("error running hook: exit status {}, {output}", code - EXITED),
         _ if errno == Errno::TIME => {
             let seconds = timeout.unwrap_or_default();
@@ -62,6 +62,24 @@ pub(crate) fn ending(errno: Errno, said: Option<&File>, timeout: Option<u32>) ->
         }
         _ => std::io::Error::from(errno).to_string(),
     }
+}
+
+/// A signal as Go names it.
+fn signal(number: i32) -> String {
+    let name = match number {
+        1 => "hangup",
+        2 => "interrupt",
+        4 => "illegal instruction",
+        6 => "aborted",
+        7 => "bus error",
+        8 => "floating point exception",
+        9 => "killed",
+        11 => "segmentation fault",
+        13 => "broken pipe",
+        15 => "terminated",
+        _ => return format!("signal: signal {number}"),
+    };
+    format!("signal: {name}")
 }
 
 fn what_was_said(file: &File) -> String {

@@ -27,7 +27,12 @@ fn raise(pid: i32, limits: &[Limit]) -> Result<()> {
             Err(Errno::PERM) => {
                 let ours = kelp_sys::rustix::process::getrlimit(limit.resource).maximum;
                 return Err(Error::new(format!("cannot set {}", limit.name))
-                    .because(format!("its hard value {} is above ours, {}", show(limit.value.maximum), show(ours)))
+                    .because(format!(
+                        "error setting rlimit type {}: operation not permitted: its hard value {} is above ours, {}",
+                        limit.resource as u32,
+                        show(limit.value.maximum),
+                        show(ours)
+                    ))
                     .hint("lower it, or have root raise yours: /etc/security/limits.conf, LimitNOFILE= and the like in systemd")
                     .of_kind(Kind::Permission));
             }

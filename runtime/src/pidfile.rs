@@ -23,6 +23,6 @@ pub(crate) fn write_whole(path: &Path, pid: i32) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}", std::process::id()));
     let aside: PathBuf = path.with_file_name(name);
-    std::fs::write(&aside, pid.to_string()).doing(|| format!("cannot write {}", aside.display()))?;
-    std::fs::rename(&aside, path).doing(|| format!("cannot write {}", path.display()))
+    std::fs::write(&aside, pid.to_string()).doing(|| format!("cannot write the pid file {}", path.display()))?;
+    std::fs::rename(&aside, path).doing(|| format!("cannot write the pid file {}", path.display()))
 }

@@ -20,7 +20,7 @@ pub(crate) fn make(plan: Option<&IntelRdt>, journal: &mut Journal) -> Result<Vec
     let mounts = std::fs::read("/proc/self/mountinfo").doing(|| "cannot look for resctrl".into())?;
     let root = mount_point(&mounts).ok_or_else(|| {
         Error::new("cannot honour linux.intelRdt")
-            .because("no resctrl file system is mounted")
+            .because("Intel RDT/CAT is not enabled: no resctrl file system is mounted")
             .hint("the processor must have Intel RDT (cat_l3, mba, … in /proc/cpuinfo); then `mount -t resctrl resctrl /sys/fs/resctrl`")
             .of_kind(Kind::Unsupported)
     })?;

@@ -228,7 +228,11 @@ impl Limits {
         for (file, value) in sorted(files) {
             let plain = !file.contains(['/', '\0']) && file.find('.').is_some_and(|dot| dot > 0);
             if !plain {
-                let because = format!("linux.resources.unified: {file:?} is not of the form CONTROLLER.PARAMETER");
+                let rule = match file.contains('/') {
+                    true => "must be a file name (no slashes)",
+                    false => "must be in the form CONTROLLER.PARAMETER",
+                };
+                let because = format!("linux.resources.unified: unified resource {file:?} {rule}");
                 return Err(error(Kind::BadInput, "cannot limit the container", because));
             }
             self.set(file.clone(), value);
@@ -299,7 +303,8 @@ fn swap_alone(limit: Amount, total: Amount) -> Result<Amount, Error> {
             Err(error(Kind::BadInput, "cannot limit swap", because).hint("set memory.limit too"))
         }
         (Amount::Bytes(limit), Amount::Bytes(total)) => total.checked_sub(limit).map(Amount::Bytes).ok_or_else(|| {
-            let because = format!("linux.resources.memory.swap {total} is less than memory.limit {limit}");
+            let because =
+                format!("memory+swap limit should be >= memory limit: memory.swap is {total}, memory.limit {limit}");
             error(Kind::BadInput, "cannot limit swap", because)
                 .hint("memory.swap is memory and swap together: it cannot be the smaller of the two")
         }),

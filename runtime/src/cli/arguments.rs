@@ -133,7 +133,7 @@ impl Arguments {
     pub(crate) fn first_id(&mut self, verb: &str) -> Result<String> {
         self.operand()?.ok_or_else(|| {
             Error::bad_input(format!("cannot {verb}"))
-                .because(format!("{verb:?} requires at least 1 argument: the container's id is missing"))
+                .because(format!("{verb:?} requires {}: the container's id is missing", wanted(verb)))
                 .hint(format!("kelp-runtime {verb} --help"))
         })
     }
@@ -146,7 +146,7 @@ impl Arguments {
         match self.operand()? {
             None => Ok(()),
             Some(word) => Err(Error::bad_input(format!("cannot understand the command line of {verb}"))
-                .because(format!("{word:?} is one word too many"))
+                .because(format!("{verb:?} requires {}: {word:?} is one word too many", wanted(verb)))
                 .hint(format!("kelp-runtime {verb} --help"))),
         }
     }
@@ -154,6 +154,15 @@ impl Arguments {
     /// Whether one of the options that were read asks for help.
     pub(crate) fn wants_help(&self) -> bool {
         self.wants_help
+    }
+}
+
+/// How many operands a command takes, as runc says it.
+fn wanted(verb: &str) -> &'static str {
+    match verb {
+        "exec" | "kill" | "ps" | "delete" => "a minimum of 1 argument(s)",
+        "features" | "list" | "spec" | "steps" => "exactly 0 argument(s)",
+        _ => "exactly 1 argument(s)",
     }
 }
 

@@ -81,6 +81,7 @@ impl Create {
     fn read_bundle(&self, detached: bool) -> Result<Bundle> {
         trace::begin(Phase::Read);
         let bundle = Bundle::read(self.folder())?;
+        foreground::check_preserved(self.options.preserve_fds)?;
         let terminal = bundle.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         foreground::check_console(terminal, detached, self.console_socket.is_some())?;
         Ok(bundle)

@@ -103,7 +103,7 @@ impl Exec {
 fn check_cgroup(path: &str) -> Result<()> {
     let wrong = |because: &str| Err(Error::bad_input(format!("cannot use --cgroup {path:?}")).because(because));
     match path.split('/').any(|part| part == "..") {
-        true => wrong("it leads out of the container's cgroup"),
+        true => wrong(&format!("{path} is not a sub cgroup path: it leads out of the container's cgroup")),
         false if path.contains(':') => wrong("with cgroup v2 all controllers have the same tree: give the path alone"),
         false => Ok(()),
     }
@@ -111,7 +111,10 @@ fn check_cgroup(path: &str) -> Result<()> {
 
 /// `UID[:GID]`
 fn user(text: &str) -> Result<(u32, Option<u32>)> {
-    let wrong = || Error::bad_input(format!("cannot use --user {text:?}")).because("it is not UID or UID:GID");
+    let wrong = || {
+        Error::bad_input(format!("cannot use --user {text:?}"))
+            .because(format!("parsing {text} as int for uid failed: it is not UID or UID:GID"))
+    };
     let (uid, gid) = match text.split_once(':') {
         Some((uid, gid)) => (uid, Some(gid.parse().map_err(|_| wrong())?)),
         None => (text, None),
@@ -127,6 +130,7 @@ fn capability(name: &str) -> Option<Capability> {
 pub(crate) fn run(runtime: &Runtime, mut exec: Exec, log: &Log) -> Result<u8> {
     own_binary::protect()?;
     exec.understand(log)?;
+    foreground::check_preserved(exec.preserve_fds)?;
     let mut whole = match &exec.process {
         Some(path) => {
             let (process, warnings) = bundle::read_process(path)?;

@@ -26,6 +26,20 @@ pub(crate) fn passed_sockets() -> u32 {
     count.filter(|_| ours).unwrap_or(0)
 }
 
+/// The descriptors of `--preserve-fds` are there: those behind the sockets that were passed to us.
+pub(crate) fn check_preserved(count: u32) -> Result<()> {
+    let first = passed_sockets().saturating_add(3);
+    for nth in 0..count {
+        let path = format!("/proc/self/fd/{}", first.saturating_add(nth));
+        std::fs::symlink_metadata(&path).map_err(|error| {
+            Error::bad_input(format!("cannot use --preserve-fds {count}"))
+                .because(format!("unable to stat preserved-fd {nth} (of {count}): stat {path}: {error}"))
+                .hint("it counts the descriptors from 3 on that the caller has opened for the program")
+        })?;
+    }
+    Ok(())
+}
+
 /// Orphans of a container without a pid namespace come to us, so that none outlives `run`.
 pub(crate) fn become_subreaper() -> Result<()> {
     set_child_subreaper(Some(getpid())).doing(|| "cannot become the reaper of orphans".into())
@@ -38,7 +52,7 @@ pub(crate) fn check_console(terminal: bool, detached: bool, socket: bool) -> Res
             .because("cannot allocate tty if runc will detach without setting console socket: nobody would hold it")
             .hint("give --console-socket, or set process.terminal to false")),
         (false, _, true) => Err(Error::bad_input("cannot use --console-socket")
-            .because("process.terminal is false, so that there will be no terminal")),
+            .because("cannot use console socket if runc will not detach or allocate tty: process.terminal is false")),
         _ => Ok(()),
     }
 }
@@ -56,17 +70,21 @@ impl Sockets<'_> {
     /// Sends what was asked for. `life`: runc's word for it, the name that the pidfd is sent with.
     pub(crate) fn hand_over(&self, created: &mut Created, life: &str) -> Result<()> {
         if let Some(path) = self.pidfd {
-            send(path, life.as_bytes(), created.pidfd.as_fd())
-                .doing(|| format!("cannot send the pidfd to {}", path.display()))?;
+            send(path, life.as_bytes(), created.pidfd.as_fd()).map_err(|errno| unsent("pidfd", path, errno))?;
         }
         if let Some(path) = self.console
             && let Some(master) = created.console.take()
         {
-            send(path, b"/dev/ptmx", master.as_fd())
-                .doing(|| format!("cannot send the terminal to {}", path.display()))?;
+            send(path, b"/dev/ptmx", master.as_fd()).map_err(|errno| unsent("terminal", path, errno))?;
         }
         Ok(())
     }
+}
+
+/// With runc's words for it.
+fn unsent(what: &str, path: &Path, errno: Errno) -> Error {
+    let (path, cause) = (path.display(), std::io::Error::from(errno));
+    Error::new(format!("cannot send the {what} to {path}")).because(format!("dial unix {path}: connect: {cause}"))
 }
 
 /// Sends a descriptor, and a name as runc does.

@@ -22,7 +22,8 @@ pub(crate) fn is_json(format: &str) -> Result<bool> {
         "json" => Ok(true),
         "text" => Ok(false),
         other => {
-            Err(Error::bad_input(format!("cannot use --log-format {other:?}")).because("it is neither text nor json"))
+            let because = format!("invalid log-format: {other}: it is neither text nor json");
+            Err(Error::bad_input(format!("cannot use --log-format {other:?}")).because(because))
         }
     }
 }

@@ -22,7 +22,7 @@ fn number(text: &str) -> Result<i32> {
     };
     found.ok_or_else(|| {
         Error::bad_input(format!("cannot use the signal {text:?}"))
-            .because("unknown signal")
+            .because(format!("unknown signal {text:?}"))
             .hint("a number from 1 to 64, or a name as TERM or SIGTERM")
     })
 }

@@ -38,11 +38,12 @@ pub(crate) fn write(write: &Write) -> Result<u8> {
     let text = serde_json::to_string_pretty(&spec).map_err(|error| Error::new("cannot write JSON").because(error))?;
     let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| {
         let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
-        let error = Error::new(format!("cannot write {}", path.display())).because(error);
-        if exists {
-            error.hint("it is not overwritten: remove it, or name another bundle with --bundle")
-        } else {
-            error
+        let cannot = Error::new(format!("cannot write {}", path.display()));
+        match exists {
+            true => cannot
+                .because("File config.json exists. Remove it first")
+                .hint("it is not overwritten: remove it, or name another bundle with --bundle"),
+            false => cannot.because(error),
         }
     })?;
     writeln!(file, "{text}").doing(|| format!("cannot write {}", path.display()))?;

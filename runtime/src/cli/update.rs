@@ -79,7 +79,7 @@ fn size(option: &str, text: &str) -> Result<i64> {
     }
     let wrong = || {
         Error::bad_input(format!("cannot use {option} {text:?}"))
-            .because("it is not a number of bytes")
+            .because(format!("invalid value for {}: invalid size: '{text}'", option.trim_start_matches('-')))
             .hint("bytes, a number with k, m, g, t or p, or -1 for no limit")
     };
     let lower = text.to_ascii_lowercase();

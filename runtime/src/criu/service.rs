@@ -43,8 +43,14 @@ impl Service {
         let child = Command::new(program).arg("swrk").arg(theirs.as_raw_fd().to_string()).spawn();
         all().try_for_each(|fd| fcntl_setfd(fd, FdFlags::CLOEXEC)).doing(doing)?;
         let child = child.map_err(|error| {
+            let because = match error.kind() {
+                std::io::ErrorKind::NotFound if program.components().count() == 1 => {
+                    format!("exec: {program:?}: executable file not found in $PATH")
+                }
+                _ => error.to_string(),
+            };
             Error::new(doing())
-                .because(error)
+                .because(because)
                 .hint("checkpoint and restore are done by criu: install it, or name it with --criu")
         })?;
         Ok(Self { program: program.to_owned(), socket, child })

@@ -120,7 +120,7 @@ fn how(device: &LinuxDevice, scope: &Scope<'_>) -> Result<DeviceHowPlan> {
     let number = |value: i64, name: &str| {
         u32::try_from(value).map_err(|_| {
             Error::bad_input(format!("cannot make the device {}", device.path().display()))
-                .because(format!("its {name} number is {value}"))
+                .because(format!("cannot mkdev() device with wildcards: its {name} number is {value}"))
         })
     };
     let numbers = if kind == FileType::Fifo {

@@ -16,8 +16,11 @@ pub(super) fn plan(env: &[String]) -> Result<Vec<CString>> {
     let mut places = std::collections::HashMap::with_capacity(env.len());
     for entry in env {
         let Some((name, _)) = entry.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            return Err(Error::bad_input(format!("cannot use the entry {entry:?} of process.env"))
-                .because(format!("invalid environment variable: {entry:?} is not of the form NAME=value")));
+            let because = match entry.starts_with('=') {
+                true => format!("environment variable name can't be empty: {entry:?} is not of the form NAME=value"),
+                false => format!("invalid environment variable: {entry:?} is not of the form NAME=value"),
+            };
+            return Err(Error::bad_input(format!("cannot use the entry {entry:?} of process.env")).because(because));
         };
         match places.get(name) {
             Some(&place) => kept[place] = entry.as_str(),
@@ -46,7 +49,8 @@ pub(super) fn without_empty_home(env: Vec<CString>) -> Vec<CString> {
 /// The program has no name, or a NUL in it.
 pub fn candidates(program: &str, env: &[CString]) -> Result<Vec<CString>> {
     if program.is_empty() {
-        return Err(Error::bad_input("cannot run the process").because("process.args[0] is empty"));
+        return Err(Error::bad_input("cannot run the process")
+            .because("exec: \"\": executable file not found in $PATH: process.args[0] is empty"));
     }
     if program.contains('/') {
         return Ok(vec![text_of("", program)?]);

@@ -90,10 +90,11 @@ pub(super) fn plan(linux: &Linux, new: Namespaces, host: &Host) -> Result<Maps> 
         return Ok(Maps::None);
     }
     if uid.is_empty() || gid.is_empty() {
+        let missing = if uid.is_empty() { "uid" } else { "gid" };
         return Err(Error::bad_input("cannot make a user namespace")
-            .because(
-                "User namespaces enabled, but no uid mappings found: linux.uidMappings or linux.gidMappings is missing",
-            )
+            .because(format!(
+                "User namespaces enabled, but no {missing} mappings found: linux.{missing}Mappings is missing or empty"
+            ))
             .hint("`kelp-runtime spec --rootless` writes them"));
     }
     if host.may_map_ids {

@@ -236,7 +236,7 @@ impl Plan {
             return Ok(());
         }
         Err(Error::bad_input(format!("cannot use {}", fields.join(", ")))
-            .because("the container has no mount namespace of its own: the mounts would be the host's")
+            .because("unable to restrict sys entries without a private MNT namespace: without a mount namespace of its own the mounts would be the host's")
             .hint("add {\"type\": \"mount\"} to linux.namespaces"))
     }
 }
@@ -305,7 +305,8 @@ fn named(name: Option<&str>, field: &str, new: Namespaces, joins: &[Joined]) -> 
             .hint("add {\"type\": \"uts\"} to linux.namespaces"));
     }
     if name.len() > 64 {
-        return Err(Error::bad_input(format!("cannot set {field} {name:?}")).because("it is longer than 64 bytes"));
+        return Err(Error::bad_input(format!("cannot set {field} {name:?}"))
+            .because(format!("set{field}: invalid argument: it is longer than 64 bytes")));
     }
     text_of("", name).map(Some)
 }

@@ -81,7 +81,10 @@ impl ProcessPlan {
         })?;
         let env = environment::plan(process.env().as_deref().unwrap_or_default())?;
         if !process.cwd().is_absolute() {
-            let cause = format!("Cwd must be an absolute path: process.cwd is {:?}", process.cwd());
+            let cause = match process.cwd().as_os_str().is_empty() {
+                true => "Cwd property must not be empty".to_owned(),
+                false => format!("Cwd must be an absolute path: process.cwd is {:?}", process.cwd()),
+            };
             return Err(Error::bad_input("cannot run the process").because(cause));
         }
         let user = process.user();
@@ -192,7 +195,10 @@ fn limits(wanted: &[PosixRlimit]) -> Result<Vec<Limit>> {
             return Err(wrong("process.rlimits names it twice"));
         }
         if limit.soft() > limit.hard() {
-            return Err(wrong("its soft value is above its hard value"));
+            let number = resource(limit.typ()) as u32;
+            return Err(wrong(&format!(
+                "error setting rlimit type {number}: invalid argument: its soft value is above its hard value"
+            )));
         }
         let finite = |value: u64| (value != u64::MAX).then_some(value);
         let value = Rlimit { current: finite(limit.soft()), maximum: finite(limit.hard()) };

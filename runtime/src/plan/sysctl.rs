@@ -49,7 +49,7 @@ fn check(name: &str, own: &dyn Fn(Namespaces) -> bool) -> Result<()> {
     } else if dotted == "kernel.hostname" {
         // As in runc: two fields that could say different names are one too many.
         return Err(Error::bad_input(format!("cannot set sysctl {name}"))
-            .because("it conflicts with the field hostname")
+            .because(format!("sysctl {name:?} is not allowed as it conflicts with the OCI \"hostname\" field"))
             .hint("set hostname in config.json"));
     } else {
         return Err(Error::bad_input(format!("cannot set sysctl {name}")).because(format!(
@@ -59,8 +59,11 @@ fn check(name: &str, own: &dyn Fn(Namespaces) -> bool) -> Result<()> {
     if own(kind) {
         return Ok(());
     }
-    Err(Error::bad_input(format!("cannot set sysctl {name}"))
-        .because(format!("sysctl {name:?} not allowed in host {word} namespace: it would change the host")))
+    let because = match word {
+        "ipc" => format!("sysctl {name:?} is not allowed in the hosts ipc namespace: it would change the host"),
+        _ => format!("sysctl {name:?} not allowed in host {word} namespace: it would change the host"),
+    };
+    Err(Error::bad_input(format!("cannot set sysctl {name}")).because(because))
 }
 
 /// As sysctl(8) reads names: the separator is whichever of `.` and `/` comes first; the other is part of a name.

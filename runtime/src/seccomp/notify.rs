@@ -76,7 +76,7 @@ fn check(profile: &LinuxSeccomp) -> std::result::Result<(), Refused> {
     }
     // As runc, with which such a profile never starts; a profile shall mean the same everywhere.
     if rules(profile).any(|rule| notifies(rule) && names(rule, "write")) {
-        return Err(Refused::new("SCMP_ACT_NOTIFY cannot be used for write"));
+        return Err(Refused::new("SCMP_ACT_NOTIFY cannot be used for the write syscall"));
     }
     if lets_send(profile) {
         return Ok(());
@@ -125,7 +125,11 @@ impl Agent {
         };
         let text = serde_json::to_vec(&message).map_err(|error| Error::new(doing()).because(error))?;
         let socket = self.connect().map_err(|errno| {
-            let error = Error::new(doing()).because(std::io::Error::from(errno));
+            let error = Error::new(doing()).because(format!(
+                "failed to connect with seccomp agent specified in the seccomp profile: dial unix {}: connect: {}",
+                self.path.display(),
+                std::io::Error::from(errno)
+            ));
             error.hint("linux.seccomp.listenerPath must name a stream socket on which the answering program listens")
         })?;
         let sent = kelp_sys::socket::send(socket.as_fd(), &text, &[listener.as_fd()]).doing(doing)?;

@@ -90,7 +90,7 @@ impl Policy {
     pub(super) fn read(profile: &LinuxSeccomp) -> Result<Self, Refused> {
         let default = verdict(profile.default_action(), profile.default_errno_ret())?;
         if default == verdict::NOTIFY {
-            return Err(Refused::new("SCMP_ACT_NOTIFY cannot be the default action")
+            return Err(Refused::new("SCMP_ACT_NOTIFY cannot be used as default action")
                 .hint("the program could not be started before somebody answers; name the calls to be notified of"));
         }
         let mut reader =
@@ -151,7 +151,7 @@ impl Reader {
 
     fn unknown_name(&mut self, name: &str) -> Result<(), Refused> {
         if name.is_empty() {
-            return Err(Refused::new("a rule names a system call by the empty string"));
+            return Err(Refused::new("empty string is not a valid syscall: a rule has it among its names"));
         }
         self.unknown.push(name.to_owned());
         Ok(())
@@ -219,8 +219,8 @@ fn verdict(action: LinuxSeccompAction, data: Option<u32>) -> Result<u32, Refused
 fn condition(arg: &LinuxSeccompArg) -> Result<Condition, Refused> {
     let (index, value) = (arg.index(), arg.value());
     if index >= ARGUMENTS {
-        return Err(Refused::new(format!("a rule tests argument {index}"))
-            .hint("system calls have six arguments, counted from 0"));
+        return Err(Refused::new(format!("syscalls only have up to 6 arguments ({index} given)"))
+            .hint("they are counted from 0"));
     }
     let test = match arg.op() {
         LinuxSeccompOperator::ScmpCmpEq => Test::Equal(value),

@@ -38,7 +38,7 @@ impl Runtime {
         let (state, record) = folder.state()?;
         if !matches!(state.status, Status::Running | Status::Paused) {
             return Err(Error::new(format!("cannot checkpoint container {id}"))
-                .because(format!("container cannot be checkpointed in {} state", state.status))
+                .because(format!("Container cannot be checkpointed in {} state", state.status))
                 .of_kind(Kind::NotRunning));
         }
         let bundle = Bundle::read(&record.bundle)?;

@@ -285,7 +285,10 @@ impl<'a> Build<'a> {
             .iter()
             .map(|joined| {
                 let path = joined.path.to_string_lossy();
-                open(&joined.path).doing(|| format!("cannot open the namespace {path}"))
+                open(&joined.path).map_err(|errno| {
+                    Error::new(format!("cannot open the namespace {path}"))
+                        .because(format!("namespace path: lstat {path}: {}", std::io::Error::from(errno)))
+                })
             })
             .collect()
     }

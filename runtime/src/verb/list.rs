@@ -5,7 +5,7 @@
 
 use crate::Runtime;
 use crate::cgroup::Cgroup;
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Doing, Result};
 use crate::state::{self, Folder, Record, State, Status, check_id};
 
 impl Runtime {
@@ -60,13 +60,12 @@ impl Runtime {
     /// The pids of the container's processes, as the caller sees them.
     ///
     /// # Errors
-    /// It does not run, or has no cgroup by which its processes could be known.
+    /// It has no cgroup by which its processes could be known.
     pub fn processes(&self, id: &str) -> Result<Vec<i32>> {
         let (state, record) = Folder::open(&self.root, id)?.state()?;
+        // As with runc: what has ended has none, and that is no error.
         if state.status == Status::Stopped {
-            return Err(Error::new(format!("cannot list the processes of container {id}"))
-                .because("container not running")
-                .of_kind(Kind::NotRunning));
+            return Ok(Vec::new());
         }
         match record.cgroup.as_ref().map(Cgroup::open).transpose()?.flatten() {
             Some(cgroup) => cgroup.processes(),

@@ -52,7 +52,12 @@ impl Runtime {
 }
 
 fn not_running(id: &str, verb: &str) -> Error {
-    Error::new(format!("cannot {verb} container {id}")).because("container not running").of_kind(Kind::NotRunning)
+    // runc's words, which differ from verb to verb.
+    let because = match verb {
+        "update" => "container not running".to_owned(),
+        _ => format!("container with id {id} is not running"),
+    };
+    Error::new(format!("cannot {verb} container {id}")).because(because).of_kind(Kind::NotRunning)
 }
 
 /// The spec counts swap together with memory, the kernel alone: a new limit of swap needs that of memory, and where none is

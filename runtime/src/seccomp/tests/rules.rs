@@ -179,7 +179,7 @@ fn what_no_filter_can_do_is_refused() {
     let rule = |rule: Value| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
     let arg = json!({"index": 6, "value": 1, "op": "SCMP_CMP_EQ"});
     let cases = [
-        (rule(json!({"names": ["read"], "action": "SCMP_ACT_TRAP", "args": [arg]})), "argument 6"),
+        (rule(json!({"names": ["read"], "action": "SCMP_ACT_TRAP", "args": [arg]})), "(6 given)"),
         (rule(json!({"names": [""], "action": "SCMP_ACT_TRAP"})), "empty"),
         (rule(json!({"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": 4095})), "4095"),
         (rule(json!({"names": ["read"], "action": "SCMP_ACT_TRACE", "errnoRet": 65536})), "65536"),
