@@ -204,6 +204,9 @@ fn root(stop: Stop, plan: &Plan) -> Error {
         (Errno::NOENT | Errno::NOTDIR, None) => error
             .hint("root.path of config.json must name an existing folder, relative to the bundle")
             .of_kind(Kind::BadInput),
+        (Errno::ACCESS, None) => error.hint(
+            "the container's user namespace may not pass a folder on the way to it, which is its owner's alone: chmod o+x those above it",
+        ),
         (_, Some(overlay)) => error.hint(format!("overlayfs was asked for {}", overlay.data.to_string_lossy())),
         _ => error,
     }

@@ -14,11 +14,10 @@ use kelp_sys::rustix::io::Errno;
 use kelp_sys::rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use oci_spec::runtime::Hook;
 use std::fs::File;
-use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 /// How much of what a failing hook has said is told.
@@ -94,10 +93,12 @@ fn run_one(kind: &str, nth: usize, hook: &Hook, state: &State) -> Result<()> {
     let path = hook.path().display().to_string();
     let wrong = |error: std::io::Error| failed(kind, nth, &path, &format!("fork/exec {path}: {error}"));
     let text = serde_json::to_vec(state).map_err(|error| failed(kind, nth, &path, &error.to_string()))?;
-    // A file and no pipe: a hook may leave somebody behind who holds it.
-    let said = File::from(memfd_create("hook", MemfdFlags::CLOEXEC).map_err(|errno| wrong(errno.into()))?);
-    let mut child = command(&plan, hook.env().is_none(), &said).map_err(wrong)?.spawn().map_err(wrong)?;
-    feed(&mut child, &text).map_err(wrong)?;
+    // Files and no pipes: a hook need not read, and may leave somebody behind who holds them.
+    let file = || memfd_create("hook", MemfdFlags::CLOEXEC).map(File::from).map_err(|errno| wrong(errno.into()));
+    let (told, said) = (file()?, file()?);
+    told.write_all_at(&text, 0).map_err(wrong)?;
+    let mut command = command(&plan, hook.env().is_none(), &said).map_err(wrong)?;
+    let mut child = command.stdin(told).spawn().map_err(wrong)?;
     let in_time = plan.timeout.map_or(Ok(true), |seconds| limit(&child, Duration::from_secs(u64::from(seconds))))?;
     let status = child.wait().map_err(wrong)?;
     let errno = match (in_time, status.code(), status.signal()) {
@@ -124,17 +125,8 @@ fn command(plan: &HookPlan, inherits: bool, said: &File) -> std::io::Result<Comm
         }));
     }
     let (stdout, stderr) = (OwnedFd::from(said.try_clone()?), OwnedFd::from(said.try_clone()?));
-    command.stdin(Stdio::piped()).stdout(stdout).stderr(stderr);
+    command.stdout(stdout).stderr(stderr);
     Ok(command)
-}
-
-/// A hook need not read its stdin.
-fn feed(child: &mut Child, state: &[u8]) -> std::io::Result<()> {
-    let Some(mut stdin) = child.stdin.take() else { return Ok(()) };
-    match stdin.write_all(state) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
 }
 
 /// Waits for the child; kills it when its time is up, and then says false.

@@ -28,7 +28,7 @@ mod limit;
 mod net_device;
 mod netlink;
 pub mod own_binary;
-mod pidfile;
+pub mod pidfile;
 pub mod plan;
 mod prepare;
 pub mod process;

@@ -26,3 +26,16 @@ pub(crate) fn write_whole(path: &Path, pid: i32) -> Result<()> {
     std::fs::write(&aside, pid.to_string()).doing(|| format!("cannot write the pid file {}", path.display()))?;
     std::fs::rename(&aside, path).doing(|| format!("cannot write the pid file {}", path.display()))
 }
+
+/// Removes the file of a process that did not come to be in the end.
+///
+/// # Errors
+/// Where it is there and stays.
+pub fn take_back(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).doing(|| format!("cannot remove the pid file {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

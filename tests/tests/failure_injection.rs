@@ -56,15 +56,18 @@ fn a_create_that_fails_at_any_step_leaves_nothing(w: &World) {
     let cgroup = if w.who() == Who::User { Cgroup::delegated(w).ok() } else { None };
     let bundle = busy_bundle(w, "b");
     let mut failed = Vec::new();
+    let file = w.dir().join("pid");
     for step in &steps {
-        let create = bundle.create().env("KELP_FAIL_AT", step);
+        let create = bundle.create().args(["--pid-file", &file.to_string_lossy()]).env("KELP_FAIL_AT", step);
         let create = cgroup.iter().fold(create, |create, cgroup| create.cgroup(cgroup)).output();
         if create.status() == 0 {
             // A step of start, or one that this bundle does not pass through as this user.
             bundle.delete();
+            std::fs::remove_file(&file).unwrap();
         } else {
             create.explains(&[]);
             failed.push(step.clone());
+            assert!(!file.exists(), "failing at {step} left a pid file");
         }
         let clean = kelp_tests::within(std::time::Duration::from_secs(20), || w.leaks().is_empty());
         assert!(clean, "failing at {step} left behind:\n  {}", w.leaks().join("\n  "));

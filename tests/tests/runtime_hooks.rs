@@ -25,6 +25,8 @@ claims!(as_root, as_user:
     a_failing_poststart_hook_ends_the_program,
     a_failing_poststop_hook_is_reported_and_the_next_one_runs,
     a_hook_that_exceeds_its_timeout_is_killed,
+    a_hook_that_reads_nothing_of_a_long_state_has_no_more_time,
+    what_a_hook_leaves_behind_holds_nobody_up,
     a_hook_that_does_not_exist_is_named,
     prestart_runs_before_pivot_and_poststop_after_delete,
     start_container_hooks_have_the_filter_of_the_program,
@@ -271,6 +273,37 @@ fn a_hook_that_exceeds_its_timeout_is_killed(w: &World) {
     slow["timeout"] = json!(1);
     add(&bundle, "createRuntime", slow);
     bundle.create().limit(30).output().explains(&["createRuntime", "hook ran past specified timeout of 1.0s"]);
+}
+
+fn a_hook_that_reads_nothing_of_a_long_state_has_no_more_time(w: &World) {
+    let bundle = bundle_with_record(w);
+    // More than a pipe takes.
+    bundle.set("/annotations/long", json!("x".repeat(200_000)));
+    add(&bundle, "createRuntime", hook(w, "exec true"));
+    bundle.run().limit(30).ok();
+    let mut slow = hook(w, "exec sleep 1000");
+    slow["timeout"] = json!(1);
+    add(&bundle, "createRuntime", slow);
+    bundle.create().limit(30).output().explains(&["hook ran past specified timeout of 1.0s"]);
+}
+
+/// A hook's child keeps the hook's stdin, stdout and stderr: nobody waits for their end.
+fn what_a_hook_leaves_behind_holds_nobody_up(w: &World) {
+    for kind in KINDS {
+        let bundle = bundle_with_record(w);
+        add(&bundle, kind, hook(w, &format!("sleep 1000 & echo $! >RECORD.{kind}")));
+        bundle.args(&["/bin/sleep", "1000"]);
+        bundle.create().limit(30).ok();
+        bundle.verb("start", &[]).limit(30).ok();
+        bundle.verb("delete", &["--force"]).limit(30).ok();
+        // Inside it has ended with the container; outside it is for us to end.
+        let pid = fs::read_to_string(record(w).with_extension(kind)).unwrap();
+        match kind {
+            "createContainer" | "startContainer" => {}
+            _ => drop(w.command("/bin/kill").args(["-9", pid.trim()]).ok()),
+        }
+        fs::remove_dir_all(bundle.dir()).unwrap();
+    }
 }
 
 fn a_hook_that_does_not_exist_is_named(w: &World) {

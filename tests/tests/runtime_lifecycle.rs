@@ -219,6 +219,16 @@ fn the_pid_file_holds_the_pid_of_the_program(w: &World) {
     fs::remove_file(&file).unwrap();
     bundle.args(&["/bin/no-such-program"]).run().args(["--pid-file", &file.to_string_lossy()]).output();
     assert!(!file.exists(), "a pid file of no container");
+    // At its last step: nobody takes the terminal.
+    let options = ["--console-socket", "/nosuch", "--pid-file", &*file.to_string_lossy()];
+    bundle.args(&["/bin/true"]).set("/process/terminal", json!(true));
+    bundle.create().args(options).output().explains(&["dial unix /nosuch"]);
+    assert!(!file.exists(), "a pid file of no container");
+    bundle.set("/process/terminal", json!(false)).args(&["/bin/sleep", "1000"]).launch();
+    let exec = [&options[..], &["--tty", "--detach"]].concat();
+    bundle.exec(&exec, &["/bin/sleep", "1000"]).output().explains(&["dial unix /nosuch"]);
+    assert!(!file.exists(), "a pid file of no process");
+    bundle.delete();
 }
 
 fn without_a_pid_namespace_sigkill_ends_all(w: &World) {

@@ -25,6 +25,7 @@ claims!(as_root:
     exec_is_in_the_root_that_was_moved_into_place,
 );
 claims!(as_root, as_user: nothing_is_mounted_on_the_host_where_mounts_are_shared);
+claims!(as_root: a_root_that_only_the_hosts_root_may_enter_is_explained);
 claims!(as_root: network_devices_move_in_with_their_addresses);
 claims!(as_user: a_range_that_is_not_granted_is_explained);
 
@@ -312,4 +313,25 @@ fn nothing_is_mounted_on_the_host_where_mounts_are_shared(w: &World) {
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(w.token()), "mounted on the host:\n{mounts}");
+}
+
+/// As runc 1.1 fails too: the container's root, who mounts, is another user, and may not pass. A bind mount may come from there.
+fn a_root_that_only_the_hosts_root_may_enter_is_explained(w: &World) {
+    let bundle = w.bundle("b");
+    let maps = json!([{"containerID": 0, "hostID": 200_000, "size": 1000}]);
+    bundle.edit(|spec| {
+        spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        spec["linux"]["uidMappings"] = maps.clone();
+        spec["linux"]["gidMappings"] = maps.clone();
+    });
+    let private = w.dir().join("private");
+    bundle
+        .mount(json!({"destination": "/mnt", "type": "bind", "source": private.join("source"), "options": ["rbind"]}));
+    w.write("private/source/file", "inside");
+    fs::set_permissions(&private, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    w.make_dir(&bundle.rootfs().join("mnt"));
+    bundle.args(&["/bin/cat", "/mnt/file"]);
+    assert_eq!(bundle.run().ok().text(), "inside");
+    fs::set_permissions(bundle.dir(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    bundle.run().output().explains(&["invalid rootfs", "permission denied"]).hints("chmod o+x");
 }

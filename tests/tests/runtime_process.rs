@@ -31,6 +31,7 @@ claims!(as_root, as_user:
     limits_of_memory_too_small_for_us_are_set_for_the_program,
     exec_gives_the_programs_status,
     exec_detached_writes_a_pid_file,
+    the_last_id_owns_no_device_and_executes_nothing,
     exec_with_a_terminal_relays_it,
     exec_in_a_stopped_container_is_refused,
     unknown_capabilities_warn_but_do_not_fail,
@@ -315,6 +316,29 @@ fn exec_gives_the_programs_status(w: &World) {
     bundle.exec(&[], &["/bin/sh", "-c", "kill -9 $$"]).output().code(137);
     bundle.exec(&[], &["/no/such/program"]).output().explains(&["/no/such/program"]);
     assert_eq!(bundle.status(), "running");
+    bundle.delete();
+}
+
+/// 4294967295 means “do not change” to chown(2) and setresuid(2): the owner would be root.
+fn the_last_id_owns_no_device_and_executes_nothing(w: &World) {
+    let bundle = w.bundle("b");
+    for owner in ["uid", "gid"] {
+        let mut device = json!({"path": "/dev/x", "type": "c", "major": 1, "minor": 3});
+        if w.who() != Who::Root {
+            device = json!({"path": "/dev/x", "type": "p"});
+        }
+        device[owner] = json!(u32::MAX);
+        bundle.set("/linux/devices", json!([device]));
+        bundle.run().output().explains(&["/dev/x", "uids and gids must be in range 0-4294967294"]);
+    }
+    bundle.set("/linux/devices", json!([])).args(&["/bin/sleep", "1000"]).launch();
+    for user in ["4294967295", "0:4294967295"] {
+        bundle.exec(&["--user", user], &["/bin/id"]).output().explains(&["uids and gids must be in range"]);
+    }
+    bundle
+        .exec(&["--additional-gids", "4294967295"], &["/bin/id"])
+        .output()
+        .explains(&["uids and gids must be in range"]);
     bundle.delete();
 }
 

@@ -57,6 +57,8 @@ const SPEC: &[(&str, &str, &str)] = &[
     ),
     ("/linux/devices", r#"[{"path":"/dev/x","type":"z"}]"#, "invalid device type "),
     ("/process/user", r#"{"uid":4294967295,"gid":0}"#, "uids and gids must be in range 0-"),
+    ("/process/user", r#"{"uid":0,"gid":4294967295}"#, "uids and gids must be in range 0-"),
+    ("/process/user", r#"{"uid":0,"gid":0,"additionalGids":[4294967295]}"#, "uids and gids must be in range 0-"),
     ("/hooks", r#"{"prestart":[{"path":"/bin/false"}]}"#, "error running hook #0: error running hook: exit status 1, "),
     (
         "/hooks",

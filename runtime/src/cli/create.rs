@@ -10,7 +10,7 @@ use kelp_runtime::cgroup::{self, Facts, Manager};
 use kelp_runtime::host::Host;
 use kelp_runtime::plan::Plan;
 use kelp_runtime::trace::{self, Phase};
-use kelp_runtime::{CreateRequest, Created, Gate, Options, Result, Runtime, own_binary, seccomp};
+use kelp_runtime::{CreateRequest, Created, Gate, Options, Result, Runtime, own_binary, pidfile, seccomp};
 use std::path::{Path, PathBuf};
 
 /// The options of `create` and `run`.
@@ -101,9 +101,10 @@ pub(crate) fn create(runtime: &Runtime, create: &Create, log: &Log) -> Result<u8
 fn hand_over(runtime: &Runtime, create: &Create, mut created: Created, log: &Log) -> Result<Created> {
     created.warnings.iter().for_each(|warning| log.warn(warning));
     let sockets = Sockets { console: create.console_socket.as_deref(), pidfd: create.pidfd_socket.as_deref() };
-    sockets.hand_over(&mut created, "standard").map_err(|error| match runtime.delete(&create.id, true) {
-        Ok(_) => error,
-        Err(undo) => error.and_also(&undo),
+    sockets.hand_over(&mut created, "standard").map_err(|error| {
+        let deleted = runtime.delete(&create.id, true).map(drop);
+        let forgotten = create.pid_file.as_deref().map_or(Ok(()), pidfile::take_back);
+        [deleted, forgotten].into_iter().filter_map(Result::err).fold(error, |error, undo| error.and_also(&undo))
     })?;
     Ok(created)
 }

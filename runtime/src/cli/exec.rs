@@ -5,7 +5,7 @@ use super::Log;
 use super::arguments::{Arguments, unknown_option};
 use super::foreground::{self, Sockets};
 use kelp_runtime::{
-    Changes, Error, ExecProcess, ExecRequest, Kind, Result, Runtime, Stdio, bundle, own_binary, process,
+    Changes, Error, ExecProcess, ExecRequest, Kind, Result, Runtime, Stdio, bundle, own_binary, pidfile, process,
 };
 use kelp_sys::rustix::fd::AsFd;
 use oci_spec::runtime::{Capability, Process};
@@ -163,9 +163,10 @@ pub(crate) fn run(runtime: &Runtime, mut exec: Exec, log: &Log) -> Result<u8> {
     created.warnings.iter().for_each(|warning| log.warn(warning));
     let sockets = Sockets { console: exec.console_socket.as_deref(), pidfd: exec.pidfd_socket.as_deref() };
     // A process that nobody could get hold of shall not run.
-    sockets.hand_over(&mut created, "setns").map_err(|error| match process::signal(created.pidfd.as_fd(), 9) {
-        Ok(_) => error,
-        Err(undo) => error.and_also(&undo),
+    sockets.hand_over(&mut created, "setns").map_err(|error| {
+        let killed = process::signal(created.pidfd.as_fd(), 9).map(drop);
+        let forgotten = exec.pid_file.as_deref().map_or(Ok(()), pidfile::take_back);
+        [killed, forgotten].into_iter().filter_map(Result::err).fold(error, |error, undo| error.and_also(&undo))
     })?;
     signals.map_or(Ok(0), |signals| foreground::accompany(&created, signals))
 }
