@@ -15,6 +15,7 @@ claims!(as_root, as_user:
     every_command_meets_a_container_that_just_ended,
     a_program_without_its_shim_is_killed_stopped_and_removed,
     a_damaged_file_hides_no_other_container_and_rm_force_removes_its_own,
+    a_program_of_which_no_record_is_left_is_shown_and_ended,
     names_that_lead_nowhere_are_swept,
     many_are_removed_at_once_and_named_in_order,
     start_of_what_runs_prints_its_name,
@@ -152,6 +153,29 @@ fn a_damaged_file_hides_no_other_container_and_rm_force_removes_its_own(w: &Worl
     w.kelp(["container", "prune", "-f"]).ok();
     assert!(!folder(w, &id).exists());
     w.kelp(["rm", "-f", "other"]).ok();
+}
+
+/// Its shim is dead, and neither the runtime's state nor its journal can be read.
+fn a_program_of_which_no_record_is_left_is_shown_and_ended(w: &World) {
+    w.load_busybox();
+    for (round, damage) in [None, Some(&b""[..]), Some(b"\0\xff{junk")].into_iter().enumerate() {
+        let id = start(w, &["--name", "hurt", "busybox", "sh", "-c", LOOP]);
+        let pid = field(w, "hurt", "{{.State.Pid}}");
+        kill_shim(w, &pid);
+        for file in ["state.json", "journal"].map(|file| w.runtime_root().join(&id).join(file)) {
+            match damage {
+                None => fs::remove_file(file).unwrap(),
+                Some(junk) => fs::write(file, junk).unwrap(),
+            }
+        }
+        let all = w.kelp(["ps", "-a", "--format", "{{.Names}}: {{.Status}}"]).ok();
+        assert!(all.stdout.contains("hurt: Up (Damaged)"), "{round}: {all}");
+        w.kelp(["system", "prune", "-f"]).ok();
+        assert!(is_alive(&pid), "{round}: prune has ended what runs");
+        w.kelp(["rm", "-f", "hurt"]).ok();
+        assert!(!is_alive(&pid), "{round}: the program lives on");
+        assert!(!folder(w, &id).exists() && !w.runtime_root().join(&id).exists(), "{round}: its folders stay");
+    }
 }
 
 fn names_that_lead_nowhere_are_swept(w: &World) {

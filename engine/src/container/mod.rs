@@ -21,4 +21,5 @@ pub mod runtime;
 pub mod start;
 pub mod status;
 pub mod stop;
+mod stray;
 mod volumes;

@@ -8,7 +8,7 @@ use super::find::Container;
 use super::record::Record;
 use super::runtime::{self, Runtime};
 use super::status::State;
-use super::{name, network, record, status, stop};
+use super::{name, network, record, status, stop, stray};
 use crate::caller::Caller;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::events;
@@ -122,6 +122,7 @@ pub fn await_shim(caller: &Caller, container: &Container) -> Result<Shim> {
 
 /// Kills what runs of a container that nobody holds, and removes what the runtime and the shim keep of it.
 pub fn forget(caller: &Caller, record: &Record) -> Result<()> {
+    stray::end(caller, record)?;
     Runtime::of(caller, record).delete()?;
     forget_run(caller, &record.id)
 }

@@ -6,6 +6,7 @@
 use super::find::Container;
 use super::record::Start;
 use super::runtime::{self, Runtime};
+use super::stray;
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::time;
@@ -81,6 +82,9 @@ pub fn of(caller: &Caller, container: &Container) -> Result<Status> {
         (held, None, None) => before_start(caller, container, held),
         (held, None, Some(_)) => in_runtime(caller, container, held),
     };
+    // Only of one whose shim was killed may the runtime's record be the last.
+    let orphaned = !held && exit.is_none() && start.is_some();
+    let damage = damage.or_else(|| orphaned.then(|| stray::damage(caller, &container.record)).flatten());
     Ok(Status { state, pid, exit, start, damage })
 }
 
@@ -149,7 +153,10 @@ fn in_runtime(caller: &Caller, container: &Container, held: bool) -> (State, i32
     }
     // No state, or none that can be read, says no more than the lock does.
     let Ok(state) = caller.runtime().state(&container.record.id) else {
-        return (unknown, pid_from_shim(caller, container, held));
+        return match without_record(caller, container, held) {
+            Some(pid) => (State::Running, pid),
+            None => (unknown, pid_from_shim(caller, container, held)),
+        };
     };
     match state.status {
         RuntimeStatus::Paused => (State::Paused, state.pid),
@@ -157,6 +164,12 @@ fn in_runtime(caller: &Caller, container: &Container, held: bool) -> (State, i32
         RuntimeStatus::Creating | RuntimeStatus::Created if held => (State::Running, state.pid),
         _ => (unknown, 0),
     }
+}
+
+/// A process that runs of a container of which nobody knows any more.
+fn without_record(caller: &Caller, container: &Container, held: bool) -> Option<i32> {
+    let lost = !held && stray::damage(caller, &container.record).is_some();
+    if lost { stray::of(&container.record.id).first().copied() } else { None }
 }
 
 /// What another program says of it; where it says nothing, the lock and the shim know as much as is needed.
