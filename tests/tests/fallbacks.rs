@@ -26,6 +26,7 @@ claims!(as_user:
     our_own_program_is_mounted_read_only_or_copied,
 );
 claims!(as_root: without_bpf_root_is_told_that_device_rules_cannot_be_kept);
+claims!(as_root: without_fallocate_the_space_of_an_exit_status_is_written);
 claims!(as_root: a_store_on_an_overlay_is_copied_from, without_seccomp_a_holder_says_that_it_is_not_confined);
 
 /// `kelp-runtime VERB … ID` on a kernel that answers by these rules.
@@ -276,4 +277,25 @@ fn without_seccomp_a_holder_says_that_it_is_not_confined(w: &World) {
     let complaints = fs::read_to_string(container.join("shim.log")).unwrap();
     assert!(complaints.contains("not confined"), "{complaints}");
     w.kelp(["rm", "c"]).ok();
+}
+
+/// Not in this kernel; not by this file system; denied by another container's profile.
+fn without_fallocate_the_space_of_an_exit_status_is_written(w: &World) {
+    use std::os::unix::fs::MetadataExt as _;
+    w.load_busybox();
+    let mask = w.own_program("kelp-mask", "own/kelp-mask").to_string_lossy().into_owned();
+    let kelp = w.program("kelp").to_string_lossy().into_owned();
+    for rule in ["fallocate", "fallocate:1&0=95", "fallocate:1&0=1"] {
+        let run = w.command(&mask).args([rule, &kelp, "run", "-d", "--network", "none", "--name", "c"]);
+        run.args(["busybox", "sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.1; done"]).ok();
+        let container = fs::read_dir(w.store().join("containers")).unwrap().next().unwrap().unwrap().path();
+        let reserved = container.join(".exit.json.new");
+        assert!(fs::read(&reserved).unwrap() == [0; 4096], "{rule}: it is not all zeros");
+        assert!(fs::metadata(&reserved).unwrap().blocks() >= 8, "{rule}: no space was taken");
+        w.kelp(["stop", "c"]).ok();
+        assert_eq!(w.kelp(["wait", "c"]).ok().text(), "7", "{rule}");
+        let exit = fs::read_to_string(container.join("exit.json")).unwrap();
+        assert!(exit.ends_with("}\n") && !reserved.exists(), "{rule}: {exit:?}");
+        w.kelp(["rm", "c"]).ok();
+    }
 }

@@ -71,6 +71,7 @@ fn parse(condition: &str) -> Option<(u8, u64, u32)> {
 fn number_of(call: &str) -> Option<i64> {
     Some(match call {
         "copy_file_range" => libc::SYS_copy_file_range,
+        "fallocate" => libc::SYS_fallocate,
         "fsconfig" => libc::SYS_fsconfig,
         "keyctl" => libc::SYS_keyctl,
         "memfd_create" => libc::SYS_memfd_create,
