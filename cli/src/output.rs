@@ -67,6 +67,11 @@ pub(crate) fn wait_for(news: Option<BorrowedFd<'_>>, time: Option<Duration>) -> 
     }
 }
 
+/// Whether the reader of stdout has left, as a write has shown: the rest need not even be made.
+pub(crate) fn reader_left() -> bool {
+    READER_LEFT.load(Ordering::Relaxed)
+}
+
 /// Waits, and tells whether the reader of stdout has stayed.
 pub(crate) fn reader_stays(pause: Duration) -> bool {
     wait_for(None, Some(pause)) != Woken::ReaderGone

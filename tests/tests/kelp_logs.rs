@@ -14,6 +14,7 @@ claims!(as_root, as_user:
     logs_follow_loses_no_line_across_rotations,
     a_torn_line_is_left_out_and_said,
     logs_of_the_driver_none_is_an_error,
+    whoever_prints_ends_with_the_reader,
     restarts_are_counted,
 );
 
@@ -116,4 +117,35 @@ fn a_full_disk_loses_neither_the_status_nor_the_shim(w: &World) {
     let said = w.command("unshare").args(["-m", "sh", "-c", script]).env("KELP", &kelp).env("IMAGE", &image);
     let said = said.env("STORE", &w.store().display().to_string()).ok();
     assert_eq!(said.stdout, "status 5\nrecorded 5\n", "{said}");
+}
+
+/// The commands that go on until they are interrupted too, and those that have much to say.
+fn whoever_prints_ends_with_the_reader(w: &World) {
+    run(w, &["-d"], "seq 1 100000; exec sleep 1000");
+    let id = w.kelp(["inspect", "-f", "{{.Id}}", "c"]).ok().text().to_owned();
+    let log = w.store().join("containers").join(id).join("log");
+    let written = || fs::read_to_string(&log).unwrap_or_default().contains("\"100000");
+    kelp_tests::until("all is written", written);
+    // Said by who comes so far.
+    let torn = fs::read_to_string(&log).unwrap() + "{torn\n";
+    fs::write(&log, torn).unwrap();
+    let kelp = w.program("kelp").to_string_lossy().into_owned();
+    let commands = [
+        "logs c",
+        "logs -f c",
+        "ps",
+        "images",
+        "events",
+        "events --since 1h",
+        "history busybox",
+        "stats c",
+        "inspect c",
+    ];
+    for command in commands {
+        // The reader has gone before the first word.
+        let script = format!("( sleep 0.3; {kelp} {command}; echo status $? >&2 ) | exec true");
+        let said = w.command("/bin/sh").args(["-c", &script]).limit(20).ok();
+        assert_eq!(said.stderr.trim(), "status 0", "{command}: {said}");
+    }
+    w.kelp(["rm", "-f", "c"]).ok();
 }

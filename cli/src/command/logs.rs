@@ -5,7 +5,7 @@ use crate::caller::Caller;
 use crate::container::find::{self, Container};
 use crate::container::log::{Log, News};
 use crate::container::status;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::output;
 use crate::time;
 use clap::Args;
@@ -54,17 +54,10 @@ fn tail(text: &str) -> Result<usize, String> {
 pub(crate) fn run(args: &Logs, caller: &Caller) -> Result<ExitCode> {
     let container = find::one(caller, &args.container)?;
     let mut log = Log::open(&container)?;
-    match args.since.is_some() || args.until.is_some() {
-        false if args.tail == usize::MAX => {}
-        false => log.skip_to_last(args.tail)?,
-        // Only reading tells which lines are of that time.
-        true => args.show_last(&mut log)?,
+    match args.print(caller, &container, &mut log) {
+        Err(_) if output::reader_left() => Ok(ExitCode::SUCCESS),
+        printed => printed.map(|()| ExitCode::SUCCESS),
     }
-    log.each_line(&mut |line| args.show(line))?;
-    if args.follow {
-        follow(args, caller, &container, &mut log)?;
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn follow(args: &Logs, caller: &Caller, container: &Container, log: &mut Log) -> Result<()> {
@@ -83,6 +76,17 @@ fn follow(args: &Logs, caller: &Caller, container: &Container, log: &mut Log) ->
 }
 
 impl Logs {
+    fn print(&self, caller: &Caller, container: &Container, log: &mut Log) -> Result<()> {
+        match self.since.is_some() || self.until.is_some() {
+            false if self.tail == usize::MAX => {}
+            false => log.skip_to_last(self.tail)?,
+            // Only reading tells which lines are of that time.
+            true => self.show_last(log)?,
+        }
+        log.each_line(&mut |line| self.show(line))?;
+        if self.follow { follow(self, caller, container, log) } else { Ok(()) }
+    }
+
     /// The last lines of the time that was asked for.
     fn show_last(&self, log: &mut Log) -> Result<()> {
         let mut last = VecDeque::new();
@@ -108,6 +112,9 @@ impl Logs {
     }
 
     fn show(&self, line: &[u8]) -> Result<()> {
+        if output::reader_left() {
+            return Err(Error::new(Kind::Other, "cannot go on with the log", "its reader has left"));
+        }
         let whole = parse(line);
         if whole.is_none() {
             output::note("a line of the log is torn, and left out");
