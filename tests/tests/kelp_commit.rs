@@ -20,6 +20,7 @@ claims!(as_root, as_user:
 claims!(as_user, as_stranger:
     owners_survive_an_export,
 );
+claims!(as_root, as_user, as_stranger: folders_that_nobody_may_list_are_read_all_the_same);
 
 const SCRIPT: &str = "cd /d && echo new >added && echo more >>changed && rm deleted && rm -r folder && mkdir folder && echo x >folder/fresh \
      && ln added tied && ln -s added soft && chmod 4755 added && mkfifo pipe && rm -r gone";
@@ -164,4 +165,49 @@ fn owners_survive_an_export(w: &World) {
     let listed = w.command("tar").args(["--numeric-owner", "-tvf", &tar, "owned"]).ok().stdout;
     assert!(listed.contains(" 33/34 "), "{listed}");
     w.kelp(["rm", "c"]).ok();
+}
+
+/// Modes as those of mail queues (0311) and worse: their owner himself may not list or enter them; in the container root may.
+fn folders_that_nobody_may_list_are_read_all_the_same(w: &World) {
+    let file = |path: &str| Entry::new(path, Kind::File(b"old\n".to_vec()));
+    let folder = |path: &str, mode| Entry::new(path, Kind::Folder).mode(mode);
+    let below = [
+        folder("shut/", 0o311),
+        file("shut/below"),
+        folder("shut/deep/", 0),
+        file("shut/deep/file").mode(0),
+        folder("hidden/", 0o311),
+        file("hidden/below"),
+    ];
+    let above = [
+        folder("shut/", 0o311),
+        file("shut/above"),
+        folder("hidden/", 0o311),
+        file("hidden/.wh..wh..opq"),
+        file("hidden/above"),
+    ];
+    w.load(&busybox_image(w).with(layer(&below)).with(layer(&above)), "base:1");
+    let look = "find shut hidden | sort; stat -c '%a %n' shut shut/deep shut/deep/file hidden; cat shut/deep/file";
+    let script = format!("echo new >shut/new; rm shut/below; chmod 700 shut/deep; chmod 0 shut/deep; {look}");
+    let ran = w.kelp(["run", "--network", "none", "--name", "c", "-w", "/", "base:1", "sh", "-c", &script]).ok();
+    let seen = "hidden\nhidden/above\nshut\nshut/above\nshut/deep\nshut/deep/file\nshut/new\n\
+                311 shut\n0 shut/deep\n0 shut/deep/file\n311 hidden\nold\n";
+    assert_eq!(ran.stdout, seen);
+    let told = w.kelp(["diff", "c"]).ok().stdout;
+    let mut lines: Vec<&str> = told.lines().filter(|line| line.contains("shut") || line.contains("hidden")).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["A /shut/new", "C /shut", "C /shut/deep", "D /shut/below"]);
+    w.kelp(["commit", "c", "committed:1"]).ok();
+    let tar = w.dir().join("export.tar").to_string_lossy().into_owned();
+    w.kelp(["export", "-o", &tar, "c"]).ok();
+    w.kelp(["import", &tar, "imported:1"]).ok();
+    for image in ["committed:1", "imported:1"] {
+        let again = w.kelp(["run", "--rm", "--network", "none", "-w", "/", image, "sh", "-c", look]).ok();
+        assert_eq!(again.stdout, seen, "{image}");
+    }
+    w.kelp(["cp", "c:/shut", &w.dir().join("copied").to_string_lossy()]).ok();
+    w.kelp(["rm", "c"]).ok();
+    w.kelp(["rmi", "-f", "committed:1", "imported:1", "base:1"]).ok();
+    w.kelp(["system", "prune", "-af"]).ok();
+    w.command("/bin/chmod").args(["-R", "u+rwx", &w.dir().join("copied").to_string_lossy()]).ok();
 }

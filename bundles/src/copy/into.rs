@@ -75,7 +75,7 @@ pub fn unpack(root: &OwnedFd, path: &Path, how: Into, input: impl BufRead) -> Re
         target,
         owner: how.owner,
         origin: how.origin,
-        folder_times: Vec::new(),
+        folders: Vec::new(),
         left_out: LeftOut::default(),
         devices: HashSet::new(),
     };
@@ -84,7 +84,7 @@ pub fn unpack(root: &OwnedFd, path: &Path, how: Into, input: impl BufRead) -> Re
         making.entry(&entry, &mut tar).map_err(|trouble| trouble.about(&entry))?;
         next = tar.next().doing(reading)?;
     }
-    making.set_folder_times().doing(|| "setting the times of folders")?;
+    making.finish_folders().doing(|| "setting the modes and times of folders")?;
     Ok(making.left_out)
 }
 
@@ -181,7 +181,7 @@ struct Making {
     /// The names of device nodes that were not made.
     devices: HashSet<Vec<u8>>,
     /// Set when nothing more is made in them.
-    folder_times: Vec<(Vec<u8>, Timestamps)>,
+    folders: Vec<(Vec<u8>, Mode, Timestamps)>,
 }
 
 impl Making {
@@ -256,8 +256,10 @@ impl Making {
         // One that was there stays as it is.
         if new || self.owner == Owner::Kept {
             self.own(entry, |uid, gid| rfs::fchown(&made, Some(uid), Some(gid)))?;
-            rfs::fchmod(&made, Mode::from_raw_mode(entry.mode)).call("fchmod")?;
-            self.folder_times.push((path, times(entry)));
+            let mode = Mode::from_raw_mode(entry.mode);
+            // Its owner may not be root: what is in it comes first.
+            rfs::fchmod(&made, mode | Mode::RWXU).call("fchmod")?;
+            self.folders.push((path, mode, times(entry)));
         }
         Ok(())
     }
@@ -301,10 +303,10 @@ impl Making {
         chown(Uid::from_raw(uid), Gid::from_raw(gid)).call("chown")
     }
 
-    fn set_folder_times(&self) -> Result<(), Errno> {
-        self.folder_times.iter().rev().try_for_each(|(path, times)| {
+    fn finish_folders(&self) -> Result<(), Errno> {
+        self.folders.iter().rev().try_for_each(|(path, mode, times)| {
             match at::open_plain(&self.target.folder, path, at::LIST) {
-                Ok(folder) => rfs::futimens(&folder, times),
+                Ok(folder) => rfs::fchmod(&folder, *mode).and_then(|()| rfs::futimens(&folder, times)),
                 // The container has taken it away meanwhile.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
                 Err(errno) => Err(errno),
