@@ -6,7 +6,7 @@ mod harness;
 
 use harness::{Container, PATIENCE, open_descriptors, processes_with, shim, signal, until};
 use kelp_shim::client::{self, Ended, Relay};
-use kelp_shim::protocol::{Reply, Request};
+use kelp_shim::protocol::{DATA_MAX, Reply, Request, STDIN_WINDOW};
 use kelp_shim::{Kind, Phase, Restart, Status, Stdin, Streams};
 use std::fs;
 use std::io::{Read, Write};
@@ -368,6 +368,52 @@ fn a_hundred_clients_come_and_go_without_a_trace() {
     until("the clients to be forgotten", || open_descriptors(holder) <= before);
     assert!(resident(holder) <= memory + 128, "{memory} kB became {} kB", resident(holder));
     assert_eq!(container.connect().stop(SIGTERM, Some(PATIENCE)).unwrap().signal, Some(SIGTERM));
+}
+
+/// Each has as much input under way as one may, and the program reads none of it.
+#[test]
+fn three_thousand_clients_that_typed_and_left_leave_no_memory() {
+    let mut container = Container::new("sleep 60");
+    container.launch.stdin = Stdin::Keep;
+    container.start_detached();
+    let holder = container.holder().unwrap();
+    let come_type_and_leave = || {
+        let mut client = container.connect();
+        client.send(&Request::Attach { streams: Streams { stdin: true, ..Streams::default() }, size: None }).unwrap();
+        assert!(matches!(client.receive().unwrap(), Reply::Attached { stdin: true, .. }));
+        for _ in 0..STDIN_WINDOW / DATA_MAX {
+            client.send(&Request::Stdin(&[b'x'; DATA_MAX])).unwrap();
+        }
+    };
+    (0..100).for_each(|_| come_type_and_leave());
+    let before = resident(holder);
+    (0..3000).for_each(|_| come_type_and_leave());
+    container.connect().ping().unwrap();
+    assert!(resident(holder) <= before + 256, "{before} kB became {} kB", resident(holder));
+    container.connect().stop(SIGKILL, None).unwrap();
+}
+
+#[test]
+fn only_so_many_clients_are_served_and_only_so_much_input_is_taken_of_one() {
+    let mut container = Container::new("sleep 60");
+    container.launch.stdin = Stdin::Keep;
+    container.start_detached();
+    let attach = || {
+        let mut client = container.connect();
+        client.send(&Request::Attach { streams: Streams::ALL, size: None }).unwrap();
+        client.receive().map(|reply| assert!(matches!(reply, Reply::Attached { .. }))).map(|()| client)
+    };
+    let mut clients: Vec<_> = (0..64).map(|_| attach().unwrap()).collect();
+    let refused = attach().unwrap_err();
+    assert!(refused.to_string().contains("64 clients are connected already"), "{refused}");
+    let mut greedy = clients.pop().unwrap();
+    // A pipe's worth goes to the program; the window is as large; then it is too much.
+    let sent = (0..8).try_for_each(|_| greedy.send(&Request::Stdin(&[b'x'; DATA_MAX])));
+    let ended = (0..8).find_map(|_| greedy.receive().err());
+    assert!(sent.is_err() || ended.is_some_and(|error| error.kind == Kind::BadInput));
+    until("room for another", || attach().is_ok());
+    assert_eq!(clients[0].ping().unwrap().0, Phase::Running);
+    container.connect().stop(SIGKILL, None).unwrap();
 }
 
 /// Kilobytes.

@@ -5,7 +5,8 @@
 mod harness;
 
 use harness::{Container, signal, until};
-use kelp_shim::{Phase, Stdin};
+use kelp_shim::protocol::Request;
+use kelp_shim::{Phase, Size, Stdin};
 use kelp_sys::rustix::fs::{OFlags, fcntl_setfl};
 use kelp_sys::rustix::termios::{LocalModes, tcgetattr};
 use kelp_sys::term::{Winsize, set_size};
@@ -13,6 +14,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 const SIGWINCH: i32 = 28;
 const SIGTERM: i32 = 15;
@@ -153,5 +155,29 @@ fn a_terminal_that_goes_away_detaches() {
     assert_eq!(client.wait().unwrap().code(), Some(0));
     assert_eq!(container.connect().ping().unwrap().0, Phase::Running);
     container.connect().stop(SIGKILL, None).unwrap();
+    container.assert_nothing_left();
+}
+
+#[test]
+fn a_flood_of_sizes_holds_up_nobody_and_the_last_one_counts() {
+    let mut container = Container::new("until stty size | grep -q '77 99'; do sleep 0.02; done; sleep 0.5; exit 7");
+    container.launch.terminal = true;
+    container.start_detached();
+    let mut flood = container.connect();
+    let flooding = std::thread::spawn(move || {
+        for number in 0..50_000 {
+            flood.send(&Request::Resize(Size { rows: 24 + number % 20, cols: 80 })).unwrap();
+        }
+        flood.send(&Request::Resize(Size { rows: 77, cols: 99 })).unwrap();
+    });
+    let mut longest = Duration::ZERO;
+    while !flooding.is_finished() {
+        let begin = Instant::now();
+        container.connect().ping().unwrap();
+        longest = longest.max(begin.elapsed());
+    }
+    flooding.join().unwrap();
+    assert!(longest < Duration::from_secs(2), "a ping took {longest:?}");
+    assert_eq!(container.wait_for_record().code, 7);
     container.assert_nothing_left();
 }
