@@ -145,6 +145,8 @@ fn tars_go_through_standard_streams(w: &World) {
     }
     assert_eq!(w.kelp(["exec", "c", "stat", "-c", "%u:%g", "/tmp/given/file"]).ok().text(), "1000:1000");
     w.kelp(["cp", "-", "c:/tmp/missing"]).stdin(tar).output().code(1).explains(&["folder that is there"]);
+    w.kelp(["cp", "-", "c:/tmp/missing"]).stdin("").output().code(1).explains(&["folder that is there"]);
+    w.kelp(["cp", "-", "c:/tmp"]).stdin("").ok();
     w.kelp(["cp", "-", "c:/tmp"]).stdin("no tar at all").output().code(1).explains(&[]);
     let escape = layer(&[Entry::new("../../escape", Kind::File(b"x".to_vec()))]);
     w.kelp(["cp", "-", "c:/tmp"]).stdin(escape).output().code(1).explains(&["leads out"]);

@@ -68,7 +68,10 @@ pub struct Into {
 pub fn unpack(root: &OwnedFd, path: &Path, how: Into, input: impl BufRead) -> Result<LeftOut> {
     let mut tar = Reader::new(input, HEADER_LIMIT);
     let reading = || "reading the files to copy";
-    let Some(first) = tar.next().doing(reading)? else { return Ok(LeftOut::default()) };
+    let Some(first) = tar.next().doing(reading)? else {
+        // A tar of nothing goes nowhere, but not to a place that is not there.
+        return Target::find(root, path, how, &[], true).map(|_| LeftOut::default());
+    };
     let top = names(&first.path)?.first().map_or_else(Vec::new, |name| name.to_vec());
     let target = Target::find(root, path, how, &top, first.kind == EntryKind::Folder)?;
     let mut making = Making {
