@@ -3,7 +3,7 @@
 
 use oci_spec::image::{Descriptor, DescriptorBuilder, ImageManifestBuilder, MediaType};
 
-use crate::compression::Compression;
+use crate::compression::{self, Compression};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
@@ -20,11 +20,14 @@ pub(crate) fn descriptor(media_type: MediaType, digest: &Digest, size: u64) -> R
 }
 
 /// What manifests call a layer that is wrapped so.
-pub(crate) fn media_type(compression: Compression) -> MediaType {
+pub(crate) fn media_type(compression: Compression) -> Result<MediaType> {
     match compression {
-        Compression::Plain => MediaType::ImageLayer,
-        Compression::Gzip => MediaType::ImageLayerGzip,
-        Compression::Zstd => MediaType::ImageLayerZstd,
+        Compression::Plain => Ok(MediaType::ImageLayer),
+        Compression::Gzip => Ok(MediaType::ImageLayerGzip),
+        Compression::Zstd => Ok(MediaType::ImageLayerZstd),
+        Compression::Xz | Compression::Bzip2 => {
+            Err(Error::new(Kind::Unsupported, "describing a layer", compression::not_for_layers(compression)))
+        }
     }
 }
 

@@ -10,9 +10,10 @@ use crate::compression::{self, Compression, Sums};
 use crate::config::{History, ImageConfig, RootFs, RunConfig};
 use crate::digest::{Digest, Hashing};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::limits::Limits;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::store::{Claims, Image, Store};
+use crate::store::{BlobWriter, Claims, Image, Store};
 use crate::tar::Reader;
 
 /// Where a layer may be any size: nobody needs a larger one.
@@ -42,10 +43,10 @@ pub fn import(store: &Store, input: &mut (dyn Read + Send), wanted: &Import) -> 
     wanted.changes.iter().try_for_each(|line| change::apply(&mut run, line))?;
     let claims = Claims::begin(store)?;
     let mut blob = claims.writer()?;
-    blob.copy_from(input, BLOB)?;
+    copy(input, &mut blob, store.limits())?;
     let (digest, size) = blob.finish(None)?;
     let (diff_id, compression) = diff_id(store, &digest, size)?;
-    let layer = descriptor(media_type(compression), &digest, size)?;
+    let layer = descriptor(media_type(compression)?, &digest, size)?;
     let history = History {
         created: Some(wanted.created.clone()),
         comment: Some(wanted.comment.clone()).filter(|text| !text.is_empty()),
@@ -62,6 +63,17 @@ pub fn import(store: &Store, input: &mut (dyn Read + Send), wanted: &Import) -> 
         ..ImageConfig::default()
     };
     compose::publish(store, claims, &config, vec![layer], wanted.name.clone())
+}
+
+/// Stores the archive as it is, or unpacked where no registry takes a layer that is packed so.
+fn copy(input: &mut (dyn Read + Send), blob: &mut BlobWriter<'_, '_>, limits: &Limits) -> Result<()> {
+    let doing = || "reading the archive";
+    let (compression, mut input) = compression::peek(input).doing(doing)?;
+    let copied = match compression.is_for_layers() {
+        true => blob.copy_from(&mut input, BLOB),
+        false => blob.copy_from(&mut compression::archive(input, limits).doing(doing)?.0, BLOB),
+    };
+    copied.map(drop)
 }
 
 /// The digest of the tar in a blob, which must be one.

@@ -13,7 +13,8 @@ use serde_json::json;
 claims!(as_root, as_user:
     every_archive_and_compression_can_be_loaded,
     what_skopeo_writes_can_be_loaded,
-    what_gzip_and_zstd_compress_whole_can_be_loaded,
+    an_archive_that_is_compressed_whole_can_be_loaded,
+    an_import_is_a_layer_that_registries_take,
     an_image_is_pulled_over_http_and_run,
     an_absent_image_is_pulled_by_run,
     a_pull_that_fails_leaves_the_store_usable,
@@ -72,17 +73,58 @@ fn what_skopeo_writes_can_be_loaded(w: &World) {
     }
 }
 
-fn what_gzip_and_zstd_compress_whole_can_be_loaded(w: &World) {
-    for (program, suffix) in [("gzip", "gz"), ("zstd", "zst")] {
-        if !Path::new("/usr/bin").join(program).exists() && !Path::new("/bin").join(program).exists() {
-            w.skip(&format!("{program} is not installed"));
-            continue;
-        }
+/// What packs archives, and the suffix it adds.
+const PACKERS: [(&str, &str); 4] = [("gzip", "gz"), ("zstd", "zst"), ("xz", "xz"), ("bzip2", "bz2")];
+
+/// The file, packed by a program; nothing where that is not installed.
+fn packed(w: &World, (program, suffix): (&str, &str), file: &Path) -> Option<String> {
+    if !Path::new("/usr/bin").join(program).exists() && !Path::new("/bin").join(program).exists() {
+        w.skip(&format!("{program} is not installed"));
+        return None;
+    }
+    let file = file.display().to_string();
+    w.command(program).args(["-q", "-f", &file]).ok();
+    Some(format!("{file}.{suffix}"))
+}
+
+fn an_archive_that_is_compressed_whole_can_be_loaded(w: &World) {
+    for (program, suffix) in PACKERS {
         let image = busybox_image(w).compression(Compression::Plain);
-        let file = image.docker_archive(w, &format!("{program}.tar"), &format!("{program}:1")).display().to_string();
-        w.command(program).args(["-q", "-f", &file]).ok();
-        load(w, &["-i", &format!("{file}.{suffix}")]);
+        let file = image.docker_archive(w, &format!("{program}.tar"), &format!("{program}:1"));
+        let Some(file) = packed(w, (program, suffix), &file) else { continue };
+        load(w, &["-i", &file]);
         assert_eq!(prints(w, &format!("{program}:1"), "echo works"), "works\n");
+        let whole = fs::read(&file).unwrap();
+        let cut = w.write("cut", &whole[..whole.len() / 2]).display().to_string();
+        w.kelp(["load", "-i", &cut]).output().code(1).explains(&["cut off", program]);
+        w.kelp(["import", &cut]).output().code(1);
+    }
+}
+
+/// Registries know no layer that xz or bzip2 packed.
+fn an_import_is_a_layer_that_registries_take(w: &World) {
+    for (program, suffix) in PACKERS {
+        let file = w.write("files.tar", layer(&[Entry::new("file", Kind::File(b"content".to_vec()))]));
+        let Some(file) = packed(w, (program, suffix), &file) else { continue };
+        w.kelp(["import", &file, "imported:1"]).ok();
+        let saved = w.dir().join("saved").display().to_string();
+        w.kelp(["save", "--format", "oci-dir", "-o", &saved, "imported:1"]).ok();
+        let blob = |digest: &serde_json::Value| {
+            let hex = digest.as_str().unwrap().trim_start_matches("sha256:");
+            fs::read(format!("{saved}/blobs/sha256/{hex}")).unwrap()
+        };
+        let index: serde_json::Value =
+            serde_json::from_slice(&fs::read(format!("{saved}/index.json")).unwrap()).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&blob(&index["manifests"][0]["digest"])).unwrap();
+        let expected = match program {
+            "gzip" => "application/vnd.oci.image.layer.v1.tar+gzip",
+            "zstd" => "application/vnd.oci.image.layer.v1.tar+zstd",
+            _ => "application/vnd.oci.image.layer.v1.tar",
+        };
+        assert_eq!(manifest["layers"][0]["mediaType"], expected, "{program}");
+        let is_plain = blob(&manifest["layers"][0]["digest"]).starts_with(b"file\0");
+        assert_eq!(is_plain, !expected.contains('+'), "{program}");
+        fs::remove_dir_all(saved).unwrap();
     }
 }
 

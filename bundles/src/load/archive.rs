@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
 
 use super::Loading;
-use crate::compression::Compression;
+use crate::compression::{Compression, START};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::progress::Event;
@@ -73,8 +73,8 @@ impl Archive {
         match (self.member(name)?, &self.file) {
             (Member::Small(bytes), _) => Ok(Compression::of(bytes)),
             (Member::Section(at, size), Some(file)) => {
-                let mut start = Vec::with_capacity(4);
-                Section { file, at: *at, left: (*size).min(4) }.read_to_end(&mut start).doing(doing)?;
+                let mut start = Vec::with_capacity(START);
+                Section { file, at: *at, left: (*size).min(START as u64) }.read_to_end(&mut start).doing(doing)?;
                 Ok(Compression::of(&start))
             }
             (Member::Blob(digest, _), _) => Compression::of_file(&loading.store.blob(digest)).doing(doing),

@@ -78,13 +78,14 @@ fn bring(loading: &Loading<'_>, archive: &Archive, image: &Saved) -> Result<Desc
 /// it is copied.
 fn layer(loading: &Loading<'_>, archive: &Archive, name: &str, diff_id: &Digest) -> Result<(Digest, Descriptor)> {
     let compression = archive.compression(loading, name)?;
+    let media_type = compose::media_type(compression).map_err(|error| error.while_doing(format!("reading {name}")))?;
     let (digest, size) = match (compression, digest_in(name)) {
         (Compression::Plain, _) => (diff_id.clone(), archive.size(name)?),
         (_, Some(digest)) => (digest, archive.size(name)?),
         // Only its content tells its digest.
         (_, None) => archive.blob(loading, name)?,
     };
-    let descriptor = descriptor(compose::media_type(compression), &digest, size)?;
+    let descriptor = descriptor(media_type, &digest, size)?;
     Ok((digest, descriptor))
 }
 

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use oci_spec::image::{Descriptor, ImageManifest};
 
-use crate::compression::{self, Compression, Sums};
+use crate::compression::{self, Compression, START};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::idmap::IdMap;
@@ -115,7 +115,7 @@ impl Loading<'_> {
         if !file.metadata().doing(doing)?.is_file() {
             return self.stream(file);
         }
-        let mut start = [0; 4];
+        let mut start = [0; START];
         let position = file.stream_position().doing(doing)?;
         let length = file.read_at(&mut start, position).doing(doing)?;
         match Compression::of(&start[..length]) {
@@ -125,7 +125,7 @@ impl Loading<'_> {
     }
 
     fn stream(&self, input: impl Read + Send) -> Result<Vec<Found>> {
-        let (plain, _) = compression::decoder(input, Sums::Checked).doing(|| "reading the archive")?;
+        let (plain, _) = compression::archive(input, self.store.limits()).doing(|| "reading the archive")?;
         self.archive(&archive::read(self, BufReader::with_capacity(1 << 18, plain))?)
     }
 
