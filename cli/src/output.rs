@@ -157,11 +157,6 @@ pub(crate) struct Table {
 
 impl Table {
     /// A table with these headings.
-    pub(crate) fn new<const N: usize>(headings: [&str; N]) -> Self {
-        Self { rows: vec![headings.map(str::to_owned).to_vec()] }
-    }
-
-    /// A table with headings known only at run time.
     pub(crate) fn with_headings(headings: Vec<String>) -> Self {
         Self { rows: vec![headings] }
     }
@@ -204,7 +199,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_lines_end_without_spaces() {
-        let mut table = Table::new(["NAME", "TAG", "SIZE"]);
+        let mut table = Table::with_headings(["NAME", "TAG", "SIZE"].map(str::to_owned).to_vec());
         table.row(["a-long-name", "v1", "1"].map(str::to_owned));
         table.row(["b", "", ""].map(str::to_owned));
         assert_eq!(table.render(), "NAME          TAG       SIZE\na-long-name   v1        1\nb\n");

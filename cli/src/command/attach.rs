@@ -34,7 +34,7 @@ pub(crate) struct Attach {
 /// Performs the command: leaves with the program's status.
 pub(crate) fn run(args: &Attach, caller: &Caller) -> Result<ExitCode> {
     let container = find::one(caller, &args.container)?;
-    let mut shim = super::shim_of(caller, &container, "attach to")?;
+    let mut shim = status::shim_of(caller, &container, "attach to")?;
     let relay = Relay {
         streams: Streams { stdin: !args.no_stdin, ..Streams::ALL },
         detach_keys: super::detach_keys(args.detach_keys.as_ref(), caller)?,

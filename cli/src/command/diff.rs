@@ -2,12 +2,11 @@
 //! `kelp diff`: what a container changed of its image.
 
 use crate::caller::Caller;
-use crate::container::find;
+use crate::container::files;
 use crate::error::Result;
-use crate::{ids, output};
+use crate::output;
 use clap::Args;
 use kelp_bundles::changes::Kind;
-use kelp_bundles::{Store, commit};
 use std::process::ExitCode;
 
 /// Show what a container changed of its image
@@ -19,9 +18,7 @@ pub(crate) struct Diff {
 
 /// Performs the command.
 pub(crate) fn run(args: &Diff, caller: &Caller) -> Result<ExitCode> {
-    let container = find::one(caller, &args.container)?;
-    let store = Store::open(&caller.places.store)?;
-    for change in commit::changes(&store, &container.folder, &container.files(), &ids::of_caller()?)? {
+    for change in files::changes(caller, &args.container)? {
         let letter = match change.kind {
             Kind::Changed => 'C',
             Kind::Added => 'A',

@@ -2,12 +2,9 @@
 //! `kelp export`: the files of a container as a tar.
 
 use crate::caller::Caller;
-use crate::container::find;
+use crate::container::{files, find};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::events;
-use crate::ids;
 use clap::Args;
-use kelp_bundles::{Store, commit};
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,7 +24,8 @@ pub(crate) struct Export {
 /// Performs the command. Volumes and what is mounted are not the container's.
 pub(crate) fn run(args: &Export, caller: &Caller) -> Result<ExitCode> {
     let doing = || format!("cannot export {}", args.container);
-    let container = find::one(caller, &args.container)?;
+    // Before a file of that name is emptied.
+    find::one(caller, &args.container)?;
     let out: OwnedFd = match &args.output {
         Some(file) => File::create(file).doing(doing)?.into(),
         None if std::io::stdout().is_terminal() => {
@@ -36,9 +34,6 @@ pub(crate) fn run(args: &Export, caller: &Caller) -> Result<ExitCode> {
         }
         None => std::io::stdout().as_fd().try_clone_to_owned().doing(doing)?,
     };
-    let store = Store::open(&caller.places.store)?;
-    let exported = commit::export(&store, &container.folder, &container.files(), out, &ids::of_caller()?);
-    exported.map_err(|error| Error::from(error).while_doing(doing()))?;
-    events::container(caller, &container.record, "export");
+    files::export(caller, &args.container, out)?;
     Ok(ExitCode::SUCCESS)
 }

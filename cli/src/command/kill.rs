@@ -2,13 +2,10 @@
 //! `kelp kill`: send the program a signal.
 
 use crate::caller::Caller;
-use crate::container::find;
-use crate::container::network;
-use crate::container::status;
-use crate::container::stop::{self, Found};
+use crate::container::kill;
 use crate::error::Result;
 use crate::output;
-use crate::request::signal;
+use crate::request::{self, signal};
 use clap::Args;
 use std::process::ExitCode;
 
@@ -26,22 +23,7 @@ pub(crate) struct Kill {
 /// Performs the command.
 pub(crate) fn run(args: &Kill, caller: &Caller) -> Result<ExitCode> {
     super::each(&args.containers, |wanted| {
-        let container = find::any(caller, wanted)?;
-        if !status::of(caller, &container)?.state.is_alive() {
-            return Err(super::not_running(&container, "kill"));
-        }
-        let found = if args.signal == signal::KILL {
-            // Whoever kills wants it gone when the command returns, and not started again.
-            stop::stop(caller, &container, signal::KILL, Some(std::time::Duration::ZERO))?
-        } else {
-            stop::send(caller, &container, args.signal)?
-        };
-        if found == Found::Ended {
-            return Err(super::not_running(&container, "kill"));
-        }
-        if args.signal == signal::KILL {
-            network::await_release(caller, &container.record);
-        }
+        kill::kill(caller, &request::Kill { container: wanted.to_owned(), signal: args.signal })?;
         output::line(wanted)
     })
 }

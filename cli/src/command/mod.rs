@@ -51,14 +51,12 @@ mod volume;
 mod wait;
 
 use crate::caller::Caller;
-use crate::container::find::Container;
-use crate::container::status;
 use crate::docker_config::DockerConfig;
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Doing, Result};
 use crate::output::{self, Table};
 use crate::template::Template;
 use clap::Subcommand;
-use kelp_shim::client::{self, Connection, DetachKeys};
+use kelp_shim::client::DetachKeys;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -297,28 +295,6 @@ fn tell_in_order(names: &[String], done: &mpsc::Receiver<(usize, Result<bool>)>)
         }
     }
     Ok(status)
-}
-
-/// A connection to the shim of a container that runs.
-pub(crate) fn shim_of(caller: &Caller, container: &Container, verb: &str) -> Result<Connection> {
-    client::connect(&caller.places.run, &container.record.id).map_err(|error| match error.kind {
-        kelp_shim::Kind::NoSuchContainer => not_running(container, verb),
-        // Its shim left between our knock and our first word.
-        kelp_shim::Kind::Lost => explain(caller, container, verb, error.into()),
-        _ => error.into(),
-    })
-}
-
-/// The error of a verb that wants a program.
-pub(crate) fn not_running(container: &Container, verb: &str) -> Error {
-    let name = &container.record.name;
-    Error::new(Kind::WrongState, format!("cannot {verb} container {name}"), "it is not running")
-        .hint(format!("kelp start {name}; kelp ps -a shows all"))
-}
-
-/// The reason for an error, where it is that the program has just ended.
-pub(crate) fn explain(caller: &Caller, container: &Container, verb: &str, error: Error) -> Error {
-    if status::has_just_ended(caller, container) { not_running(container, verb) } else { error }
 }
 
 /// The keys that detach: what `--detach-keys` says, else `detachKeys` of Docker's config.json, else ctrl-p ctrl-q.

@@ -2,9 +2,8 @@
 //! `kelp rename`: give a container another name.
 
 use crate::caller::Caller;
-use crate::container::{find, name};
-use crate::error::{Error, Kind, Result};
-use crate::events;
+use crate::container::rename;
+use crate::error::Result;
 use clap::Args;
 use std::process::ExitCode;
 
@@ -17,18 +16,8 @@ pub(crate) struct Rename {
     name: String,
 }
 
-/// Performs the command: takes the new name, records it, gives the old one back.
+/// Performs the command.
 pub(crate) fn run(args: &Rename, caller: &Caller) -> Result<ExitCode> {
-    let mut container = find::one(caller, &args.container)?;
-    name::check(&args.name)?;
-    if container.record.name == args.name {
-        let because = "it has this name already; a container cannot be renamed to its current name";
-        return Err(Error::new(Kind::AlreadyExists, format!("cannot rename container {}", args.name), because));
-    }
-    name::take(caller, &args.name, &container.record.id)?;
-    let old = std::mem::replace(&mut container.record.name, args.name.clone());
-    container.record.write(&container.folder)?;
-    name::release(caller, &old, &container.record.id)?;
-    events::container_with(caller, &container.record, "rename", [("oldName", format!("/{old}"))]);
+    rename::rename(caller, &args.container, &args.name)?;
     Ok(ExitCode::SUCCESS)
 }

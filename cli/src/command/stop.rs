@@ -2,19 +2,12 @@
 //! `kelp stop` and `kelp restart`: ask the program to end, then make it.
 
 use crate::caller::Caller;
-use crate::container::find::{self, Container};
-use crate::container::network;
-use crate::container::runtime::Runtime;
-use crate::container::start::{self, Stay};
-use crate::container::status;
-use crate::container::stop::{self, Found};
+use crate::container::stop;
 use crate::error::Result;
-use crate::events;
 use crate::output;
-use crate::request::signal;
+use crate::request::{self, signal};
 use clap::Args;
 use std::process::ExitCode;
-use std::time::Duration;
 
 // Of `stop` and `restart`: each has its own line in the list of commands.
 #[derive(Debug, Args)]
@@ -30,10 +23,10 @@ pub(crate) struct Stop {
     containers: Vec<String>,
 }
 
-/// Performs `stop`. What is not running is stopped already.
+/// Performs `stop`.
 pub(crate) fn run(args: &Stop, caller: &Caller) -> Result<ExitCode> {
     super::each(&args.containers, |wanted| {
-        stop_one(args, caller, &find::any(caller, wanted)?)?;
+        stop::ask(caller, &args.request(wanted))?;
         output::line(wanted)
     })
 }
@@ -41,34 +34,13 @@ pub(crate) fn run(args: &Stop, caller: &Caller) -> Result<ExitCode> {
 /// Performs `restart`.
 pub(crate) fn run_restart(args: &Stop, caller: &Caller) -> Result<ExitCode> {
     super::each(&args.containers, |wanted| {
-        let container = find::one(caller, wanted)?;
-        stop_one(args, caller, &container)?;
-        start::start(caller, &container, &Stay::Detached)?;
-        events::container(caller, &container.record, "restart");
+        stop::restart(caller, &args.request(wanted))?;
         output::line(wanted)
     })
 }
 
-fn stop_one(args: &Stop, caller: &Caller, container: &Container) -> Result<()> {
-    let record = &container.record;
-    let state = status::of(caller, container)?.state;
-    if !state.is_alive() {
-        return Ok(());
+impl Stop {
+    fn request(&self, container: &str) -> request::Stop {
+        request::Stop { container: container.to_owned(), signal: self.signal, timeout: self.time }
     }
-    if state == status::State::Paused {
-        // A frozen program cannot heed a signal.
-        let resumed = Runtime::of(caller, record).resume();
-        // Somebody else thawed or ended it while we looked.
-        if resumed.is_err() && status::of(caller, container)?.state == status::State::Paused {
-            resumed?;
-        }
-    }
-    let seconds = args.time.unwrap_or(record.stop_timeout);
-    let timeout = u64::try_from(seconds).ok().map(Duration::from_secs);
-    let found = stop::stop(caller, container, args.signal.unwrap_or(record.stop_signal), timeout)?;
-    network::await_release(caller, record);
-    if found == Found::Alive {
-        events::container(caller, record, "stop");
-    }
-    Ok(())
 }

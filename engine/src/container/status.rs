@@ -8,10 +8,11 @@ use super::record::Start;
 use super::runtime::{self, Runtime};
 use super::stray;
 use crate::caller::Caller;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::time;
 use kelp_runtime::Status as RuntimeStatus;
-use kelp_shim::{Exit, Restart, client};
+use kelp_shim::client::{self, Connection};
+use kelp_shim::{Exit, Restart};
 use std::time::{Duration, Instant};
 
 /// Docker's words for it.
@@ -107,6 +108,28 @@ pub fn has_just_ended(caller: &Caller, container: &Container) -> bool {
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// A connection to the shim of a container that runs.
+pub fn shim_of(caller: &Caller, container: &Container, verb: &str) -> Result<Connection> {
+    client::connect(&caller.places.run, &container.record.id).map_err(|error| match error.kind {
+        kelp_shim::Kind::NoSuchContainer => not_running(container, verb),
+        // Its shim left between our knock and our first word.
+        kelp_shim::Kind::Lost => explain(caller, container, verb, error.into()),
+        _ => error.into(),
+    })
+}
+
+/// The error of a verb that wants a program.
+pub fn not_running(container: &Container, verb: &str) -> Error {
+    let name = &container.record.name;
+    Error::new(Kind::WrongState, format!("cannot {verb} container {name}"), "it is not running")
+        .hint(format!("kelp start {name}; kelp ps -a shows all"))
+}
+
+/// The reason for an error, where it is that the program has just ended.
+pub fn explain(caller: &Caller, container: &Container, verb: &str, error: Error) -> Error {
+    if has_just_ended(caller, container) { not_running(container, verb) } else { error }
 }
 
 fn is_ending(pid: i32) -> bool {

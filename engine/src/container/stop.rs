@@ -3,18 +3,61 @@
 //!
 //! A container that just ended, or is just being started, is met at every moment: each answer is checked against what is on disk.
 
-use super::find::Container;
+use super::find::{self, Container};
 use super::runtime::Runtime;
-use super::{remove, status};
+use super::start::{self, Stay};
+use super::status::{self, State};
+use super::{freeze, network, remove};
 use crate::caller::Caller;
 use crate::error::Result;
-use crate::request::signal;
+use crate::events;
+use crate::request::{Stop, signal};
 use kelp_shim::client;
 use std::time::{Duration, Instant};
 
 /// How long a shim that holds the container may be without its socket: it makes that right after it has taken the lock.
 const SOCKET_MAX: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// Asks the program to end, and makes it where it does not. What does not run is stopped already.
+///
+/// # Errors
+/// There is no such container, or its program cannot be ended.
+pub fn ask(caller: &Caller, asked: &Stop) -> Result<()> {
+    ask_one(caller, &find::any(caller, &asked.container)?, asked)
+}
+
+/// The same, and starts it again.
+///
+/// # Errors
+/// As of [`ask`]; or it cannot be started.
+pub fn restart(caller: &Caller, asked: &Stop) -> Result<()> {
+    let container = find::one(caller, &asked.container)?;
+    ask_one(caller, &container, asked)?;
+    start::start(caller, &container, &Stay::Detached)?;
+    events::container(caller, &container.record, "restart");
+    Ok(())
+}
+
+fn ask_one(caller: &Caller, container: &Container, asked: &Stop) -> Result<()> {
+    let record = &container.record;
+    let state = status::of(caller, container)?.state;
+    if !state.is_alive() {
+        return Ok(());
+    }
+    if state == State::Paused {
+        // A frozen program cannot heed a signal.
+        freeze::thaw(caller, container)?;
+    }
+    let seconds = asked.timeout.unwrap_or(record.stop_timeout);
+    let timeout = u64::try_from(seconds).ok().map(Duration::from_secs);
+    let found = stop(caller, container, asked.signal.unwrap_or(record.stop_signal), timeout)?;
+    network::await_release(caller, record);
+    if found == Found::Alive {
+        events::container(caller, record, "stop");
+    }
+    Ok(())
+}
 
 /// Whether there was anything to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

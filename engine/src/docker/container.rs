@@ -10,6 +10,16 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Empty {}
 
+/// `ContainerTopResponse`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Processes {
+    /// The columns.
+    pub titles: Vec<String>,
+    /// A row for each process.
+    pub processes: Vec<Vec<String>>,
+}
+
 /// `ContainerInspectResponse`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]

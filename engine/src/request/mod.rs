@@ -263,6 +263,54 @@ pub struct Life {
     pub log_opt: Vec<log::Limit>,
 }
 
+/// A signal for a container's program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kill {
+    /// Its name or id.
+    pub container: String,
+    /// The signal's number.
+    pub signal: i32,
+}
+
+/// The end of a container's program, of `stop` and `restart`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Its name or id.
+    pub container: String,
+    /// The signal that asks, instead of the container's own.
+    pub signal: Option<i32>,
+    /// Seconds until it is killed, instead of the container's own; negative: never.
+    pub timeout: Option<i64>,
+}
+
+/// Other limits, or another restart policy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Update {
+    /// Its name or id.
+    pub container: String,
+    /// What is limited anew; what they do not name stays.
+    pub limits: Limits,
+    /// When it is started again.
+    pub restart: Option<Restart>,
+}
+
+/// An image of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// Its name or id.
+    pub container: String,
+    /// The image's name.
+    pub name: Option<String>,
+    /// Who says so.
+    pub author: Option<String>,
+    /// A line for the image's history.
+    pub comment: Option<String>,
+    /// Changes of its configuration, in the words of a Dockerfile.
+    pub changes: Vec<String>,
+    /// The container is frozen meanwhile.
+    pub pause: bool,
+}
+
 impl Files {
     /// All wishes in the order they take effect.
     pub fn wishes(&self) -> impl Iterator<Item = &Wish> {
