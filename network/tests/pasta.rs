@@ -80,3 +80,28 @@ fn a_process_that_is_gone_is_an_error_with_a_hint() {
     let error = Pasta::start(0x7fff_ffff, &[], &it.target.folder.join("other.pid")).unwrap_err();
     assert!(error.hint.as_ref().is_some_and(|hint| hint.contains("user namespace")), "{error}");
 }
+
+#[test]
+fn a_process_that_only_has_the_pid_in_our_file_is_left_alone() {
+    let file = std::env::temp_dir().join(format!("kelp-pasta-{}.pid", std::process::id()));
+    let mut other = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    std::fs::write(&file, other.id().to_string()).unwrap();
+    Pasta::at(&file).stop().unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(other.try_wait().unwrap(), None, "another's process was ended");
+    assert!(!file.exists());
+    other.kill().unwrap();
+    other.wait().unwrap();
+    // One that names the file is ours, whatever its name.
+    let words = ["-c", "while :; do sleep 0.1; done", file.to_str().unwrap()];
+    let mut ours = std::process::Command::new("sh").args(words).spawn().unwrap();
+    // The kernel tells the arguments a moment after the start.
+    let arguments = format!("/proc/{}/cmdline", ours.id());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !std::fs::read_to_string(&arguments).unwrap().contains("kelp-pasta") {
+        assert!(Instant::now() < deadline);
+    }
+    std::fs::write(&file, ours.id().to_string()).unwrap();
+    Pasta::at(&file).stop().unwrap();
+    assert!(!ours.wait().unwrap().success());
+}
