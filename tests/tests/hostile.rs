@@ -322,21 +322,38 @@ fn masked_paths_as_symlinks_stay_inside(w: &World) {
     fs::write(&treasure, "of the host").unwrap();
 }
 
+/// CVE-2019-5736: the program is a link to the runtime itself, which waits for a configuration in a pipe. A shell beside it
+/// takes hold of what it executes, lets it end, and writes: nothing is busy then.
 fn the_runtimes_own_binary_cannot_be_written(w: &World) {
-    // CVE-2019-5736: the program is a link to the runtime itself, which then opens itself for writing.
+    // It belongs to the world's user, so that root inside may write it, if he can only open it.
+    let program = w.copy(&w.program("kelp-runtime"), "own/kelp-runtime");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let (path, root) = (program.to_string_lossy().into_owned(), w.runtime_root().to_string_lossy().into_owned());
+    let runtime = |args: &[&str]| w.command(&path).args(["--root", &root]).args(args);
     let bundle = w.bundle("b");
-    let before = fs::read(w.program("kelp-runtime")).unwrap();
-    bundle.set("/root/readonly", json!(false)).args(&["/bin/sleep", "1000"]).launch();
-    w.script("b/rootfs/bin/exploit", "for f in /proc/*/exe; do echo pwned >>$f; done");
+    bundle.set("/root/readonly", json!(false)).args(&["/bin/sleep", "1000"]);
     fs::remove_file(bundle.rootfs().join("bin/true")).unwrap();
     symlink("/proc/self/exe", bundle.rootfs().join("bin/true")).unwrap();
-    for _ in 0..5 {
-        let exploit = bundle.exec(&[], &["/bin/sh", "/bin/exploit"]).spawn();
-        bundle.exec(&[], &["/bin/true"]).limit(20).output();
-        exploit.output();
-    }
+    w.script(
+        "b/rootfs/bin/exploit",
+        "mkdir -p /snare; exec >/said 2>&1; mknod /snare/config.json p; echo ready
+        while :; do for p in /proc/[0-9]*; do
+            if grep -q snar[e] $p/cmdline 2>/dev/null && exec 3<$p/exe; then break 2; fi
+        done; done
+        echo open; echo '{}' >/snare/config.json
+        for try in $(seq 20); do echo pwned >>/proc/self/fd/3 && echo written; sleep 0.05; done; echo end",
+    );
+    runtime(&["run", "--detach", "--bundle", &bundle.dir().to_string_lossy(), bundle.id()]).ok();
+    // Detached: a runtime that waits for the attacker would be busy.
+    runtime(&["exec", "--detach", bundle.id(), "/bin/sh", "/bin/exploit"]).ok();
+    let said = || fs::read_to_string(bundle.rootfs().join("said")).unwrap_or_default();
+    kelp_tests::until("the attacker is ready", || said().contains("ready"));
+    runtime(&["exec", bundle.id(), "/bin/true", "run", "-b", "/snare", "x"]).limit(30).output().fails();
+    kelp_tests::until("the attacker has tried all", || said().contains("end"));
+    assert!(said().contains("open"), "it got hold of nothing: {}", said());
+    assert!(!said().contains("written"), "{}", said());
     bundle.delete();
-    assert_eq!(fs::read(w.program("kelp-runtime")).unwrap(), before, "the runtime was overwritten");
+    assert!(fs::read(&program).unwrap() == fs::read(w.program("kelp-runtime")).unwrap(), "the runtime was overwritten");
 }
 
 fn names_in_flags_cannot_be_paths(w: &World) {
