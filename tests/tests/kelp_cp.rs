@@ -285,7 +285,24 @@ fn nothing_of_the_container_is_executed_or_loaded(w: &World) {
     cp(w, &file, "c:/tmp/in");
     assert_eq!(inside(w, "c", "/tmp/in"), "in");
     cp(w, "c:/tmp", &w.dir().join("out").to_string_lossy());
+    // Whatever else looks into a container.
+    let tar = w.dir().join("all.tar").to_string_lossy().into_owned();
+    for looks in [
+        &["diff", "c"][..],
+        &["export", "-o", &tar, "c"],
+        &["commit", "c", "trapped:1"],
+        &["top", "c"],
+        &["stats", "--no-stream", "c"],
+        &["inspect", "--size", "c"],
+        &["logs", "c"],
+        &["port", "c"],
+    ] {
+        w.kelp(looks).ok();
+    }
     w.kelp(["exec", "c", "test", "!", "-e", "/trap/mark"]).ok();
+    // The trap is none for nobody: who does run a program of the container springs it.
+    w.kelp(["exec", "c", "/usr/bin/tar"]).output();
+    w.kelp(["exec", "c", "test", "-e", "/trap/mark"]).ok();
     remove_all(w);
 }
 
