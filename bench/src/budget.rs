@@ -37,7 +37,7 @@ const CRUN: Against = Against::Subject("crun");
 const FLOOR: Against = Against::Subject("floor");
 
 const BUDGETS: &[Budget] = &[
-    kelp("run of /bin/true, root, against the floor", "run /bin/true, root", FLOOR, 1.5),
+    kelp("run of /bin/true, root, against the floor", "run /bin/true, root", FLOOR, 1.25),
     kelp("run of /bin/true, root, against crun", "run /bin/true, root", CRUN, 0.5),
     kelp(
         "run with a Docker-size profile and 40 mounts, against crun",
@@ -45,9 +45,11 @@ const BUDGETS: &[Budget] = &[
         CRUN,
         0.5,
     ),
+    kelp("create + start + delete, against the floor's run", "create + start + delete", FLOOR, 1.65),
     kelp("create + start + delete, against crun", "create + start + delete", CRUN, 0.35),
+    kelp("exec of /bin/true, against the floor's run", "exec /bin/true", FLOOR, 0.6),
     kelp("exec of /bin/true, against crun", "exec /bin/true", CRUN, 0.4),
-    kelp("rootless run, one id, against the floor", "rootless run, one id", FLOOR, 1.6),
+    kelp("rootless run, one id, against the floor", "rootless run, one id", FLOOR, 1.3),
     kelp("rootless run, one id, against crun", "rootless run, one id", CRUN, 0.35),
     kelp("rootless run with newuidmap ranges, against crun", "rootless run, newuidmap", CRUN, 0.5),
     kelp("peak memory of run, MB", "peak memory of run", Against::Itself, 2.0),
@@ -178,7 +180,7 @@ mod tests {
     fn a_budget_is_broken_by_the_ratio_and_not_by_the_milliseconds() {
         let scenario = "run /bin/true, root";
         let rows =
-            vec![row(scenario, "floor", 100.0), row(scenario, "kelp-runtime", 149.0), row(scenario, "crun", 290.0)];
+            vec![row(scenario, "floor", 100.0), row(scenario, "kelp-runtime", 124.0), row(scenario, "crun", 240.0)];
         let verdicts = judge(&Report { rows, ..Report::default() });
         assert!(!verdicts[0].broken(), "{}", verdicts[0]);
         assert!(verdicts[1].broken(), "{}", verdicts[1]);

@@ -21,7 +21,12 @@ type Parts = [Runs; 4];
 pub(super) fn csd(lab: &Lab, title: &str, report: &mut Report) -> Result<()> {
     let bundle = lab.bundle("csd", Ids::Host, Size::Default, &["/bin/true"])?;
     let mut all: Vec<Parts> = lab.tools.runtimes.iter().map(|_| Parts::default()).collect();
+    let mut floor = Runs::default();
     for n in 0..lab.runs + 3 {
+        let run = time(&(super::run::floor(lab, &bundle, None).line)(""), &lab.errors())?;
+        if n >= 3 {
+            floor.push(run);
+        }
         for (runtime, parts) in lab.tools.runtimes.iter().zip(&mut all) {
             let id = format!("bench-csd-{}-{}-{n}", std::process::id(), runtime.name);
             let times = one_life(lab, runtime, &bundle, &id)?;
@@ -37,6 +42,8 @@ pub(super) fn csd(lab: &Lab, title: &str, report: &mut Report) -> Result<()> {
         }
     }
     let mut columns: [Vec<_>; 4] = Default::default();
+    // Its whole run: it knows no verbs.
+    columns[0].push(floor.row(title, "floor", "ms"));
     for (runtime, parts) in lab.tools.runtimes.iter().zip(all) {
         for ((column, part), verb) in columns.iter_mut().zip(parts).zip(["", "create", "start", "delete"]) {
             let scenario = if verb.is_empty() { title.to_owned() } else { format!("{verb} alone") };
@@ -79,14 +86,13 @@ pub(super) fn exec(lab: &Lab, title: &str, report: &mut Report) -> Result<()> {
             Err(e) => report.left_out.push(format!("{title}: {}: {}", runtime.name, e.because())),
         }
     }
-    let subjects: Vec<_> = ready
-        .iter()
-        .map(|runtime| Subject {
-            name: runtime.name.clone(),
-            line: Box::new(|_| lab.runtime(runtime, &bundle, &["exec", &id, "/bin/true"])),
-            undo: None,
-        })
-        .collect();
+    let executed = ready.iter().map(|runtime| Subject {
+        name: runtime.name.clone(),
+        line: Box::new(|_| lab.runtime(runtime, &bundle, &["exec", &id, "/bin/true"])),
+        undo: None,
+    });
+    // Its whole run: it knows no verbs.
+    let subjects: Vec<_> = std::iter::once(super::run::floor(lab, &bundle, None)).chain(executed).collect();
     let measured = lab.interleave(title, &subjects, report);
     for runtime in &lab.tools.runtimes {
         attempt(&lab.runtime(runtime, &bundle, &["delete", "-f", &id]), &lab.work.join("undo"))?;
