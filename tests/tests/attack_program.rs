@@ -21,6 +21,7 @@ claims!(as_root, as_user:
     an_entering_process_cannot_be_traced,
     a_process_that_joins_a_hostile_pod_gives_nothing_away,
     a_process_that_joins_a_hostile_pod_cannot_be_traced,
+    no_32_bit_program_opens_a_socket_of_af_alg,
 );
 claims!(as_root: the_programs_that_enter_containers_load_no_library, a_joined_namespace_goes_with_a_new_user_namespace);
 
@@ -296,4 +297,50 @@ fn a_joined_namespace_goes_with_a_new_user_namespace(w: &World) {
     assert_eq!(seen["namespaces"]["ipc"], json!(ipc.display().to_string()));
     assert_eq!(seen["uid_map"], json!([[0, 0, 1]]));
     first.delete();
+}
+
+/// `socketcall(SYS_SOCKET, {AF_ALG, SOCK_SEQPACKET, 0})` and `socket(AF_ALG, SOCK_SEQPACKET, 0)` of i386; each ends with the errno.
+const CARRIER: &[u8] =
+    b"\x6a\x00\x6a\x05\x6a\x26\x89\xe1\x6a\x01\x5b\x6a\x66\x58\xcd\x80\xf7\xd8\x93\x6a\x01\x58\xcd\x80";
+const DIRECT: &[u8] = b"\xb8\x67\x01\0\0\x6a\x26\x5b\x6a\x05\x59\x31\xd2\xcd\x80\xf7\xd8\x93\x6a\x01\x58\xcd\x80";
+
+/// The smallest program of 32 bits: an ELF header, a segment with all of it, the code.
+fn program_of_i386(code: &[u8]) -> Vec<u8> {
+    const BASE: u32 = 0x0804_8000;
+    const BEFORE: u32 = 84;
+    let size = BEFORE + u32::try_from(code.len()).unwrap();
+    let halves = |numbers: &[u16]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    let words = |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    [
+        b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec(),
+        halves(&[2, 3]),
+        words(&[1, BASE + BEFORE, 52, 0, 0]),
+        halves(&[52, 32, 1, 0, 0, 0]),
+        words(&[1, 0, BASE, BASE, size, size, 5, 0x1000]),
+        code.to_vec(),
+    ]
+    .concat()
+}
+
+/// CVE-2026-31431: the family stands behind a pointer there, which no filter can read.
+fn no_32_bit_program_opens_a_socket_of_af_alg(w: &World) {
+    const EPERM: i32 = 1;
+    w.load_busybox();
+    let folder = w.dir().join("i386");
+    for (name, code) in [("carrier", CARRIER), ("direct", DIRECT)] {
+        let program = w.write(format!("i386/{name}"), program_of_i386(code));
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        // The host's kernel may know AF_ALG or not; a program of i386 it must run.
+        let host = w.command("/bin/sh").args(["-c", &program.to_string_lossy()]).output().status();
+        if cfg!(not(target_arch = "x86_64")) || matches!(host, 126 | 127) {
+            return w.skip("this kernel runs no programs of 32 bits");
+        }
+        assert_ne!(host, EPERM, "{name} is denied on the host, which would show nothing");
+        let mount = format!("{}:/i386:ro", folder.display());
+        let inside = w.kelp(["run", "--rm", "--network", "none", "-v", &mount, "busybox", &format!("/i386/{name}")]);
+        assert_eq!(inside.output().status(), EPERM, "{name}");
+        let open = ["run", "--rm", "--network", "none", "-v", &mount, "--security-opt", "seccomp=unconfined"];
+        let open = w.kelp(open).args(["busybox", &format!("/i386/{name}")]).output().status();
+        assert_eq!(open, host, "{name}: without a filter it is as on the host");
+    }
 }
