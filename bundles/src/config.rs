@@ -105,7 +105,7 @@ pub struct History {
 impl ImageConfig {
     /// What it says it is for.
     pub fn platform(&self) -> Platform {
-        Platform { os: self.os.clone(), architecture: self.architecture.clone(), variant: self.variant.clone() }
+        Platform::new(&self.os, &self.architecture, self.variant.as_deref())
     }
 
     /// How to run it; all empty where the image says nothing.

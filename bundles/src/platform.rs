@@ -24,13 +24,21 @@ pub struct Platform {
     pub architecture: String,
     /// `v7`, `v8`, …
     pub variant: Option<String>,
+    /// The highest variant that the processor has, where nobody asked for one. It chooses and is written nowhere.
+    processor: Option<u32>,
 }
 
 impl Platform {
-    /// The machine we run on.
+    /// This platform; an empty variant is none.
+    pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
+        let variant = variant.filter(|variant| !variant.is_empty()).map(Into::into);
+        Self { os: os.into(), architecture: architecture.into(), variant, processor: None }
+    }
+
+    /// The machine we run on: it takes the best image that its processor can run.
     pub fn host() -> Self {
         let (architecture, variant) = go_name(std::env::consts::ARCH);
-        Self { os: "linux".into(), architecture: architecture.into(), variant: variant.map(Into::into) }
+        Self { processor: processor_level(), ..Self::new("linux", architecture, variant) }
     }
 
     /// Whether programs for this run on this machine: by themselves, or because binfmt_misc(5) has an interpreter for them.
@@ -70,8 +78,11 @@ impl Platform {
         }
     }
 
-    /// The variant's number. A missing one is what the architecture starts with.
+    /// The variant's number. A missing one is what this processor has, or what the architecture starts with.
     fn level(&self) -> Option<u32> {
+        if self.variant.is_none() && self.processor.is_some() {
+            return self.processor;
+        }
         let default = match self.architecture.as_str() {
             "arm64" => Some("v8"),
             "arm" => Some("v7"),
@@ -92,23 +103,30 @@ impl Platform {
     /// What a list's entry says it is for.
     pub(crate) fn of(descriptor: &Descriptor) -> Option<Self> {
         let platform = descriptor.platform().as_ref()?;
-        Some(Self {
-            os: platform.os().to_string(),
-            architecture: platform.architecture().to_string(),
-            variant: platform.variant().clone(),
-        })
+        let (os, architecture) = (platform.os().to_string(), platform.architecture().to_string());
+        Some(Self::new(&os, &architecture, platform.variant().as_deref()))
     }
 
     /// The error for an image that is for other machines only.
     pub(crate) fn mismatch(&self, name: &str, offered: &[Self]) -> Error {
         let mut offers: Vec<String> = offered.iter().map(ToString::to_string).collect();
         offers.dedup();
+        let wanted = match offered.iter().any(|it| it.architecture == self.architecture) {
+            true => self.with_level(),
+            false => self.clone(),
+        };
         Error::new(
             Kind::WrongPlatform,
             format!("choosing a platform of {name}"),
-            format!("it is for {}, wanted is {self}", offers.join(", ")),
+            format!("it is for {}, wanted is {wanted}", offers.join(", ")),
         )
-        .hint(format!("take an image built for {self}, or name another platform with --platform"))
+        .hint(format!("take an image built for {wanted}, or name another platform with --platform"))
+    }
+
+    /// The same with the processor's variant spelled out, for people.
+    fn with_level(&self) -> Self {
+        let level = self.processor.filter(|_| self.variant.is_none()).map(|level| format!("v{level}"));
+        Self { variant: self.variant.clone().or(level), ..self.clone() }
     }
 }
 
@@ -117,6 +135,24 @@ const ARCHITECTURES: [&str; 14] = [
     "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64",
     "s390x", "sparc64",
 ];
+
+/// The x86-64 level of this processor: the psABI's table of micro-architecture levels, which is containerd's `cpuVariant`.
+#[cfg(target_arch = "x86_64")]
+fn processor_level() -> Option<u32> {
+    macro_rules! has {
+        ($($feature:tt)+) => { $(std::arch::is_x86_feature_detected!($feature))&&+ };
+    }
+    let v2 = has!("sse3" "ssse3" "sse4.1" "sse4.2" "popcnt" "cmpxchg16b");
+    let v3 = v2 && has!("avx" "avx2" "bmi1" "bmi2" "f16c" "fma" "lzcnt" "movbe");
+    let v4 = v3 && has!("avx512f" "avx512bw" "avx512cd" "avx512dq" "avx512vl");
+    Some(1 + u32::from(v2) + u32::from(v3) + u32::from(v4))
+}
+
+/// Other architectures' variants are told by their names alone.
+#[cfg(not(target_arch = "x86_64"))]
+fn processor_level() -> Option<u32> {
+    None
+}
 
 /// Go's name for the architecture that Rust, or another, calls `arch`.
 fn go_name(arch: &str) -> (&str, Option<&str>) {
@@ -168,13 +204,16 @@ impl FromStr for Platform {
             return Err(bad("it is not os/arch[/variant]"));
         }
         let (arch, implied) = go_name(arch);
-        Ok(Self { os: os.into(), architecture: arch.into(), variant: variant.or(implied).map(Into::into) })
+        Ok(Self::new(os, arch, variant.or(implied)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::digest::Digest;
 
     fn platform(text: &str) -> Platform {
         text.parse().unwrap()
@@ -189,6 +228,40 @@ mod tests {
         assert!(!platform("linux/arm64").is_emulated(dir.path()));
         assert!(!platform("linux/riscv64").is_emulated(dir.path()));
         assert!(Platform::host().runs_here());
+    }
+
+    fn processor(level: u32) -> Platform {
+        Platform { processor: Some(level), ..platform("linux/amd64") }
+    }
+
+    fn offer(variant: Option<&str>) -> Descriptor {
+        let platform = json!({ "os": "linux", "architecture": "amd64", "variant": variant });
+        let digest = Digest::of(variant.unwrap_or_default().as_bytes()).to_string();
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        serde_json::from_value(json!({ "mediaType": media_type, "digest": digest, "size": 1, "platform": platform }))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_processor_takes_the_best_variant_that_it_can_run() {
+        let offers = [None, Some("v2"), Some("v3"), Some("v4")].map(offer);
+        let taken = |wanted: &Platform| Platform::of(wanted.choose(&offers).unwrap()).unwrap().variant;
+        assert_eq!(taken(&processor(1)), None);
+        assert_eq!(taken(&processor(2)).as_deref(), Some("v2"));
+        assert_eq!(taken(&processor(3)).as_deref(), Some("v3"));
+        assert_eq!(taken(&processor(4)).as_deref(), Some("v4"));
+        assert_eq!(taken(&platform("linux/amd64")), None, "who asks for amd64 gets what runs on every one");
+        assert_eq!(taken(&platform("linux/amd64/v2")).as_deref(), Some("v2"));
+        assert_eq!(processor(1).choose(&offers[2..]), None);
+    }
+
+    #[test]
+    fn the_level_of_the_processor_is_only_written_into_errors() {
+        assert_eq!(processor(3).to_string(), "linux/amd64");
+        assert_eq!(processor(3).variant, None);
+        let text = |offered: &str| processor(3).mismatch("app", &[platform(offered)]).to_string();
+        assert!(text("linux/amd64/v4").contains("linux/amd64/v3"), "{}", text("linux/amd64/v4"));
+        assert!(!text("linux/arm64").contains("v3"), "{}", text("linux/arm64"));
     }
 
     #[test]

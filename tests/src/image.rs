@@ -135,6 +135,7 @@ pub struct Image {
     layers: Vec<Vec<u8>>,
     config: Value,
     architecture: String,
+    variant: Option<String>,
     compression: Compression,
 }
 
@@ -144,7 +145,7 @@ impl Image {
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
         let config =
             json!({"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["sh"]});
-        Image { layers, config, architecture: architecture.into(), compression: Compression::Gzip }
+        Image { layers, config, architecture: architecture.into(), variant: None, compression: Compression::Gzip }
     }
 
     /// Sets a field of the image's configuration: `Env`, `Cmd`, `User` …
@@ -158,6 +159,13 @@ impl Image {
     #[must_use]
     pub fn architecture(mut self, architecture: &str) -> Image {
         self.architecture = architecture.into();
+        self
+    }
+
+    /// Claims a variant of its architecture.
+    #[must_use]
+    pub fn variant(mut self, variant: &str) -> Image {
+        self.variant = Some(variant.into());
         self
     }
 
@@ -179,7 +187,7 @@ impl Image {
         let ids: Vec<String> = self.layers.iter().map(|layer| digest(layer)).collect();
         let document = json!({
             "architecture": self.architecture, "os": "linux", "created": "2020-09-13T12:26:40Z",
-            "config": self.config, "rootfs": {"type": "layers", "diff_ids": ids},
+            "config": self.config, "rootfs": {"type": "layers", "diff_ids": ids}, "variant": self.variant,
         });
         document.to_string().into_bytes()
     }
@@ -200,9 +208,32 @@ impl Image {
         let mut descriptor = blob(manifest.to_string().as_bytes(), media_type);
         descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": reference});
         descriptor["platform"] = json!({"architecture": self.architecture, "os": "linux"});
+        if let Some(variant) = &self.variant {
+            descriptor["platform"]["variant"] = json!(variant);
+        }
         world.write(format!("{name}/oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#);
         let index = json!({"schemaVersion": 2, "manifests": [descriptor]});
         world.write(format!("{name}/index.json"), index.to_string());
+        world.dir().join(name)
+    }
+
+    /// Writes an OCI image layout whose only name leads to a list of these images.
+    pub fn list(images: &[Image], world: &World, name: &str, reference: &str) -> PathBuf {
+        let entries = images.iter().map(|image| {
+            let index = fs::read(image.layout(world, name, reference).join("index.json")).expect("it was just written");
+            let mut index: Value = serde_json::from_slice(&index).expect("it is JSON");
+            let mut entry = index["manifests"][0].take();
+            entry["annotations"] = json!({});
+            entry
+        });
+        let media_type = "application/vnd.oci.image.index.v1+json";
+        let entries: Vec<Value> = entries.collect();
+        let list = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": entries}).to_string();
+        let digest = digest(list.as_bytes());
+        world.write(format!("{name}/blobs/sha256/{}", &digest["sha256:".len()..]), &list);
+        let annotations = json!({"org.opencontainers.image.ref.name": reference});
+        let entry = json!({"mediaType": media_type, "digest": digest, "size": list.len(), "annotations": annotations});
+        world.write(format!("{name}/index.json"), json!({"schemaVersion": 2, "manifests": [entry]}).to_string());
         world.dir().join(name)
     }
 

@@ -86,7 +86,7 @@ impl<'w> Registry<'w> {
         let reference = self.name(name);
         self.world
             .command("skopeo")
-            .args(["--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", "--dest-no-creds"])
+            .args(["--insecure-policy", "copy", "--all", "--quiet", "--dest-tls-verify=false", "--dest-no-creds"])
             .args([format!("oci:{}", layout.display()), format!("docker://{reference}")])
             .ok();
         reference

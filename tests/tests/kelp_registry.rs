@@ -15,7 +15,7 @@ use std::thread;
 
 use kelp_tests::{Compression, Entry, Kind, LOGIN, Registry, Terminal, World, busybox_image, claims, layer, until};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 claims!(as_root, as_user:
     what_is_pushed_is_what_skopeo_reads_and_only_missing_blobs_travel,
@@ -33,6 +33,7 @@ claims!(as_root, as_user:
     a_short_name_may_be_an_alias,
     a_proxy_of_the_environment_is_used_unless_spared,
     an_image_for_another_machine_is_pulled_and_said_not_to_run,
+    a_processor_gets_the_best_variant_that_it_can_run,
     a_quiet_pull_prints_the_id_and_another_a_line_per_layer,
     a_pull_on_a_terminal_draws_a_line_per_layer,
     buildah_runs_what_kelp_pushed_and_kelp_what_buildah_made,
@@ -420,6 +421,44 @@ fn an_image_for_another_machine_is_pulled_and_said_not_to_run(w: &World) {
     assert!(pulled.stderr.contains("cannot run it") && pulled.stderr.contains("linux/loong64"), "{pulled}");
     let run = w.kelp(["run", "--rm", "--network", "none", &name, "true"]).output();
     run.code(125).explains(&["loong64"]);
+}
+
+/// The level of this machine's processor by the kernel's words for what it has.
+fn level_by_kernel() -> usize {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap();
+    let flags = text.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
+    let has = |wanted: &&str| wanted.split(' ').all(|flag| flags.split_whitespace().any(|it| it == flag));
+    let levels = [
+        "pni ssse3 sse4_1 sse4_2 popcnt cx16",
+        "avx avx2 bmi1 bmi2 f16c fma abm movbe",
+        "avx512f avx512bw avx512cd avx512dq avx512vl",
+    ];
+    1 + levels.iter().take_while(|it| has(it)).count()
+}
+
+fn a_processor_gets_the_best_variant_that_it_can_run(w: &World) {
+    if !cfg!(target_arch = "x86_64") {
+        return w.skip("this machine's processor has no x86-64 level");
+    }
+    let registry = registry!(Registry::start(w), w);
+    let image = busybox_image(w);
+    let images = ["v2", "v3", "v4"].map(|variant| image.clone().variant(variant));
+    let images: Vec<_> = std::iter::once(image).chain(images).collect();
+    let layout = kelp_tests::Image::list(&images, w, "layout", "latest");
+    let name = registry.push(&layout, "app:1");
+    let expected = [Value::Null, json!("v2"), json!("v3"), json!("v4")][level_by_kernel() - 1].clone();
+    let variant = |name: &str| w.kelp(["image", "inspect", name]).ok().json()[0]["Variant"].clone();
+    let run = |options: &[&str]| {
+        w.kelp(["run", "--rm", "--network", "none"]).args(options).args([name.as_str(), "echo", "ran"]).output()
+    };
+    assert_eq!(run(&[]).ok().stdout, "ran\n");
+    assert_eq!(variant(&name), expected);
+    w.kelp(["pull", "-q", "--platform", "linux/amd64", &name]).ok();
+    assert_eq!(variant(&name), Value::Null, "who names amd64 gets what runs on every such machine");
+    assert_eq!(run(&["--platform", "linux/amd64"]).ok().stdout, "ran\n");
+    assert_eq!(run(&[]).ok().stdout, "ran\n");
+    w.kelp(["load", "-q", &layout.display().to_string()]).ok();
+    assert_eq!(variant("latest"), expected);
 }
 
 fn a_quiet_pull_prints_the_id_and_another_a_line_per_layer(w: &World) {
