@@ -8,6 +8,7 @@ mod command;
 mod docker_config;
 mod flags;
 mod output;
+mod platform;
 mod process;
 mod progress;
 mod template;

@@ -71,7 +71,8 @@ pub fn resolve(caller: &Caller, options: &Create) -> Result<Chosen> {
         Some(image) => (image, false),
         None if name == hello::NAME && options.pull != Pull::Always => (unpack_hello(&store)?, true),
         None if options.pull == Pull::Never => return Err(absent(&store, name)),
-        None => (fetch(caller, &store, name, &platform, options.quiet)?, false),
+        None if options.pull == Pull::Always => (fetch(caller, &store, name, &platform, options.quiet)?, false),
+        None => (fetch_missing(caller, &store, name, &platform, options.quiet)?, false),
     };
     let is_hello = is_hello || name == hello::NAME;
     Ok(Chosen { store, image, is_hello })
@@ -90,7 +91,7 @@ pub fn find_or_pull(caller: &Caller, store: &Store, name: &str, platform: &Platf
     match present(store, name, platform)? {
         Some(image) => Ok(image),
         None if name == hello::NAME => unpack_hello(store),
-        None => fetch(caller, store, name, platform, quiet),
+        None => fetch_missing(caller, store, name, platform, quiet),
     }
 }
 
@@ -132,12 +133,18 @@ fn unpack_hello(store: &Store) -> Result<Image> {
         .ok_or_else(|| Error::new(Kind::Other, "cannot load the embedded image hello", "its archive holds no image"))
 }
 
-fn fetch(caller: &Caller, store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<Image> {
+/// Fetches what was looked for in the store, and says that it was not there.
+fn fetch_missing(caller: &Caller, store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<Image> {
     let reference = registries::complete(name)?;
-    let _span = tracing::info_span!("pull", image = %reference).entered();
     if !quiet {
         caller.note(format!("{} is not here: pulling it", reference.familiar()));
     }
+    fetch(caller, store, name, platform, quiet)
+}
+
+fn fetch(caller: &Caller, store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<Image> {
+    let reference = registries::complete(name)?;
+    let _span = tracing::info_span!("pull", image = %reference).entered();
     let unpack = Some(IdMap::of_caller()?);
     let options = pull::Options { platform: platform.clone(), unpack, ..pull::Options::default() };
     let progress: Box<dyn Progress> = if quiet { Box::new(Quiet) } else { caller.sink.progress(Work::Asked) };

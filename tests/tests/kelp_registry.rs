@@ -34,7 +34,9 @@ claims!(as_root, as_user:
     a_proxy_of_the_environment_is_used_unless_spared,
     an_image_for_another_machine_is_pulled_and_said_not_to_run,
     a_processor_gets_the_best_variant_that_it_can_run,
-    a_quiet_pull_prints_the_id_and_another_a_line_per_layer,
+    a_quiet_pull_prints_the_full_name_and_another_a_line_per_layer,
+    what_is_pulled_always_is_not_said_to_be_missing,
+    dockers_default_platform_is_taken_unless_another_is_named,
     a_pull_on_a_terminal_draws_a_line_per_layer,
     buildah_runs_what_kelp_pushed_and_kelp_what_buildah_made,
 );
@@ -461,7 +463,7 @@ fn a_processor_gets_the_best_variant_that_it_can_run(w: &World) {
     assert_eq!(variant("latest"), expected);
 }
 
-fn a_quiet_pull_prints_the_id_and_another_a_line_per_layer(w: &World) {
+fn a_quiet_pull_prints_the_full_name_and_another_a_line_per_layer(w: &World) {
     let registry = registry!(Registry::start(w), w);
     let image = busybox_image(w).with(layer(&[Entry::new("more", Kind::File(b"x".to_vec()))]));
     let name = registry.push(&image.layout(w, "layout", "latest"), "app:1");
@@ -469,7 +471,63 @@ fn a_quiet_pull_prints_the_id_and_another_a_line_per_layer(w: &World) {
     let complete = loud.stderr.lines().filter(|line| line.ends_with(": Pull complete")).count();
     assert_eq!(complete, 2, "{loud}");
     let quiet = w.kelp(["pull", "-q", &name]).ok();
-    assert!(quiet.text().starts_with("sha256:") && quiet.text().len() == 71 && quiet.stderr.is_empty(), "{quiet}");
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), (format!("{name}\n").as_str(), ""));
+    // A name that is completed is printed as a whole.
+    let untagged = name.strip_suffix(":1").unwrap();
+    registry.push(&image.layout(w, "layout", "latest"), "app:latest");
+    assert_eq!(w.kelp(["pull", "-q", untagged]).ok().text(), format!("{untagged}:latest"));
+    let digest = digest_by_skopeo(w, &name);
+    let pinned = format!("{untagged}@{digest}");
+    assert_eq!(w.kelp(["pull", "-q", &pinned]).ok().text(), pinned);
+}
+
+fn what_is_pulled_always_is_not_said_to_be_missing(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    let name = registry.push(&busybox_image(w).layout(w, "layout", "latest"), "app:1");
+    let run = |when: &str| {
+        let output = w.kelp(["run", "--rm", "--network", "none", "--pull", when, &name, "echo", "ran"]).ok();
+        assert_eq!(output.stdout, "ran\n");
+        output.stderr
+    };
+    assert!(run("missing").contains("is not here"));
+    let always = run("always");
+    assert!(!always.contains("is not here"), "{always}");
+    w.kelp(["rmi", &name]).ok();
+    let always = run("always");
+    assert!(!always.contains("is not here"), "nobody looked: {always}");
+}
+
+fn dockers_default_platform_is_taken_unless_another_is_named(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    let image = busybox_image(w);
+    let foreign = ["loong64", "s390x"].map(|architecture| image.clone().architecture(architecture));
+    let images: Vec<_> = foreign.into_iter().chain([image]).collect();
+    let name = registry.push(&kelp_tests::Image::list(&images, w, "layout", "latest"), "app:1");
+    let kelp = |words: &[&str]| w.kelp(words).env("DOCKER_DEFAULT_PLATFORM", "linux/loong64");
+    let architecture =
+        |name: &str| w.kelp(["image", "inspect", "-f", "{{.Architecture}}", name]).ok().text().to_owned();
+    let forget = || drop(w.kelp(["rmi", "-f", &name]).ok());
+    kelp(&["pull", "-q", &name]).ok();
+    assert_eq!(architecture(&name), "loong64");
+    kelp(&["pull", "-q", "--platform", "linux/s390x", &name]).ok();
+    assert_eq!(architecture(&name), "s390x", "the flag wins");
+    forget();
+    let platforms: [(&[&str], &str); 2] = [(&[], "loong64"), (&["--platform", "linux/s390x"], "s390x")];
+    for verb in ["create", "run"] {
+        for (flag, expected) in platforms {
+            // Nobody runs it here; what counts is what was taken.
+            drop(kelp(&[&[verb, "--network", "none", "--name", "c"], flag, &[&name, "true"]].concat()).output());
+            assert_eq!(architecture(&name), expected, "{verb} {flag:?}");
+            drop(w.kelp(["rm", "-f", "c"]).output());
+            forget();
+        }
+    }
+    w.kelp(["run", "--rm", "--network", "none", &name, "true"]).env("DOCKER_DEFAULT_PLATFORM", "").ok();
+    let nonsense = w.kelp(["run", "--rm", &name, "true"]).env("DOCKER_DEFAULT_PLATFORM", "a/b/c/d").output();
+    nonsense.code(125).explains(&["a/b/c/d", "platform"]);
+    let tar = w.write("empty.tar", layer(&[Entry::new("etc/", Kind::Folder)])).display().to_string();
+    kelp(&["import", &tar, "imported"]).ok();
+    assert_eq!(architecture("imported"), "loong64");
 }
 
 fn a_pull_on_a_terminal_draws_a_line_per_layer(w: &World) {

@@ -5,10 +5,10 @@ use crate::caller::Caller;
 use crate::error::Result;
 use crate::progress::Shown;
 use crate::request::Isolation;
-use crate::{config, ids, image, output};
+use crate::{config, ids, image, output, platform};
 use clap::Args;
+use kelp_bundles::Store;
 use kelp_bundles::bundle::{self, Options, Rootfs};
-use kelp_bundles::{Platform, Store};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,7 +37,7 @@ pub(crate) struct Bundle {
 /// Performs the command.
 pub(crate) fn run(args: &Bundle, caller: &Caller) -> Result<ExitCode> {
     let store = Store::open(&caller.places.store)?;
-    let platform = args.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse)?;
+    let platform = platform::wanted(args.platform.as_deref(), caller)?;
     let image = image::find_or_pull(caller, &store, &args.image, &platform, args.quiet)?;
     let defaults = Isolation::default();
     let capabilities = config::capabilities(&defaults)?;

@@ -5,10 +5,11 @@ use crate::caller::Caller;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::events;
 use crate::output;
+use crate::platform;
 use crate::request::change;
 use crate::time;
 use clap::Args;
-use kelp_bundles::{Platform, Store, import};
+use kelp_bundles::{Store, import};
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::process::ExitCode;
@@ -52,7 +53,7 @@ pub(crate) fn run(args: &Import, caller: &Caller) -> Result<ExitCode> {
         name: args.name.as_deref().map(str::parse).transpose()?,
         created: time::now(),
         comment: args.message.clone().unwrap_or_else(|| format!("Imported from {}", args.file)),
-        platform: args.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse)?,
+        platform: platform::wanted(args.platform.as_deref(), caller)?,
         changes: args.change.clone(),
     };
     let image = import::import(&Store::open(&caller.places.store)?, &mut *input, &wanted)?;

@@ -5,6 +5,7 @@ use crate::caller::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::events;
 use crate::output;
+use crate::platform;
 use crate::progress::Shown;
 use clap::Args;
 use kelp_bundles::idmap::IdMap;
@@ -24,7 +25,7 @@ pub(crate) struct Pull {
     /// Another machine's image: linux/arm64
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<String>,
-    /// Print the id only
+    /// Print the full name only
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
@@ -62,7 +63,8 @@ pub(crate) fn run(args: &Pull, caller: &Caller) -> Result<ExitCode> {
         output::line("Using default tag: latest")?;
     }
     let store = Store::open(&caller.places.store)?;
-    let platform = args.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse)?;
+    let is_asked = platform::asked(args.platform.as_deref(), caller).is_some();
+    let platform = platform::wanted(args.platform.as_deref(), caller)?;
     let unpack = Some(IdMap::of_caller()?);
     let options = Options { platform: platform.clone(), verify: args.tls_verify, unpack, ..Options::default() };
     let progress = if args.quiet { Shown::quiet() } else { Shown::new() };
@@ -72,14 +74,14 @@ pub(crate) fn run(args: &Pull, caller: &Caller) -> Result<ExitCode> {
         let image = pull::pull(&store, &name, &options, &progress)?;
         events::transfer(caller, "pull", &name);
         warn_if_foreign(&image);
-        if args.platform.is_some() && image.check_platform(&platform).is_err() {
+        if is_asked && image.check_platform(&platform).is_err() {
             output::note(format!(
                 "it is for {}, not for {platform}: the registry has no other",
                 image.config.platform()
             ));
         }
         match args.quiet {
-            true => output::line(&image.id)?,
+            true => output::line(&name)?,
             false => show(&store, &name, &image, before.as_ref() == Some(&image.manifest))?,
         }
     }

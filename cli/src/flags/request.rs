@@ -3,14 +3,16 @@
 
 use super::{FileFlags, IsolationFlags, LifeFlags, LimitFlags, NetworkFlags, Options, ProcessFlags};
 use crate::docker_config::DockerConfig;
+use crate::platform;
 use kelp_engine::caller::Caller;
 use kelp_engine::error::Result;
 use kelp_engine::request;
 
 impl Options {
-    /// What is asked for, with the proxies of Docker's config.json where `-e` does not set them.
+    /// What is asked for, with the platform and the proxies of Docker's settings where no flag sets them.
     pub(crate) fn request(&self, caller: &Caller) -> Result<request::Create> {
         let mut request = request::Create::from(self.clone());
+        request.platform = platform::asked(self.platform.as_deref(), caller);
         let proxies = DockerConfig::read(caller)?.proxies(&request.process.env);
         request.process.env.extend(proxies);
         Ok(request)
