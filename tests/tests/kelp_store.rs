@@ -28,6 +28,10 @@ claims!(as_root, as_user:
     the_store_is_a_layout_that_skopeo_reads,
     nobody_waits_for_a_pull,
     a_list_shows_what_is_there_now,
+    a_damaged_index_is_named_and_nothing_overwrites_it,
+    containers_and_volumes_do_not_need_the_index,
+    no_image_goes_because_the_index_is_lost,
+    a_new_store_has_an_index,
 );
 
 /// A small image of two layers, the lower one shared by all.
@@ -478,4 +482,114 @@ fn a_list_shows_what_is_there_now(w: &World) {
     let config = w.store().join("images/blobs/sha256").join(id.trim_start_matches("sha256:"));
     fs::remove_file(config).unwrap();
     w.kelp(["image", "inspect", "one:1"]).output().code(1).explains(&[]);
+}
+
+/// Names and sizes of all blobs.
+fn blobs(w: &World) -> Vec<(String, u64)> {
+    let dir = w.store().join("images/blobs/sha256");
+    let size = |name: String| (name.clone(), fs::metadata(dir.join(name)).unwrap().len());
+    entries(&dir).into_iter().map(size).collect()
+}
+
+fn a_damaged_index_is_named_and_nothing_overwrites_it(w: &World) {
+    let archive = small(2).docker_archive(w, "two.tar", "two:1").display().to_string();
+    let tar = w.write("root.tar", layer(&[Entry::new("etc/", Kind::Folder)])).display().to_string();
+    w.load(&small(1), "one:1");
+    let index = w.store().join("images/index.json");
+    let (good, all) = (fs::read_to_string(&index).unwrap(), blobs(w));
+    let lines: [&[&str]; 12] = [
+        &["images"],
+        &["image", "inspect", "one:1"],
+        &["history", "one:1"],
+        &["tag", "one:1", "three:1"],
+        &["rmi", "-f", "one:1"],
+        &["save", "-o", "/dev/null", "one:1"],
+        &["load", "-i", &archive],
+        &["import", &tar, "four:1"],
+        &["create", "one:1", "true"],
+        &["image", "prune", "-af"],
+        &["system", "prune", "-af"],
+        &["system", "df"],
+    ];
+    for content in ["", "junk", "{}", &good[..good.len() / 2]] {
+        w.write("store/images/index.json", content);
+        for line in lines {
+            let failed = w.kelp(line).output().explains(&["images/index.json", "it is"]).hints("put a copy of it back");
+            assert_eq!(fs::read_to_string(&index).unwrap(), content, "{failed}");
+        }
+        assert_eq!(blobs(w), all);
+    }
+    w.write("store/images/index.json", good);
+    w.kelp(["load", "-q", "-i", &archive]).ok();
+    assert_eq!(whole_images(&w.store()).len(), 2);
+}
+
+fn containers_and_volumes_do_not_need_the_index(w: &World) {
+    w.load_busybox();
+    let run = ["run", "-d", "--network", "none", "--name"];
+    w.kelp(run).args(["up", "busybox", "sh", "-c", "echo said; sleep 1000"]).ok();
+    w.kelp(run).args(["ended", "-v", "/data", "busybox", "true"]).ok();
+    w.kelp(["wait", "ended"]).ok();
+    w.kelp(["volume", "create", "kept"]).ok();
+    let index = w.store().join("images/index.json");
+    let good = fs::read(&index).unwrap();
+    w.write("store/images/index.json", "junk");
+    assert_eq!(w.kelp(["exec", "up", "echo", "in"]).ok().stdout, "in\n");
+    assert_eq!(w.kelp(["logs", "up"]).ok().stdout, "said\n");
+    assert_eq!(w.kelp(["ps", "-aq"]).ok().stdout.lines().count(), 2);
+    w.kelp(["inspect", "up"]).ok();
+    w.kelp(["inspect", "kept"]).ok();
+    w.kelp(["inspect", "absent"]).output().explains(&["images/index.json"]);
+    w.kelp(["restart", "-t", "0", "up"]).ok();
+    w.kelp(["start", "-a", "ended"]).ok();
+    let pruned = w.kelp(["system", "prune", "-f", "--volumes"]).output();
+    let pruned = pruned.code(1).explains(&["images/index.json"]).says("Deleted Containers").says("Deleted Volumes");
+    assert!(pruned.stdout.contains("Total reclaimed space"), "{pruned}");
+    assert_eq!(w.kelp(["ps", "-a", "--format", "{{.Names}}"]).ok().text(), "up");
+    assert_eq!(w.kelp(["volume", "ls", "-q"]).ok().text(), "kept");
+    w.kelp(["rm", "-f", "up"]).ok();
+    w.write("store/images/index.json", good);
+    w.kelp(["run", "--rm", "--network", "none", "busybox", "true"]).ok();
+}
+
+fn no_image_goes_because_the_index_is_lost(w: &World) {
+    w.load(&small(1), "one:1");
+    w.load_busybox();
+    let id = w.kelp(["images", "-q", "busybox"]).ok().text().to_owned();
+    let all = blobs(w);
+    fs::remove_file(w.store().join("images/index.json")).unwrap();
+    let lines: [&[&str]; 6] = [
+        &["images"],
+        &["run", "--rm", "busybox", "true"],
+        &["rmi", "one:1"],
+        &["image", "prune", "-af"],
+        &["system", "prune", "-af"],
+        &["tag", "one:1", "two:1"],
+    ];
+    for line in lines {
+        w.kelp(line).output().explains(&["images/index.json", "missing"]).hints("kelp load");
+    }
+    assert_eq!(blobs(w), all);
+    // What comes next brings an index that has the others, too.
+    w.load(&small(2), "two:1");
+    let shown = w.kelp(["images", "--format", "{{.Repository}}"]).ok().stdout;
+    assert_eq!(shown.lines().filter(|name| *name == "<none>").count(), 2, "{shown}");
+    assert!(shown.contains("two"), "{shown}");
+    w.kelp(["tag", &id, "busybox:found"]).ok();
+    assert_eq!(w.kelp(["run", "--rm", "--network", "none", "busybox:found", "echo", "ran"]).ok().stdout, "ran\n");
+    w.load(&small(1), "one:1");
+    let shown = w.kelp(["images", "--format", "{{.Repository}}"]).ok().stdout;
+    assert!(!shown.contains("<none>"), "{shown}");
+    w.kelp(["system", "prune", "-f"]).ok();
+    assert_eq!(whole_images(&w.store()).len(), 3);
+}
+
+fn a_new_store_has_an_index(w: &World) {
+    assert_eq!(w.kelp(["images", "-q"]).ok().stdout, "");
+    let index = w.store().join("images/index.json");
+    assert_eq!(read_json(&index)["manifests"], json!([]));
+    // Without an image nothing is lost with it.
+    fs::remove_file(&index).unwrap();
+    w.kelp(["system", "prune", "-af"]).ok();
+    assert_eq!(read_json(&index)["manifests"], json!([]));
 }

@@ -18,7 +18,7 @@ const LEAST: u64 = 64 << 10;
 impl Store {
     /// Writes index.json; on a full disk, in the place of the ballast.
     pub(super) fn write_with_ballast(&self, text: &[u8]) -> Result<()> {
-        let index = self.images().join("index.json");
+        let index = self.index_file();
         match replace_file(&index, text) {
             Err(error) if error.kind() == Kind::Full => {
                 forget_file(&self.ballast());
@@ -33,7 +33,7 @@ impl Store {
     /// index from being written: an error then, and nothing lost.
     pub(super) fn load_ballast(&self) -> Result<()> {
         let path = self.ballast();
-        let index = fs::metadata(self.images().join("index.json")).map_or(0, |m| m.len());
+        let index = fs::metadata(self.index_file()).map_or(0, |m| m.len());
         let wanted = LEAST.max((index * 2).next_power_of_two());
         if fs::metadata(&path).is_ok_and(|m| m.len() >= wanted) {
             return Ok(());

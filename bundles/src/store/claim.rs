@@ -36,7 +36,11 @@ pub struct Claims<'s> {
 
 impl<'s> Claims<'s> {
     /// A folder of its own below `ingest`, locked before the collector can look at it.
+    ///
+    /// # Errors
+    /// The store's index is damaged, or the folder cannot be made.
     pub fn begin(store: &'s Store) -> Result<Self> {
+        store.check_index()?;
         let _no_collector = store.share_with_collector()?;
         let dir = store.images().join("ingest").join(random_name());
         make_folder(&dir)?;

@@ -151,7 +151,7 @@ impl Store {
 
     fn sweep_blobs(&self, reached: &Reached) -> Result<Freed> {
         let mut freed = Freed::default();
-        for path in list(&self.images().join("blobs/sha256"))? {
+        for path in list(&self.blobs())? {
             if file_name(&path).is_some_and(|name| reached.blobs.contains(name)) {
                 continue;
             }

@@ -4,16 +4,13 @@
 //! Spec: image-layout.md "index.json File", annotations.md (`org.opencontainers.image.ref.name`).
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::io;
 
-use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
+use oci_spec::image::{Descriptor, ImageIndex};
 
 use super::image::digest_of;
 use super::{Image, Store};
 use crate::digest::Digest;
-use crate::error::{Doing, Error, Kind, Result};
-use crate::lock::{Lock, Mode};
+use crate::error::{Error, Kind, Result};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -142,7 +139,7 @@ impl Store {
     /// Names images that arrived.
     pub(super) fn put(&self, names: Vec<(Option<Reference>, Descriptor)>) -> Result<()> {
         let _alone = self.lock_index()?;
-        let mut index = self.read_index()?;
+        let mut index = self.index_to_add_to()?;
         for (name, descriptor) in names {
             self.give(&mut index, name.map(kept).as_ref(), descriptor);
         }
@@ -200,38 +197,10 @@ impl Store {
                 .hint("give more digits")),
         }
     }
-
-    pub(super) fn read_index(&self) -> Result<ImageIndex> {
-        let path = self.images().join("index.json");
-        let doing = || format!("reading {}", path.display());
-        match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).doing(doing),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => empty_index(),
-            Err(e) => Err(e).doing(doing),
-        }
-    }
-
-    pub(super) fn write_index(&self, index: &ImageIndex) -> Result<()> {
-        let text = serde_json::to_vec(index).doing(|| "writing index.json")?;
-        self.write_with_ballast(&text)
-    }
-
-    pub(super) fn lock_index(&self) -> Result<Lock> {
-        Lock::wait(&self.images().join("index.lock"), Mode::Alone)
-    }
 }
 
 fn named<'i>(index: &'i ImageIndex, name: &Reference) -> Result<&'i Descriptor> {
     index.manifests().iter().find(|d| answers_to(d, name)).ok_or_else(|| not_found(&name.familiar()))
-}
-
-fn empty_index() -> Result<ImageIndex> {
-    ImageIndexBuilder::default()
-        .schema_version(2u32)
-        .media_type(MediaType::ImageIndex)
-        .manifests(Vec::new())
-        .build()
-        .map_err(|e| Error::new(Kind::Other, "making an empty index", e))
 }
 
 fn not_found(name: &str) -> Error {

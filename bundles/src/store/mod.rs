@@ -26,6 +26,7 @@ mod claim;
 mod collect;
 mod image;
 mod index;
+mod index_file;
 mod listing;
 mod pin;
 mod prune;
@@ -69,13 +70,13 @@ impl Store {
     /// The folder cannot be made or written.
     pub fn open(root: &Path) -> Result<Self> {
         let store = Self { root: root.to_owned(), limits: Limits::DEFAULT };
-        if store.images().join("oci-layout").exists() && store.layers().join(".trash").exists() {
+        if ["images/oci-layout", "images/index.json", "layers/.trash"].iter().all(|it| root.join(it).exists()) {
             return Ok(store);
         }
         for dir in ["images/blobs/sha256", "images/ingest", "images/partial", "layers/.ingest", "layers/.trash"] {
             make_folder(&root.join(dir))?;
         }
-        store.write_layout_marker()?;
+        store.begin_layout()?;
         Ok(store)
     }
 
@@ -105,9 +106,18 @@ impl Store {
         &self.limits
     }
 
+    /// The file that names images.
+    fn index_file(&self) -> PathBuf {
+        self.images().join("index.json")
+    }
+
+    fn blobs(&self) -> PathBuf {
+        self.images().join("blobs/sha256")
+    }
+
     /// Where the blob of this digest is, if it is here.
     pub fn blob(&self, digest: &Digest) -> PathBuf {
-        self.images().join("blobs/sha256").join(digest.hex())
+        self.blobs().join(digest.hex())
     }
 
     /// The folder of an unpacked layer.
@@ -132,9 +142,10 @@ impl Store {
         }
     }
 
-    fn write_layout_marker(&self) -> Result<()> {
+    fn begin_layout(&self) -> Result<()> {
         // The collector removes half-written files here, and holds this lock for it.
         let _alone = self.lock_index()?;
+        self.begin_index()?;
         let marker = self.images().join("oci-layout");
         if !marker.exists() {
             replace_file(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;

@@ -96,7 +96,7 @@ impl Store {
     /// The bytes of each blob and unpacked layer, and of all that is neither yet, or no more.
     fn sizes(&self, map: &IdMap) -> Result<(HashMap<Part, u64>, u64)> {
         let mut sizes = HashMap::new();
-        for path in list(&self.images().join("blobs/sha256"))? {
+        for path in list(&self.blobs())? {
             if let Some(name) = file_name(&path) {
                 sizes.insert(Part::Blob(name.to_owned()), blocks(&path)?);
             }

@@ -97,9 +97,8 @@ fn object(caller: &Caller, name: &str, wants: &impl Fn(&str) -> bool, sizes: Siz
             Err(_) => {}
         }
     }
-    if wants("image")
-        && let Some(image) = crate::image::inspect(caller, name, None)?
-    {
+    let image = if wants("image") { crate::image::inspect(caller, name, None) } else { Ok(None) };
+    if let Ok(Some(image)) = image {
         return Ok(image);
     }
     if wants("volume")
@@ -107,6 +106,7 @@ fn object(caller: &Caller, name: &str, wants: &impl Fn(&str) -> bool, sizes: Siz
     {
         return Ok(super::volume::fields(&volume));
     }
+    image?;
     Err(Error::new(Kind::NotFound, format!("cannot inspect {name}"), format!("no such object: {name}"))
         .hint("kelp ps -a, kelp images and kelp volume ls show what there is"))
 }

@@ -137,9 +137,11 @@ pub(crate) fn system(args: &System, caller: &Caller) -> Result<ExitCode> {
         if args.volumes {
             gone.volumes(caller, false, &filters)?;
         }
-        gone.images(caller, args.all, Partials::Delete, &filters)?;
+        // A store that cannot be read keeps no other thing from going, and is told after what went.
+        let images = gone.images(caller, args.all, Partials::Delete, &filters);
         leftovers(caller)?;
         gone.show()?;
+        images?;
     }
     Ok(ExitCode::SUCCESS)
 }
