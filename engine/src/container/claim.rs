@@ -3,6 +3,7 @@
 //!
 //! The maker holds it until the container is whole, the remover until it is gone. (`lock` is the shim's: it lives.)
 
+use super::{record, remove};
 use crate::error::{Doing, Result};
 use kelp_sys::rustix::fs::{FlockOperation, flock};
 use kelp_sys::rustix::io::Errno;
@@ -55,7 +56,7 @@ impl Claim {
         let file = match OpenOptions::new().write(true).open(&path) {
             Ok(file) => file,
             // Only damage takes the file from a container: whoever removes one takes the whole folder away first.
-            Err(error) if error.kind() == ErrorKind::NotFound && super::record::is_container(folder) => {
+            Err(error) if error.kind() == ErrorKind::NotFound && is_whole(folder) => {
                 OpenOptions::new().write(true).create(true).truncate(false).open(&path).doing(doing)?
             }
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Tried::NoFolder),
@@ -82,4 +83,29 @@ impl Claim {
     }
 }
 
+/// Whether it is a container, and nobody is removing it: a file more would be in his way.
+fn is_whole(folder: &Path) -> bool {
+    record::is_container(folder) && !remove::is_gone(folder)
+}
+
 const FILE: &str = "claim";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_being_removed_gets_no_file_more() {
+        let root = std::env::temp_dir().join(format!("kelp-claim-{}", std::process::id()));
+        for (name, is_claimed) in [("whole", true), (".gone-0123", false)] {
+            let container = root.join(name);
+            std::fs::create_dir_all(&container).unwrap();
+            std::fs::write(container.join("container.json"), "{}").unwrap();
+            let tried = Claim::try_take(&container).unwrap();
+            assert_eq!(matches!(tried, Tried::Taken(_)), is_claimed, "{name}: {tried:?}");
+            assert_eq!(container.join(FILE).exists(), is_claimed, "{name}");
+        }
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}

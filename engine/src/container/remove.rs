@@ -148,6 +148,11 @@ pub fn unfinished(caller: &Caller, id: &str, name: Option<&str>, volumes: &[Stri
     tree(&caller.places.containers().join(id))
 }
 
+/// Whether a folder is what is left of a container that somebody removes, or did not finish to.
+pub(super) fn is_gone(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(GONE.as_bytes()))
+}
+
 /// Removes folders whose maker or remover was killed.
 pub fn sweep(caller: &Caller) -> Result<()> {
     let doing = || format!("cannot tidy up {}", caller.places.containers().display());
@@ -159,7 +164,7 @@ pub fn sweep(caller: &Caller) -> Result<()> {
     for entry in entries {
         let folder = entry.doing(doing)?.path();
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let is_gone = name.starts_with(GONE);
+        let is_gone = is_gone(&folder);
         if !is_gone && record::is_container(&folder) {
             continue;
         }
