@@ -185,10 +185,13 @@ impl Image {
 
     fn configuration(&self) -> Vec<u8> {
         let ids: Vec<String> = self.layers.iter().map(|layer| digest(layer)).collect();
-        let document = json!({
+        let mut document = json!({
             "architecture": self.architecture, "os": "linux", "created": "2020-09-13T12:26:40Z",
-            "config": self.config, "rootfs": {"type": "layers", "diff_ids": ids}, "variant": self.variant,
+            "config": self.config, "rootfs": {"type": "layers", "diff_ids": ids},
         });
+        if let Some(variant) = &self.variant {
+            document["variant"] = json!(variant);
+        }
         document.to_string().into_bytes()
     }
 
