@@ -17,8 +17,8 @@ mod trace;
 mod usage;
 
 pub(crate) use kelp_engine::{
-    caller, config, container, copy_job, error, events, filter, glob, ids, image, near, overlay, places, request,
-    terminal_keeper, time, volume,
+    caller, config, container, copy_job, error, events, filter, glob, ids, image, near, overlay, places, prune,
+    request, terminal_keeper, time, volume,
 };
 
 use error::Doing;

@@ -20,6 +20,7 @@ pub mod image;
 pub mod near;
 pub mod overlay;
 pub mod places;
+pub mod prune;
 pub mod request;
 pub mod terminal_keeper;
 pub mod time;

@@ -65,7 +65,7 @@ fn measure(caller: &Caller) -> Result<Taken> {
     let containers = find::all(caller)?;
     let folders: Vec<_> = containers.iter().map(|container| container.folder.clone()).collect();
     let mut measured = Vec::new();
-    for (container, bytes) in containers.into_iter().zip(prune::measured(&folders)?) {
+    for (container, bytes) in containers.into_iter().zip(crate::prune::measured(&folders)?) {
         let status = status::of(caller, &container)?;
         measured.push((container, status, bytes));
     }
@@ -77,7 +77,7 @@ fn measure(caller: &Caller) -> Result<Taken> {
         };
         measured.iter().filter(mounts).count()
     };
-    let sizes = prune::measured(&folders)?;
+    let sizes = crate::prune::measured(&folders)?;
     let volumes = volumes.into_iter().zip(sizes).map(|(volume, bytes)| (uses(&volume), volume, bytes));
     let volumes = volumes.map(|(links, volume, bytes)| (volume, links, bytes)).collect();
     Ok(Taken { images, containers: measured, volumes })
