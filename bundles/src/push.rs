@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Images to registries. Only what the registry lacks travels; what is sent is what is stored, so that digests stay.
+//! Images to registries. Only what the registry lacks travels. A layer that is a plain tar is packed by gzip on the way,
+//! as Docker does, unless the registry has it plain; all else is sent as it is stored, so that digests stay.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use oci_spec::image::{Descriptor, ImageManifest, MediaType};
+use serde_json::{Value, json};
+
+use crate::compose::descriptor;
+use crate::compression::{self, Compression};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::progress::{Event, Progress};
@@ -14,7 +21,7 @@ use crate::pull;
 use crate::reference::Reference;
 use crate::registries::Registries;
 use crate::registry::{self, Access, Credentials, Rate, Repository, Retry};
-use crate::store::{Image, Store};
+use crate::store::{Claims, Image, Store, digest_of};
 
 /// Blobs that are sent at the same time.
 const AT_ONCE: usize = 3;
@@ -39,10 +46,14 @@ impl Default for Options {
 /// One push at work.
 struct Push<'p> {
     store: &'p Store,
+    /// Where layers are packed.
+    claims: &'p Claims<'p>,
     repository: &'p Repository,
     progress: &'p dyn Progress,
     /// Another repository of this registry that may have the same blobs.
     siblings: Vec<(Digest, String)>,
+    /// Plain layers, and what they were packed to when the image was sent to this repository before.
+    known: HashMap<Digest, Descriptor>,
 }
 
 /// What the registry has now.
@@ -87,13 +98,51 @@ fn attempt(store: &Store, image: &Image, to: &Reference, options: &Options, prog
     others.sort();
     others.dedup();
     let repository = Repository::open(&place, &speaking, Access::Push(&others), store.limits().document)?;
-    let push = Push { store, repository: &repository, progress, siblings };
-    push.blobs(image)?;
-    let manifest = store.document(&image.manifest)?;
+    let claims = Claims::begin(store)?;
+    let mut push = Push { store, claims: &claims, repository: &repository, progress, siblings, known: HashMap::new() };
+    let stored = store.manifest(&image.manifest)?;
+    // A digest means the manifest that is here, and no other.
+    let pack = to.tag().is_some() && push.would_pack(&stored)? && !repository.has_manifest(&image.manifest)?;
+    if pack {
+        push.known = push.packed_before(image, to, &stored)?;
+    }
+    let packed = push.blobs(&stored, pack)?;
+    let manifest = with_layers(store.document(&image.manifest)?, &packed)?;
     let media_type = registry::media_type_of(&manifest, "application/vnd.oci.image.manifest.v1+json");
     repository.send_manifest(&target, &media_type, &manifest)?;
-    store.note_pushed(to, &image.manifest)?;
-    Ok(Pushed { digest: image.manifest.clone(), size: manifest.len() as u64 })
+    let digest = Digest::of(&manifest);
+    store.note_pushed(to, &digest)?;
+    Ok(Pushed { digest, size: manifest.len() as u64 })
+}
+
+/// The manifest with these layers in the place of those they were packed from.
+fn with_layers(manifest: Vec<u8>, packed: &HashMap<Digest, Descriptor>) -> Result<Vec<u8>> {
+    if packed.is_empty() {
+        return Ok(manifest);
+    }
+    let doing = || "writing the manifest";
+    // All else that it says stays, also what we do not know.
+    let mut manifest: Value = serde_json::from_slice(&manifest).doing(doing)?;
+    for layer in manifest["layers"].as_array_mut().into_iter().flatten() {
+        let digest = layer["digest"].as_str().and_then(|digest| digest.parse::<Digest>().ok());
+        if let Some(to) = digest.and_then(|digest| packed.get(&digest)) {
+            layer["mediaType"] = json!(to.media_type());
+            layer["digest"] = json!(to.digest());
+            layer["size"] = json!(to.size());
+        }
+    }
+    serde_json::to_vec(&manifest).doing(doing)
+}
+
+/// What a plain layer is called once it is packed by gzip; nothing for all else.
+fn gzip_type(media_type: &MediaType) -> Option<MediaType> {
+    match media_type {
+        MediaType::ImageLayer => Some(MediaType::ImageLayerGzip),
+        MediaType::Other(text) if text == "application/vnd.docker.image.rootfs.diff.tar" => {
+            Some(MediaType::Other(format!("{text}.gzip")))
+        }
+        _ => None,
+    }
 }
 
 /// Blobs we know in other repositories of the same registry: it can take them from there.
@@ -112,43 +161,127 @@ fn siblings(store: &Store, image: &Image, to: &Reference) -> Result<Vec<(Digest,
 }
 
 impl Push<'_> {
-    fn blobs(&self, image: &Image) -> Result<()> {
+    /// Whether a layer of the image is a plain tar.
+    fn would_pack(&self, manifest: &ImageManifest) -> Result<bool> {
+        for layer in manifest.layers() {
+            if self.packed_type(layer)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The media type that this blob is to have, if it is a layer that is plain.
+    fn packed_type(&self, blob: &Descriptor) -> Result<Option<MediaType>> {
+        let Some(media_type) = gzip_type(blob.media_type()) else { return Ok(None) };
+        let digest = digest_of(blob)?;
+        let compression = Compression::of_file(&self.store.blob(&digest));
+        let compression = compression.doing(|| format!("opening the blob {}", digest.short()))?;
+        Ok(Some(media_type).filter(|_| compression == Compression::Plain))
+    }
+
+    /// What the plain layers were packed to when the image was last sent to this repository, by the manifest of then.
+    fn packed_before(
+        &self,
+        image: &Image,
+        to: &Reference,
+        stored: &ImageManifest,
+    ) -> Result<HashMap<Digest, Descriptor>> {
+        let none = HashMap::new();
+        let Some(digest) = self.store.known_in(image, to)?.filter(|digest| *digest != image.manifest) else {
+            return Ok(none);
+        };
+        let document = match self.repository.manifest(&digest.to_string()) {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(none),
+            other => other?,
+        };
+        // A list is no manifest: the image came from one, and was not sent.
+        let Ok(sent) = serde_json::from_slice::<ImageManifest>(&document.bytes) else { return Ok(none) };
+        let same = sent.config().digest() == stored.config().digest() && sent.layers().len() == stored.layers().len();
+        let pairs = stored.layers().iter().zip(sent.layers()).filter(|_| same);
+        pairs.map(|(plain, sent)| Ok((digest_of(plain)?, sent.clone()))).collect()
+    }
+
+    /// Sends all that the manifest names, and tells which layers were packed to what.
+    fn blobs(&self, manifest: &ImageManifest, pack: bool) -> Result<HashMap<Digest, Descriptor>> {
         let mut seen = HashSet::new();
-        let all = image.layers.iter().map(|layer| &layer.blob).chain([&image.id]);
-        let queue: Vec<&Digest> = all.filter(|digest| seen.insert((*digest).clone())).collect();
+        let all = manifest.layers().iter().chain([manifest.config()]);
+        let queue: Vec<&Descriptor> = all.filter(|blob| seen.insert(blob.digest().clone())).collect();
         let queue = Mutex::new(queue.into_iter());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let work = || -> Result<()> {
-            while let Some(digest) = next() {
-                self.blob(digest)?;
+        let work = || -> Result<Vec<(Digest, Descriptor)>> {
+            let mut packed = Vec::new();
+            while let Some(blob) = next() {
+                packed.extend(self.blob(blob, pack)?);
             }
-            Ok(())
+            Ok(packed)
         };
         thread::scope(|scope| {
             let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
-            let mut result = Ok(());
+            let mut result = Ok(HashMap::new());
             for worker in workers {
                 let end =
                     worker.join().unwrap_or_else(|_| Err(Error::new(Kind::Other, "sending blobs", "a thread stopped")));
-                result = result.and(end);
+                result = result.and_then(|mut all: HashMap<_, _>| {
+                    all.extend(end?);
+                    Ok(all)
+                });
             }
             result
         })
     }
 
-    fn blob(&self, digest: &Digest) -> Result<()> {
-        if self.repository.has_blob(digest)? {
-            self.progress.event(Event::PushSkipped(digest));
-            return Ok(());
+    /// Sends a blob that the registry lacks, and tells what it was packed to, if it was.
+    fn blob(&self, blob: &Descriptor, pack: bool) -> Result<Option<(Digest, Descriptor)>> {
+        let digest = digest_of(blob)?;
+        if self.has(&digest)? {
+            return Ok(None);
         }
-        let path = self.store.blob(digest);
-        let doing = || format!("opening the blob {}", digest.short());
-        let size = std::fs::metadata(&path).doing(doing)?.len();
+        match self.packed_type(blob)?.filter(|_| pack) {
+            Some(media_type) => self.packed(&digest, media_type).map(|packed| Some((digest, packed))),
+            None => {
+                let path = self.store.blob(&digest);
+                let size = path.metadata().doing(|| format!("opening the blob {}", digest.short()))?.len();
+                self.send(&digest, &digest, size, &path)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Packs a layer into a file beside the store's blobs and sends that.
+    fn packed(&self, plain: &Digest, media_type: MediaType) -> Result<Descriptor> {
+        if let Some(known) = self.known.get(plain).filter(|known| *known.media_type() == media_type)
+            && self.has(&digest_of(known)?)?
+        {
+            return Ok(known.clone());
+        }
+        let doing = || format!("packing the layer {}", plain.short());
+        let mut out = self.claims.writer()?;
+        let input = File::open(self.store.blob(plain)).doing(doing)?;
+        compression::gzip(input, &mut out).doing(doing)?;
+        let file = out.aside()?;
+        if !self.has(&file.digest)? {
+            self.send(&file.digest, plain, file.size, &file.path)?;
+        }
+        descriptor(media_type, &file.digest, file.size)
+    }
+
+    /// Whether the registry has the blob in this repository; says so if it has.
+    fn has(&self, digest: &Digest) -> Result<bool> {
+        let has = self.repository.has_blob(digest)?;
+        if has {
+            self.progress.event(Event::PushSkipped(digest));
+        }
+        Ok(has)
+    }
+
+    /// Sends the file at `path`, which is the blob `stored` here.
+    fn send(&self, digest: &Digest, stored: &Digest, size: u64, path: &Path) -> Result<()> {
         self.progress.event(Event::PushBegins(digest, size));
         let open = || -> io::Result<Box<dyn Read + '_>> {
-            Ok(Box::new(Counted { inner: File::open(&path)?, digest, progress: self.progress }))
+            Ok(Box::new(Counted { inner: File::open(path)?, digest, progress: self.progress }))
         };
-        let from = self.siblings.iter().find(|(blob, _)| blob == digest).map(|(_, name)| name.as_str());
+        let from = self.siblings.iter().find(|(blob, _)| blob == stored).map(|(_, name)| name.as_str());
         let travelled = self.repository.send_blob(digest, from, size, &open)?;
         self.progress.event(if travelled { Event::PushDone(digest) } else { Event::PushSkipped(digest) });
         Ok(())

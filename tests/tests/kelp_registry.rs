@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 
 claims!(as_root, as_user:
     what_is_pushed_is_what_skopeo_reads_and_only_missing_blobs_travel,
+    a_plain_layer_is_packed_once_on_its_way_to_a_registry,
+    a_layer_that_the_registry_has_plain_is_not_packed,
+    a_killed_push_leaves_no_packed_layer,
     a_guarded_registry_wants_its_certificate_and_a_login,
     a_login_may_be_kept_by_a_helper,
     a_helper_may_be_for_one_registry_and_is_asked_once,
@@ -30,8 +33,10 @@ claims!(as_root, as_user:
     a_killed_pull_goes_on_where_it_stopped,
     a_killed_pull_in_parts_goes_on_where_it_stopped,
     a_mirror_is_asked_first_and_the_registry_when_it_fails,
+    a_registry_may_be_somewhere_else_than_its_name_says,
     a_short_name_may_be_an_alias,
     a_proxy_of_the_environment_is_used_unless_spared,
+    a_proxys_password_is_in_no_error,
     an_image_for_another_machine_is_pulled_and_said_not_to_run,
     a_processor_gets_the_best_variant_that_it_can_run,
     a_quiet_pull_prints_the_full_name_and_another_a_line_per_layer,
@@ -76,6 +81,130 @@ fn what_is_pushed_is_what_skopeo_reads_and_only_missing_blobs_travel(w: &World) 
     let inspected = w.kelp(["manifest", "inspect", "-v", &second]).ok().json();
     assert_eq!(inspected["Descriptor"]["digest"], json!(digest));
     assert_eq!(inspected["OCIManifest"]["layers"].as_array().map(Vec::len), Some(1));
+}
+
+/// The name of an image whose one layer is the plain tar that `kelp import` read.
+fn import_busybox(w: &World, name: &str) {
+    w.load_busybox();
+    w.kelp(["create", "--network", "none", "--name", "c", "busybox", "true"]).ok();
+    let tar = w.dir().join("tree.tar").display().to_string();
+    w.kelp(["export", "-o", &tar, "c"]).ok();
+    w.kelp(["rm", "c"]).ok();
+    w.kelp(["import", &tar, name]).ok();
+}
+
+fn manifest_by_skopeo(w: &World, reference: &str) -> Value {
+    let flags = ["inspect", "--raw", "--tls-verify=false", "--no-creds"];
+    w.command("skopeo").args(flags).arg(&format!("docker://{reference}")).ok().json()
+}
+
+/// What the registry keeps of this digest.
+fn blob_in_registry(w: &World, digest: &Value) -> Vec<u8> {
+    let hex = digest.as_str().unwrap().strip_prefix("sha256:").unwrap();
+    let blobs = w.dir().join("registry/docker/registry/v2/blobs/sha256");
+    fs::read(blobs.join(&hex[..2]).join(hex).join("data")).unwrap()
+}
+
+fn a_plain_layer_is_packed_once_on_its_way_to_a_registry(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    let name = registry.name("app:1");
+    import_busybox(w, &name);
+    let id = w.kelp(["inspect", "-f", "{{.Id}}", &name]).ok().text().to_owned();
+    let pushed = w.kelp(["push", &name]).ok();
+    let manifest = manifest_by_skopeo(w, &name);
+    let layer = &manifest["layers"][0];
+    assert_eq!(layer["mediaType"], "application/vnd.oci.image.layer.v1.tar+gzip", "{manifest}");
+    assert_eq!(manifest["config"]["digest"], json!(id), "{manifest}");
+    let blob = blob_in_registry(w, &layer["digest"]);
+    assert_eq!((&blob[..2], json!(blob.len())), (&[0x1f, 0x8b][..], layer["size"].clone()));
+    let digest = digest_by_skopeo(w, &name);
+    assert!(pushed.stdout.contains(&digest), "{digest}\n{pushed}");
+    let known = || w.kelp(["inspect", "-f", "{{json .RepoDigests}}", &name]).ok().json();
+    let pinned = format!("{}@{digest}", registry.name("app"));
+    assert_eq!(known(), json!([pinned]));
+    let again = w.kelp(["push", &name]).ok();
+    assert!(!again.stderr.contains("Pushed") && again.stdout.contains(&digest), "nothing travels again\n{again}");
+    // Another tag of the repository has the same manifest.
+    w.kelp(["tag", &name, &registry.name("app:2")]).ok();
+    let tagged = w.kelp(["push", &registry.name("app:2")]).ok();
+    assert!(!tagged.stderr.contains("Pushed") && tagged.stdout.contains(&digest), "{tagged}");
+    let elsewhere = w.dir().join("elsewhere").display().to_string();
+    let run = ["--root", &elsewhere, "run", "--rm", "--network", "none", &name, "echo", "ran"];
+    assert_eq!(w.kelp(run).ok().stdout, "ran\n");
+    w.kelp(["pull", "-q", &name]).ok();
+    assert_eq!((known(), w.kelp(["inspect", "-f", "{{.Id}}", &name]).ok().text()), (json!([pinned]), id.as_str()));
+    assert_eq!(w.kelp(["run", "--rm", "--network", "none", &name, "echo", "ran"]).ok().stdout, "ran\n");
+    let ingest = w.store().join("images/ingest");
+    assert_eq!(fs::read_dir(ingest).map_or(0, Iterator::count), 0, "no packed layer stays here");
+}
+
+fn a_layer_that_the_registry_has_plain_is_not_packed(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    let (name, other) = (registry.name("app:1"), registry.name("app:2"));
+    let image = busybox_image(w).compression(Compression::Plain);
+    let layout = format!("oci:{}:latest", image.layout(w, "layout", "latest").display());
+    let copy =
+        ["copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false", &layout, &format!("docker://{name}")];
+    w.command("skopeo").args(copy).ok();
+    let digest = digest_by_skopeo(w, &name);
+    w.kelp(["pull", "-q", &name]).ok();
+    w.kelp(["tag", &name, &other]).ok();
+    let pushed = w.kelp(["push", &other]).ok();
+    assert!(!pushed.stderr.contains("Pushed") && pushed.stdout.contains(&digest), "{digest}\n{pushed}");
+    assert_eq!(digest_by_skopeo(w, &other), digest);
+    // What comes upon it is packed, and it stays as it is there.
+    w.kelp(["run", "--name", "c", "--network", "none", &name, "touch", "/made"]).ok();
+    w.kelp(["commit", "c", &other]).ok();
+    w.kelp(["rm", "c"]).ok();
+    w.kelp(["push", &other]).ok();
+    let manifest = manifest_by_skopeo(w, &other);
+    let types: Vec<&str> =
+        manifest["layers"].as_array().unwrap().iter().map(|layer| layer["mediaType"].as_str().unwrap()).collect();
+    let plain = "application/vnd.oci.image.layer.v1.tar";
+    assert_eq!(types, [plain, &format!("{plain}+gzip")], "{manifest}");
+    let elsewhere = w.dir().join("elsewhere").display().to_string();
+    w.kelp(["--root", &elsewhere, "run", "--rm", "--network", "none", &other, "ls", "/made"]).ok();
+}
+
+/// Killed while its layer is on its way: the next command that removes something removes the packed one too.
+fn a_killed_push_leaves_no_packed_layer(w: &World) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let nobody_answers = thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let mut head = [0; 4096];
+            let n = client.read(&mut head).unwrap_or(0);
+            let answer = match &head[..n.min(4)] {
+                b"POST" => {
+                    "HTTP/1.1 202 Accepted\r\nlocation: /v2/up\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                }
+                b"GET " => "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}",
+                b"HEAD" => "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                b"PUT " => {
+                    kept.push(client);
+                    continue;
+                }
+                // Who tries TLS first is told that there is none.
+                _ => continue,
+            };
+            client.write_all(answer.as_bytes()).ok();
+        }
+    });
+    let name = format!("127.0.0.1:{port}/app:1");
+    import_busybox(w, &name);
+    let push = w.kelp(["push", &name]).spawn();
+    let ingest = w.store().join("images/ingest");
+    let files = || {
+        let folders = fs::read_dir(&ingest).into_iter().flatten().flatten();
+        folders.filter_map(|folder| fs::read_dir(folder.path()).ok()).flatten().flatten().count()
+    };
+    until("a packed layer is there", || files() > 0);
+    push.signal(Signal::KILL);
+    drop(push.output());
+    w.kelp(["rmi", "-f", &name]).ok();
+    assert_eq!(files(), 0);
+    drop(nobody_answers);
 }
 
 /// A folder for the user's configuration of containers.
@@ -353,6 +482,35 @@ fn a_mirror_is_asked_first_and_the_registry_when_it_fails(w: &World) {
     kelp(&["pull", "far.example/app/app:1"]).output().code(1).explains(&["registries.conf"]);
 }
 
+/// `prefix` and `location`: what is pulled and pushed goes there, and keeps its name here. The longest prefix decides.
+fn a_registry_may_be_somewhere_else_than_its_name_says(w: &World) {
+    let registry = registry!(Registry::start(w), w);
+    registry.push(&busybox_image(w).layout(w, "layout", "latest"), "inside/team/app:1");
+    registry.push(
+        &busybox_image(w).with(layer(&[Entry::new("other", Kind::Folder)])).layout(w, "o", "latest"),
+        "deep/app:1",
+    );
+    let conf = format!(
+        "[[registry]]\nprefix = 'far.example'\nlocation = '{0}/inside'\n\
+         [[registry]]\nprefix = 'far.example/team/deep'\nlocation = '{0}/deep'\n\
+         [[registry]]\nprefix = '*.wild.example'\nlocation = '{0}/inside'\n",
+        registry.host()
+    );
+    let conf = w.write("registries.conf", conf).display().to_string();
+    let kelp = |words: &[&str]| w.kelp(words).env("CONTAINERS_REGISTRIES_CONF", &conf);
+    let layers = |name: &str| w.kelp(["inspect", "-f", "{{len .RootFS.Layers}}", name]).ok().text().to_owned();
+    for (name, count) in [("far.example/team/app:1", "1"), ("far.example/team/deep/app:1", "2")] {
+        assert_eq!(kelp(&["pull", "-q", name]).ok().text(), name);
+        assert_eq!(layers(name), count, "{name}");
+    }
+    kelp(&["pull", "-q", "a.wild.example/team/app:1"]).ok();
+    kelp(&["pull", "far.example/team/none:1"]).output().code(1).explains(&[&registry.host(), "inside/team/none"]);
+    let pushed = "far.example/new/app:2";
+    kelp(&["tag", "far.example/team/app:1", pushed]).ok();
+    kelp(&["push", pushed]).ok();
+    assert_eq!(w.kelp(["tags", &registry.name("inside/new/app")]).ok().stdout, "2\n");
+}
+
 fn a_short_name_may_be_an_alias(w: &World) {
     let registry = registry!(Registry::start(w), w);
     registry.push(&busybox_image(w).layout(w, "layout", "latest"), "long/way/app:latest");
@@ -412,6 +570,26 @@ fn a_proxy_of_the_environment_is_used_unless_spared(w: &World) {
     pull(&far).env("NO_PROXY", "example.tld,0.0.0.0/32").ok();
     pull(&registry.name("app:1")).ok();
     assert_eq!(asked.load(Ordering::Relaxed), 0, "the proxy was spared");
+}
+
+fn a_proxys_password_is_in_no_error(w: &World) {
+    w.load_busybox();
+    let far = "far.invalid/app:1";
+    w.kelp(["tag", "busybox", far]).ok();
+    let nobody = kelp_tests::free_port();
+    let proxies = ["http://user:s3cret@127.0.0.1", "https://user:s3cret@127.0.0.1", "user:s3cret@127.0.0.1"];
+    // Good ones that nobody serves, and what is no address at all.
+    let good = proxies.map(|proxy| format!("{proxy}:{nobody}"));
+    let bad = ["http://user:s3cret@a b:1", "gopher://user:s3cret@127.0.0.1:1", "http://user:s3cret@:x"];
+    for proxy in good.iter().map(String::as_str).chain(bad) {
+        for words in
+            [&["pull", far][..], &["pull", "--tls-verify=false", far], &["push", far], &["search", "far.invalid/x"]]
+        {
+            let proxied = w.kelp(words).env("HTTP_PROXY", proxy).env("HTTPS_PROXY", proxy);
+            let output = proxied.output().code(1);
+            assert!(!format!("{output}").contains("s3cret"), "{proxy} {words:?}\n{output}");
+        }
+    }
 }
 
 fn an_image_for_another_machine_is_pulled_and_said_not_to_run(w: &World) {

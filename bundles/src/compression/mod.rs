@@ -6,10 +6,11 @@ mod gzip;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
+use flate2::write::GzEncoder;
 
 pub(crate) use archive::archive;
 
@@ -124,6 +125,21 @@ fn plain<'r>(
         Compression::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(input, true, XZ_MEMORY)),
         Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
     })
+}
+
+/// Packs all of `input` by gzip, at the level that Docker takes. The same bytes come out whenever and wherever it is done.
+pub(crate) fn gzip(input: impl Read, out: impl Write) -> io::Result<()> {
+    let mut input = BufReader::with_capacity(BUFFER, input);
+    let mut packed = GzEncoder::new(out, flate2::Compression::default());
+    loop {
+        let piece = input.fill_buf()?;
+        let length = piece.len();
+        if length == 0 {
+            return packed.finish()?.flush();
+        }
+        packed.write_all(piece)?;
+        input.consume(length);
+    }
 }
 
 /// What the input is wrapped in, and the whole of it.

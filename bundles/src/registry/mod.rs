@@ -177,6 +177,18 @@ impl Repository {
         }
     }
 
+    /// Whether the registry has the manifest of this digest in this repository.
+    pub(crate) fn has_manifest(&self, digest: &Digest) -> Result<bool> {
+        let doing = || format!("asking {} for the manifest {}", self.http.registry(), digest.short());
+        let path = format!("/v2/{}/manifests/{digest}", self.name);
+        let response = self.http.call(&Call::new(Method::HEAD, &path).header("accept", ACCEPT));
+        let response = response.map_err(|e| e.while_doing(doing()))?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => self.http.expect(response, &[StatusCode::OK], &doing).map(|_| true),
+        }
+    }
+
     /// Whether the registry has this blob in this repository.
     pub(crate) fn has_blob(&self, digest: &Digest) -> Result<bool> {
         let doing = || format!("asking {} for the blob {}", self.http.registry(), digest.short());

@@ -218,6 +218,14 @@ impl BlobWriter<'_, '_> {
         Ok((digest, size))
     }
 
+    /// Finishes the file, which is never a blob of the store: it goes with what is returned.
+    pub(crate) fn aside(mut self) -> Result<Aside> {
+        self.out.flush().doing(|| "writing a file beside the store's blobs")?;
+        let sink = BufWriter::new(File::open("/dev/null").doing(|| "opening /dev/null")?);
+        let (digest, size, _) = std::mem::replace(&mut self.out, Hashing::new(sink)).finish();
+        Ok(Aside { path: self.path.take().unwrap_or_default(), digest, size })
+    }
+
     /// Where it is until it is finished.
     pub(crate) fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(&self.claims.dir)
@@ -249,6 +257,20 @@ impl BlobWriter<'_, '_> {
             self.written.account(n, self.out.get_ref().get_ref());
             tell(n as u64, copied)?;
         }
+    }
+}
+
+/// A file in the folder of some [`Claims`], which is removed with this, or with the folder, or by the collector.
+#[derive(Debug)]
+pub(crate) struct Aside {
+    pub(crate) path: PathBuf,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        super::forget_file(&self.path);
     }
 }
 

@@ -125,6 +125,12 @@ impl Store {
         self.write_index(&index)
     }
 
+    /// The digest by which a registry knows the image in the repository of `name`.
+    pub(crate) fn known_in(&self, image: &Image, name: &Reference) -> Result<Option<Digest>> {
+        let entries = self.entries_of(image)?;
+        Ok(known_among(entries.iter(), name))
+    }
+
     /// Remembers that a registry has the image under this name, by this digest.
     pub(crate) fn note_pushed(&self, name: &Reference, digest: &Digest) -> Result<()> {
         let _alone = self.lock_index()?;
@@ -248,9 +254,12 @@ pub(super) fn answers_to(descriptor: &Descriptor, reference: &Reference) -> bool
 
 /// The digest by which a registry knows the image in the repository of `name`.
 fn known_there(index: &ImageIndex, image: &Descriptor, name: &Reference) -> Option<Digest> {
+    known_among(index.manifests().iter().filter(|d| d.digest() == image.digest()), name)
+}
+
+fn known_among<'i>(mut entries: impl Iterator<Item = &'i Descriptor>, name: &Reference) -> Option<Digest> {
     let there = |it: &Reference| (it.registry(), it.repository()) == (name.registry(), name.repository());
-    let entries = index.manifests().iter().filter(|d| d.digest() == image.digest());
-    entries.filter_map(pinned_name).find(there)?.digest().cloned()
+    entries.find_map(|entry| pinned_name(entry).filter(&there))?.digest().cloned()
 }
 
 pub(super) fn note_digest(descriptor: &mut Descriptor, digest: Option<&Digest>) {
