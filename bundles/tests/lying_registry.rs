@@ -46,6 +46,10 @@ fn main() -> ExitCode {
         ("a_challenge_of_another_host_is_not_answered", a_challenge_of_another_host_is_not_answered),
         ("a_host_that_sends_us_back_brings_no_login_along", a_host_that_sends_us_back_brings_no_login_along),
         ("an_address_with_a_user_name_is_not_followed", an_address_with_a_user_name_is_not_followed),
+        (
+            "an_upload_that_is_sent_elsewhere_brings_no_login_along",
+            an_upload_that_is_sent_elsewhere_brings_no_login_along,
+        ),
         ("a_registry_that_trickles_is_given_up_on", a_registry_that_trickles_is_given_up_on),
         ("a_registry_that_takes_a_trickle_is_given_up_on", a_registry_that_takes_a_trickle_is_given_up_on),
         ("a_token_that_runs_out_is_asked_for_again", a_token_that_runs_out_is_asked_for_again),
@@ -506,6 +510,30 @@ fn nobody_else_hears_the_password() {
     });
     w.pull_as(&server, password()).unwrap();
     assert_eq!(*heard.lock().unwrap(), [None], "the storage server was asked once, without the password");
+}
+
+fn an_upload_that_is_sent_elsewhere_brings_no_login_along() {
+    let w = World::new();
+    let image = w.store_only(&Shop::honest().open());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listening = heard.clone();
+    let storage = Server::start(move |asked, to| {
+        listening.lock().unwrap().push((asked.method.clone(), asked.headers.get("authorization").cloned()));
+        say(to, 201, &[], b"");
+    });
+    let place = format!("http://127.0.0.1:{}/up", storage.port);
+    let server = Server::start(move |asked, to| match asked.method.as_str() {
+        _ if !asked.headers.contains_key("authorization") => {
+            say(to, 401, &[("www-authenticate", "Basic realm=\"r\"")], b"{}");
+        }
+        "HEAD" => say(to, 404, &[], b""),
+        "POST" => say(to, 202, &[("location", &place)], b""),
+        _ => say(to, 201, &[], b""),
+    });
+    let options = push::Options { credentials: Some(password()), ..push::Options::default() };
+    push::push(&w.store, &image, &server.name(), &options, &Quiet).unwrap();
+    let heard = heard.lock().unwrap();
+    assert!(heard.len() >= 2 && heard.iter().all(|it| *it == ("PUT".to_owned(), None)), "{heard:?}");
 }
 
 /// A host that notes all it hears, and hands out tokens.

@@ -89,7 +89,7 @@ fn flags_are_shown_where_docker_shows_them(w: &World) {
     let bind = format!("{}:/bound:ro", folder.display());
     let flags = [
         "--memory=64m",
-        "--cpus=1.5",
+        "--cpus=0.5",
         "--pids-limit=77",
         "--cap-add=SYS_PTRACE",
         "--cap-drop=CHOWN",
@@ -113,7 +113,7 @@ fn flags_are_shown_where_docker_shows_them(w: &World) {
     for (key, expected) in [
         ("Binds", json!([bind])),
         ("Memory", json!(64 << 20)),
-        ("NanoCpus", json!(1_500_000_000)),
+        ("NanoCpus", json!(500_000_000)),
         ("PidsLimit", json!(77)),
         ("Dns", json!(["9.9.9.9"])),
         ("ExtraHosts", json!(["db:10.0.0.9"])),

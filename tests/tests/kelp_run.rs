@@ -42,6 +42,7 @@ claims!(as_root, as_user:
     a_layer_whose_root_is_private_to_another_user_runs,
     the_rootfs_is_an_overlay,
     the_environment_of_the_caller_stays_outside,
+    an_image_names_no_variable_of_the_caller,
     output_is_complete_when_the_program_writes_much_and_ends,
 );
 claims!(as_user:
@@ -370,6 +371,25 @@ fn the_environment_of_the_caller_stays_outside(w: &World) {
     assert!(!seen["env"].to_string().contains("SECRET"), "{}", seen["env"]);
     assert_eq!(seen["fds"].as_object().unwrap().len(), 3, "{}", seen["fds"]);
     assert!(!seen["mounts"].to_string().contains("/oldroot"), "{}", seen["mounts"]);
+}
+
+/// CVE-2026-57231: what an image's Env names without a value, or by a pattern, is not taken from the caller.
+fn an_image_names_no_variable_of_the_caller(w: &World) {
+    let entries = json!(["PATH=/bin:/sbin", "SECRET", "SECRET*", "SEC*", "*", "SECRET=*x", "$SECRET", "A=${SECRET}"]);
+    w.load(&busybox_image(w).config("Env", entries), "greedy:latest");
+    let kelp = |words: &[&str]| w.kelp(words).env("SECRET", "s3cret").env("SECRET_TOO", "s3cret");
+    let clean =
+        |what: &str, text: &str| assert!(!text.contains("s3cret") && !text.contains("SECRET_TOO"), "{what}: {text}");
+    let seen = kelp(&["run", "--rm", "--network", "none", "greedy", "/bin/probe", "see"]).ok().json();
+    clean("run", &seen["env"].to_string());
+    kelp(&["run", "-d", "--network", "none", "--name", "c", "greedy", "sleep", "1000"]).ok();
+    clean("exec", &kelp(&["exec", "c", "/bin/probe", "see"]).ok().stdout);
+    kelp(&["commit", "c", "kept"]).ok();
+    for name in ["c", "kept"] {
+        clean(name, &kelp(&["inspect", name]).ok().stdout);
+    }
+    clean("what is run of it", &kelp(&["run", "--rm", "--network", "none", "kept", "/bin/probe", "see"]).ok().stdout);
+    kelp(&["rm", "-f", "c"]).ok();
 }
 
 fn output_is_complete_when_the_program_writes_much_and_ends(w: &World) {

@@ -453,3 +453,51 @@ fn agent(host: &str, verify: bool, rate: Rate) -> Result<Agent> {
 pub(crate) fn note_retry(progress: &dyn Progress, what: &str, error: &Error) {
     progress.event(Event::Note(&format!("{what}: {}; trying again", error.because())));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    /// A registry that is reached by TLS, and the header that it accepted.
+    fn private() -> Http {
+        let options = Options { verify: true, credentials: None, retry: Retry::DEFAULT, rate: None };
+        let http = Http::connect("registry.tld", Vec::new(), &options).unwrap();
+        *http.authorization.lock().unwrap() = Some("Bearer secret".to_owned());
+        http
+    }
+
+    /// An upload to where an answer's `location` leads.
+    fn upload(listener: &TcpListener) -> Call<'static> {
+        let port = listener.local_addr().unwrap().port();
+        Call::new(Method::PUT, &format!("http://127.0.0.1:{port}/up?digest=x")).body(Sending::Bytes(b"blob"))
+    }
+
+    #[test]
+    fn an_upload_does_not_lead_from_https_to_http() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let Err(Failure::Refused(why)) = private().once(&upload(&listener)) else { panic!("it went there") };
+        assert!(why.contains("from https to http://127.0.0.1"), "{why}");
+        listener.set_nonblocking(true).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody connected");
+    }
+
+    #[test]
+    fn an_upload_without_tls_gets_no_login_of_a_registry_with_tls() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let call = upload(&listener);
+        let heard = thread::spawn(move || {
+            let (client, _) = listener.accept().unwrap();
+            let lines = BufReader::new(&client).lines().map(Result::unwrap);
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            (&client).write_all(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+            head.join("\n").to_lowercase()
+        });
+        let Ok(response) = (Http { verify: false, ..private() }).once(&call) else { panic!("it is allowed") };
+        let heard = heard.join().unwrap();
+        assert!(response.status() == StatusCode::CREATED && heard.starts_with("put /up"), "{heard}");
+        assert!(!heard.contains("authorization") && !heard.contains("secret"), "{heard}");
+    }
+}
