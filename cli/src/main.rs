@@ -17,7 +17,7 @@ mod trace;
 mod usage;
 
 pub(crate) use kelp_engine::{
-    caller, config, container, copy_job, error, events, filter, glob, ids, image, near, overlay, places, prune,
+    caller, config, container, copy_job, disk, error, events, filter, glob, ids, image, near, overlay, places, prune,
     request, terminal_keeper, time, volume,
 };
 

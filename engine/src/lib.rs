@@ -9,6 +9,7 @@ pub mod caller;
 pub mod config;
 pub mod container;
 pub mod copy_job;
+pub mod disk;
 pub mod docker;
 pub mod error;
 pub mod events;

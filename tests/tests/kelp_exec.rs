@@ -86,8 +86,10 @@ fn what_goes_to_one_place_keeps_its_order(w: &World) {
     remove(w);
 }
 
-fn goes_on(w: &World, program: &str) -> bool {
-    w.kelp(["exec", "c", "ps", "-o", "args"]).ok().stdout.lines().any(|line| line.trim() == program)
+/// The shell that said `up` becomes the program a moment later.
+fn goes_on(w: &World, program: &str) {
+    let runs = || w.kelp(["exec", "c", "ps", "-o", "args"]).ok().stdout.lines().any(|line| line.trim() == program);
+    kelp_tests::until(program, runs);
 }
 
 fn the_detach_keys_leave_the_program_running(w: &World) {
@@ -101,7 +103,7 @@ fn the_detach_keys_leave_the_program_running(w: &World) {
         terminal.shows("up");
         terminal.types(keys);
         running.output().ok();
-        assert!(goes_on(w, &format!("sleep {seconds}")), "{options:?}");
+        goes_on(w, &format!("sleep {seconds}"));
     }
     remove(w);
 }
@@ -112,12 +114,13 @@ fn a_detached_program_keeps_no_pipe_of_the_caller_open(w: &World) {
     w.kelp(["exec", "-d", "-t", "c", "sleep", "904"]).stdout(writer).ok();
     let mut rest = String::new();
     reader.read_to_string(&mut rest).unwrap();
-    assert!(rest.is_empty() && goes_on(w, "sleep 904"), "{rest}");
+    assert_eq!(rest, "");
+    goes_on(w, "sleep 904");
     let holding = w.write("held", "");
     w.kelp(["exec", "-d", "-t", "c", "sleep", "905"]).descriptor(7, &holding).ok();
     let has_it = |process: fs::DirEntry| fs::read_link(process.path().join("fd/7")).is_ok_and(|file| file == holding);
     kelp_tests::until("nobody has it open", || !fs::read_dir("/proc").unwrap().flatten().any(has_it));
-    assert!(goes_on(w, "sleep 905"));
+    goes_on(w, "sleep 905");
     remove(w);
 }
 
@@ -130,7 +133,7 @@ fn detach_keys_come_from_the_config_file_too(w: &World) {
     terminal.shows("up");
     terminal.types(b"\x18");
     running.output().ok();
-    assert!(goes_on(w, "sleep 903"));
+    goes_on(w, "sleep 903");
     let command = w.kelp(["run", "-it", "--name", "run", "--network", "none", "busybox", "sh", "-c", "echo up; cat"]);
     let (mut terminal, running) = Terminal::start(command.env("DOCKER_CONFIG", &folder), 24, 80);
     terminal.shows("up");

@@ -3,18 +3,19 @@
 
 use super::{info, prune};
 use crate::caller::Caller;
-use crate::container::find::{self, Container};
+use crate::container::find::Container;
 use crate::container::id;
-use crate::container::status::{self, Status};
+use crate::container::status::Status;
+use crate::disk::{self, Taken};
 use crate::error::Result;
 use crate::output::{self, Table};
 use crate::request::size;
 use crate::template::Template;
-use crate::volume::{self, Volume};
-use crate::{ids, time};
+use crate::time;
+use crate::volume::Volume;
 use clap::{Args, Subcommand};
-use kelp_bundles::store::{ImageUsage, Usage};
-use kelp_bundles::{Reference, Store};
+use kelp_bundles::Reference;
+use kelp_bundles::store::ImageUsage;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::process::ExitCode;
@@ -52,44 +53,13 @@ pub(crate) fn run(args: &SystemArgs, caller: &Caller) -> Result<ExitCode> {
     }
 }
 
-/// Everything, measured.
-struct Taken {
-    images: Usage,
-    containers: Vec<(Container, Status, u64)>,
-    /// With how many containers use it.
-    volumes: Vec<(Volume, usize, u64)>,
-}
-
-fn measure(caller: &Caller) -> Result<Taken> {
-    let images = Store::open(&caller.places.store)?.usage(&ids::of_caller()?)?;
-    let containers = find::all(caller)?;
-    let folders: Vec<_> = containers.iter().map(|container| container.folder.clone()).collect();
-    let mut measured = Vec::new();
-    for (container, bytes) in containers.into_iter().zip(crate::prune::measured(&folders)?) {
-        let status = status::of(caller, &container)?;
-        measured.push((container, status, bytes));
-    }
-    let volumes = volume::all(caller)?;
-    let folders: Vec<_> = volumes.iter().map(|volume| volume.folder.clone()).collect();
-    let uses = |volume: &Volume| {
-        let mounts = |it: &&(Container, Status, u64)| {
-            it.0.record.mounts.iter().any(|mount| mount.name.as_deref() == Some(&volume.name))
-        };
-        measured.iter().filter(mounts).count()
-    };
-    let sizes = crate::prune::measured(&folders)?;
-    let volumes = volumes.into_iter().zip(sizes).map(|(volume, bytes)| (uses(&volume), volume, bytes));
-    let volumes = volumes.map(|(links, volume, bytes)| (volume, links, bytes)).collect();
-    Ok(Taken { images, containers: measured, volumes })
-}
-
 fn df(caller: &Caller, verbose: bool, format: Option<&str>) -> Result<ExitCode> {
-    let taken = measure(caller)?;
+    let taken = disk::measure(caller)?;
     match format {
-        Some("json") if verbose => output::json_line(&taken.details())?,
-        None | Some("" | "table") if verbose => taken.show_details()?,
-        Some(template) if verbose => output::text(&Template::parse(template)?.render(&taken.details())?)?,
-        format => super::render_rows(format, TABLE, taken.rows().into_iter(), HEADINGS)?,
+        Some("json") if verbose => output::json_line(&details(&taken))?,
+        None | Some("" | "table") if verbose => show_details(&taken)?,
+        Some(template) if verbose => output::text(&Template::parse(template)?.render(&details(&taken))?)?,
+        format => super::render_rows(format, TABLE, rows(&taken).into_iter(), HEADINGS)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -97,48 +67,46 @@ fn df(caller: &Caller, verbose: bool, format: Option<&str>) -> Result<ExitCode> 
 const TABLE: &str = "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
 const HEADINGS: &[(&str, &str)] = &[("TotalCount", "TOTAL")];
 
-impl Taken {
-    /// Docker's rows, and one for what interrupted commands left.
-    fn rows(&self) -> Vec<Value> {
-        let images = &self.images;
-        // An image with several names is one, and so are two manifests of the same.
-        let id = |it: &&ImageUsage| it.listed.image.as_ref().map_or(it.listed.target.clone(), |image| image.id.clone());
-        let all: HashSet<_> = images.images.iter().map(|it| id(&it)).collect();
-        let in_use: HashSet<_> = images.images.iter().filter(|it| it.containers > 0).map(|it| id(&it)).collect();
-        let alive = self.containers.iter().filter(|(_, status, _)| status.state.is_alive());
-        let ended = self.containers.iter().filter(|(_, status, _)| !status.state.is_alive());
-        let used = self.volumes.iter().filter(|(_, links, _)| *links > 0).count();
-        let unused = self.volumes.iter().filter(|(_, links, _)| *links == 0);
-        let containers = self.containers.iter().map(|it| it.2).sum();
-        let volumes = self.volumes.iter().map(|it| it.2).sum();
-        vec![
-            row("Images", all.len(), in_use.len(), images.bytes, images.reclaimable),
-            row("Containers", self.containers.len(), alive.count(), containers, ended.map(|it| it.2).sum()),
-            row("Local Volumes", self.volumes.len(), used, volumes, unused.map(|it| it.2).sum()),
-            row("Leftovers", 0, 0, images.leftovers, images.leftovers),
-        ]
-    }
+/// Docker's rows, and one for what interrupted commands left.
+fn rows(taken: &Taken) -> Vec<Value> {
+    let images = &taken.images;
+    // An image with several names is one, and so are two manifests of the same.
+    let id = |it: &&ImageUsage| it.listed.image.as_ref().map_or(it.listed.target.clone(), |image| image.id.clone());
+    let all: HashSet<_> = images.images.iter().map(|it| id(&it)).collect();
+    let in_use: HashSet<_> = images.images.iter().filter(|it| it.containers > 0).map(|it| id(&it)).collect();
+    let alive = taken.containers.iter().filter(|(_, status, _)| status.state.is_alive());
+    let ended = taken.containers.iter().filter(|(_, status, _)| !status.state.is_alive());
+    let used = taken.volumes.iter().filter(|(_, links, _)| *links > 0).count();
+    let unused = taken.volumes.iter().filter(|(_, links, _)| *links == 0);
+    let containers = taken.containers.iter().map(|it| it.2).sum();
+    let volumes = taken.volumes.iter().map(|it| it.2).sum();
+    vec![
+        row("Images", all.len(), in_use.len(), images.bytes, images.reclaimable),
+        row("Containers", taken.containers.len(), alive.count(), containers, ended.map(|it| it.2).sum()),
+        row("Local Volumes", taken.volumes.len(), used, volumes, unused.map(|it| it.2).sum()),
+        row("Leftovers", 0, 0, images.leftovers, images.leftovers),
+    ]
+}
 
-    fn details(&self) -> Value {
-        let images: Vec<Value> = self.images.images.iter().map(image).collect();
-        let containers: Vec<Value> = self.containers.iter().map(container).collect();
-        let volumes: Vec<Value> = self.volumes.iter().map(local_volume).collect();
-        json!({ "Images": images, "Containers": containers, "Volumes": volumes, "BuildCache": [] })
-    }
+fn details(taken: &Taken) -> Value {
+    let images: Vec<Value> = taken.images.images.iter().map(image).collect();
+    let containers: Vec<Value> = taken.containers.iter().map(container).collect();
+    let volumes: Vec<Value> = taken.volumes.iter().map(local_volume).collect();
+    json!({ "Images": images, "Containers": containers, "Volumes": volumes, "BuildCache": [] })
+}
 
-    fn show_details(&self) -> Result<()> {
-        let details = self.details();
-        for (title, part, headings) in DETAILS {
-            output::line(format!("{title} space usage:\n"))?;
-            let mut table = Table::with_headings(headings.iter().map(|(_, title)| (*title).to_owned()).collect());
-            for row in details[part].as_array().into_iter().flatten() {
-                table.row(headings.iter().map(|(key, _)| text(&row[key])));
-            }
-            table.print()?;
-            output::line("")?;
+fn show_details(taken: &Taken) -> Result<()> {
+    let details = details(taken);
+    for (title, part, headings) in DETAILS {
+        output::line(format!("{title} space usage:\n"))?;
+        let mut table = Table::with_headings(headings.iter().map(|(_, title)| (*title).to_owned()).collect());
+        for row in details[part].as_array().into_iter().flatten() {
+            table.row(headings.iter().map(|(key, _)| text(&row[key])));
         }
-        output::line(format!("Leftovers: {}", size::human(self.images.leftovers)))
+        table.print()?;
+        output::line("")?;
     }
+    output::line(format!("Leftovers: {}", size::human(taken.images.leftovers)))
 }
 
 /// Titles, and which field stands under which heading.

@@ -25,6 +25,7 @@ pub mod remove;
 pub mod rename;
 pub mod runtime;
 pub mod start;
+pub mod statistics;
 pub mod status;
 pub mod stop;
 mod stray;
