@@ -60,7 +60,6 @@ pub(crate) fn run(args: &Push, caller: &Caller) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The repository's tags in the store, sorted.
 /// An id, or a part of one, is no name: what it means here would go somewhere nobody meant.
 fn absent(args: &Push, error: kelp_bundles::Error) -> Error {
     let error = Error::from(error);
