@@ -64,6 +64,11 @@ pub fn resolve(caller: &Caller, options: &Create) -> Result<Chosen> {
         Pull::Always => None,
         Pull::Missing | Pull::Never => match present(&store, name, &platform) {
             Err(error) if options.platform.is_none() => Some(emulated(caller, &store, name, error)?),
+            Err(error) if options.pull == Pull::Missing && error.kind() == Kind::Unsupported => {
+                // That another machine's is here must be known where this one's cannot be had.
+                let fetched = fetch_missing(caller, &store, name, &platform, options.quiet);
+                Some(fetched.map_err(|pull| error.and_also(&pull))?)
+            }
             found => found?,
         },
     };
@@ -74,6 +79,10 @@ pub fn resolve(caller: &Caller, options: &Create) -> Result<Chosen> {
         None if options.pull == Pull::Always => (fetch(caller, &store, name, &platform, options.quiet)?, false),
         None => (fetch_missing(caller, &store, name, &platform, options.quiet)?, false),
     };
+    if options.platform.is_some() {
+        // A registry that has one image alone gives that, whoever asks.
+        present(&store, name, &platform)?;
+    }
     let is_hello = is_hello || name == hello::NAME;
     Ok(Chosen { store, image, is_hello })
 }
@@ -137,7 +146,8 @@ fn unpack_hello(store: &Store) -> Result<Image> {
 fn fetch_missing(caller: &Caller, store: &Store, name: &str, platform: &Platform, quiet: bool) -> Result<Image> {
     let reference = registries::complete(name)?;
     if !quiet {
-        caller.note(format!("{} is not here: pulling it", reference.familiar()));
+        let machine = if *platform == Platform::host() { String::new() } else { format!(" for {platform}") };
+        caller.note(format!("{} is not here{machine}: pulling it", reference.familiar()));
     }
     fetch(caller, store, name, platform, quiet)
 }
