@@ -11,7 +11,7 @@ use kelp_sys::rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open, wait,
 };
 use kelp_sys::rustix::stdio::stdin;
-use kelp_sys::rustix::termios::tcsetpgrp;
+use kelp_sys::rustix::termios::{tcgetpgrp, tcsetpgrp};
 use kelp_sys::sigaction::{Caught, Ignored};
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -23,6 +23,8 @@ use std::process::{Command, ExitCode};
 /// The name by which the program is executed inside, which is Docker's.
 const NAME: &str = "docker-init";
 const SIGCHLD: i32 = 17;
+const SIGTTIN: i32 = 21;
+const SIGTTOU: i32 = 22;
 /// What stays as it is: what cannot be caught (KILL, STOP), what the kernel sends us for a fault of our own (ILL, TRAP, ABRT,
 /// BUS, FPE, SEGV, PIPE, SYS), and what a terminal says to who is in the background (TTIN, TTOU).
 const OWN: [i32; 12] = [9, 19, 4, 5, 6, 7, 8, 11, 13, 31, 21, 22];
@@ -94,12 +96,22 @@ fn serve(caught: &Caught, child: Pid) -> ExitCode {
 
 /// All that have ended; the program's status if it is among them.
 fn reap(child: Pid) -> Option<ExitCode> {
-    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-        if pid == child {
-            return Some(exit_code(status));
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+        match status.stopping_signal() {
+            Some(signal) if pid == child => go_on(child, signal),
+            Some(_) => {}
+            None if pid == child => return Some(exit_code(status)),
+            None => {}
         }
     }
     None
+}
+
+/// A shell that saw itself in the background before we gave it the terminal may stop after we have: nobody else would wake it.
+fn go_on(child: Pid, signal: i32) {
+    if matches!(signal, SIGTTIN | SIGTTOU) && tcgetpgrp(stdin()) == Ok(child) {
+        kill_process_group(child, Signal::CONT).ok();
+    }
 }
 
 fn exit_code(status: WaitStatus) -> ExitCode {

@@ -141,6 +141,11 @@ fn init_gives_the_terminal_to_the_program(w: &World) {
     terminal.shows("still 23");
     terminal.types(b"exit 6\n");
     running.output().code(6);
+    // A shell that saw itself in the background a moment too early stops like this.
+    let stops = ["--init", "-it", "busybox", "sh", "-c", "kill -TTIN $$; echo woken"];
+    let (mut terminal, running) = Terminal::start(run(w, &stops), 24, 80);
+    terminal.shows("woken");
+    running.output().ok();
 }
 
 fn the_log_is_as_large_as_it_is_told(w: &World) {
