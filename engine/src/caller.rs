@@ -8,7 +8,7 @@ use kelp_bundles::progress::{self, Progress};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::{Debug, Display};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// For whom an operation is done.
 #[derive(Debug)]
@@ -94,6 +94,11 @@ impl Environment {
     /// A path; an empty variable counts as unset (XDG Base Directory Specification).
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    }
+
+    /// Where a shell looks for a program, in this order; what is there is not looked at.
+    pub fn in_path(&self, program: &Path) -> impl Iterator<Item = PathBuf> {
+        std::env::split_paths(self.get("PATH").unwrap_or_default()).map(move |folder| folder.join(program))
     }
 }
 

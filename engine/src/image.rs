@@ -66,8 +66,7 @@ pub fn resolve(caller: &Caller, options: &Create) -> Result<Chosen> {
             Err(error) if options.platform.is_none() => Some(emulated(caller, &store, name, error)?),
             Err(error) if options.pull == Pull::Missing && error.kind() == Kind::Unsupported => {
                 // That another machine's is here must be known where this one's cannot be had.
-                let fetched = fetch_missing(caller, &store, name, &platform, options.quiet);
-                Some(fetched.map_err(|pull| error.and_also(&pull))?)
+                Some(fetch_asked(caller, &store, options, &platform).map_err(|pull| error.and_also(&pull))?)
             }
             found => found?,
         },
@@ -76,15 +75,23 @@ pub fn resolve(caller: &Caller, options: &Create) -> Result<Chosen> {
         Some(image) => (image, false),
         None if name == hello::NAME && options.pull != Pull::Always => (unpack_hello(&store)?, true),
         None if options.pull == Pull::Never => return Err(absent(&store, name)),
-        None if options.pull == Pull::Always => (fetch(caller, &store, name, &platform, options.quiet)?, false),
-        None => (fetch_missing(caller, &store, name, &platform, options.quiet)?, false),
+        None => (fetch_asked(caller, &store, options, &platform)?, false),
     };
-    if options.platform.is_some() {
-        // A registry that has one image alone gives that, whoever asks.
-        present(&store, name, &platform)?;
-    }
     let is_hello = is_hello || name == hello::NAME;
     Ok(Chosen { store, image, is_hello })
+}
+
+/// Fetches the image. Where a platform was asked for it must be of that: a registry that has one image alone gives it to all.
+fn fetch_asked(caller: &Caller, store: &Store, options: &Create, platform: &Platform) -> Result<Image> {
+    let name = options.image();
+    let image = match options.pull {
+        Pull::Always => fetch(caller, store, name, platform, options.quiet)?,
+        Pull::Missing | Pull::Never => fetch_missing(caller, store, name, platform, options.quiet)?,
+    };
+    if options.platform.is_some() {
+        present(store, name, platform)?;
+    }
+    Ok(image)
 }
 
 /// The image of this name as it is here, or the one for this platform.

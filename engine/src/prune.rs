@@ -15,7 +15,6 @@ use crate::{ids, overlay, time};
 use kelp_bundles::store::{Listed, Partials, Prune};
 use kelp_bundles::{Reference, Store, job};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// What was removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -155,12 +154,4 @@ pub fn leftovers(caller: &Caller) -> Result<()> {
 /// A volume without a name of its own is one with 64 hexadecimal digits.
 fn is_anonymous(volume: &Volume) -> bool {
     volume.name.len() == 64 && container::id::may_begin(&volume.name)
-}
-
-/// The sizes of the folders of what the caller asks about, measured in its id map, in bytes.
-///
-/// # Errors
-/// One cannot be read.
-pub fn measured(folders: &[PathBuf]) -> Result<Vec<u64>> {
-    Ok(job::measure(folders, &ids::of_caller()?)?)
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Points in time as people see them: RFC 3339 in, “3 minutes ago” out, and what `--since` takes.
 
+use kelp_runtime::duration;
 use kelp_shim::time::Timestamp;
 
 /// Now, as records hold it.
@@ -131,31 +132,10 @@ pub fn nano_moment(text: &str) -> Result<i64, String> {
 
 /// Seconds in Go's form of a duration: `1h30m`, `1.5h`, `300ms`, `2d` too.
 fn duration(text: &str) -> Option<i64> {
-    let mut total = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at(digits);
-        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, next) = tail.split_at(unit_end);
-        total += number.parse::<f64>().ok()? * seconds_of(unit)?;
-        rest = next;
-    }
+    let unit = |unit: &str| if unit == "d" { Some(86_400.0) } else { duration::go_unit(unit) };
+    let seconds = duration::seconds(text, unit).filter(|_| !text.is_empty())?;
     #[allow(clippy::cast_possible_truncation, reason = "a duration beyond 2^63 seconds saturates")]
-    (!text.is_empty()).then_some(total as i64)
-}
-
-fn seconds_of(unit: &str) -> Option<f64> {
-    Some(match unit {
-        "ns" => 1e-9,
-        "us" | "µs" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        "d" => 86_400.0,
-        _ => return None,
-    })
+    Some(seconds as i64)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod bundle;
 pub mod cgroup;
 mod channel;
 pub mod criu;
+pub mod duration;
 pub mod error;
 mod explain;
 #[doc(hidden)]

@@ -68,7 +68,7 @@ pub(crate) fn run_containers(args: &InspectContainers, caller: &Caller) -> Resul
 fn container(caller: &Caller, container: &Container, sizes: Sizes) -> Result<Value> {
     let mut object = value(&inspect::inspect(caller, container)?)?;
     if sizes == Sizes::Shown {
-        let written = crate::prune::measured(&[container.files().top.folder().to_owned()])?.iter().sum::<u64>();
+        let written = crate::disk::measured(&[container.files().top.folder().to_owned()])?.iter().sum::<u64>();
         let store = Store::open(&caller.places.store)?;
         let image = match container.record.storage {
             Storage::Overlay => store.find_any(&container.record.image_id).map_or(0, |image| store.size(&image)),

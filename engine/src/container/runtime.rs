@@ -46,8 +46,7 @@ pub fn find(caller: &Caller, program: &Path) -> Result<PathBuf> {
         let because = if file.exists() { "it is no program that you may execute" } else { "there is no such file" };
         return Some(file).filter(runs).ok_or_else(|| unknown(doing(), program, because));
     }
-    let path = caller.environment.get("PATH").unwrap_or_default();
-    let found = std::env::split_paths(path).map(|folder| folder.join(program)).find(runs);
+    let found = caller.environment.in_path(program).find(runs);
     found.ok_or_else(|| unknown(doing(), program, "no folder of PATH has it"))
 }
 

@@ -291,8 +291,7 @@ pub fn find_program(caller: &Caller, name: &str, variable: &str) -> Result<PathB
         return Ok(path);
     }
     let beside = caller.program.parent().map(|folder| folder.join(name));
-    let path = caller.environment.get("PATH").unwrap_or_default();
-    let mut places = beside.into_iter().chain(std::env::split_paths(path).map(|folder| folder.join(name)));
+    let mut places = beside.into_iter().chain(caller.environment.in_path(Path::new(name)));
     places.find(|file| file.is_file()).ok_or_else(|| {
         Error::new(Kind::NotFound, format!("cannot find {name}"), "it is neither beside kelp nor in PATH")
             .hint(format!("install it beside kelp, or name it: {variable}=PATH"))

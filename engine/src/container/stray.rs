@@ -7,13 +7,13 @@
 use super::record::Record;
 use crate::caller::Caller;
 use crate::error::{Error, Kind, Result};
+use crate::request::signal;
 use kelp_runtime::cgroup::Cgroup;
 use kelp_runtime::process;
 use kelp_sys::rustix::fd::{AsFd, OwnedFd};
 use kelp_sys::rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::time::Duration;
 
-const KILL: i32 = 9;
 /// How long a killed process may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -55,7 +55,7 @@ pub(super) fn end(caller: &Caller, record: &Record) -> Result<()> {
     let own = cgroup.filter(|cgroup| cgroup.dir().to_string_lossy().contains(&record.id));
     for pid in strays {
         let Some(stray) = open(pid, &record.id) else { continue };
-        process::signal(stray.as_fd(), KILL)?;
+        process::signal(stray.as_fd(), signal::KILL)?;
         if !process::await_end(&stray, Some(PATIENCE))? {
             return Err(Error::new(
                 Kind::Other,

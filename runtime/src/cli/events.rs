@@ -5,6 +5,7 @@
 
 use super::arguments::{Arguments, unknown_option};
 use kelp_runtime::cgroup::{Gauges, Nested, Statistics};
+use kelp_runtime::duration;
 use kelp_runtime::error::Doing;
 use kelp_runtime::{Error, Event, Result, Runtime};
 use serde_json::{Map, Value, json};
@@ -35,24 +36,8 @@ pub(super) fn parse(arguments: &mut Arguments) -> Result<Watch> {
 /// A duration as Go writes it: `5s`, `1m30s`, `250ms`, `1.5s`.
 fn interval(text: &str) -> Result<Duration> {
     let wrong = |because: &str| Error::bad_input(format!("cannot use --interval {text:?}")).because(because);
-    let mut seconds = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(rest.len());
-        let unit = rest[digits..].find(|letter: char| letter.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
-        let number: f64 = rest[..digits].parse().map_err(|_| wrong("it is not a duration like 5s or 1m30s"))?;
-        seconds += number
-            * match &rest[digits..unit] {
-                "ns" => 1e-9,
-                "us" | "µs" => 1e-6,
-                "ms" => 1e-3,
-                "s" => 1.0,
-                "m" => 60.0,
-                "h" => 3600.0,
-                _ => return Err(wrong("it is not a duration like 5s or 1m30s")),
-            };
-        rest = &rest[unit..];
-    }
+    let seconds = duration::seconds(text, duration::go_unit);
+    let seconds = seconds.ok_or_else(|| wrong("it is not a duration like 5s or 1m30s"))?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err(wrong("the interval must be greater than 0")),
